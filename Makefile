@@ -1,0 +1,46 @@
+# What a developer types. Every target makes the environment that it needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help install demo test check format bench lock clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/'
+
+install: $(INSTALLED) ## make .venv, with the locked versions of everything
+
+$(INSTALLED): pyproject.toml requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "celery-plans needs Python 3.11 or later; name one: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: install ## a census of the standard library, with a worker killed on the way
+	$(BIN)/plans demo
+
+test: install ## every test, on servers of this checkout's own, with coverage
+	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+
+check: install ## format, lint, types, and which module may import which
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## rewrite the files as `make check` wants them
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: install ## 100 executions of 10 steps, beside raw Celery, in one run
+	$(BIN)/python -m benchmarks.chains
+
+lock: install ## write the versions that development uses anew
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
+	    --no-header --all-extras --group dev pyproject.toml -o requirements-dev.txt
+
+clean: ## remove the environment and the local stack's data
+	rm -rf $(VENV) .plans

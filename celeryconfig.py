@@ -1,0 +1,48 @@
+"""Celery's settings for the stand-alone app; each line says why.
+
+`celery -A workers.app worker` uses them as they are. A project that registers plans
+in its own app keeps its own settings: nothing here is needed for correctness, which
+rests on PostgreSQL alone.
+"""
+
+from execution.settings import Settings
+
+_settings = Settings.from_environment()
+
+# Where messages go. Losing them costs latency, not work.
+broker_url = _settings.broker_url
+# The queue of steps that name none.
+task_default_queue = _settings.queue
+
+# No step's state is ever read from Celery: results would be a write nobody reads.
+result_backend = None
+task_ignore_result = True
+# JSON only: a message must never be able to run code.
+task_serializer = "json"
+accept_content = ["json"]
+
+# A delivery stays in hand until its step is recorded.
+task_acks_late = True
+task_reject_on_worker_lost = True
+# Celery's own retry of lost workers would come 180 s later, behind PostgreSQL's back.
+task_retry_on_worker_lost = False
+# One message ahead for each slot: more would wait behind a long step.
+worker_prefetch_multiplier = 1
+
+# Steps go on while the broker is away; what they report is fenced, not lost.
+worker_cancel_long_running_tasks_on_connection_loss = False
+# A worker waits for its broker for as long as it takes.
+broker_connection_retry_on_startup = True
+broker_connection_max_retries = None
+# Warm shutdown gives running steps this long before their deliveries go back.
+worker_soft_shutdown_timeout = 20
+# Logging belongs to whoever starts the process.
+worker_hijack_root_logger = True
+
+# Redis need not keep what is in hand: reconcilers see it in PostgreSQL, and its
+# bookkeeping costs more than half of a worker's CPU time per message.
+broker_transport_options = (
+    {}
+    if (broker_url or "").startswith(("amqp", "pyamqp"))
+    else {"ack_emulation": False, "socket_timeout": 30, "socket_keepalive": True}
+)

@@ -1,0 +1,77 @@
+"""celery-plans: durable plans on Celery, Redis and PostgreSQL.
+
+The public names. Each is imported when it is first used, so that a worker, which
+imports this package for `@action`, does not load what only producers need.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from execution.actions import action
+    from execution.context import Context
+    from execution.engine import ExecutionEngine
+    from execution.errors import PlansError
+    from execution.events import ExecutionEventEmitter
+    from execution.lifecycle import ExecutionStateManager
+    from execution.plan import Plan, Step
+    from execution.progress import ExecutionProgressTracker
+    from execution.repository import ExecutionFilter, ExecutionRepository
+    from execution.results import ExecutionProgress, ExecutionResult, ExecutionUpdate
+    from execution.runner import ExecutionTaskRunner
+    from execution.settings import Settings
+    from execution.states import ExecutionStatus, StepStatus
+
+__all__ = [
+    "Context",
+    "ExecutionEngine",
+    "ExecutionEventEmitter",
+    "ExecutionFilter",
+    "ExecutionProgress",
+    "ExecutionProgressTracker",
+    "ExecutionRepository",
+    "ExecutionResult",
+    "ExecutionStateManager",
+    "ExecutionStatus",
+    "ExecutionTaskRunner",
+    "ExecutionUpdate",
+    "Plan",
+    "PlansError",
+    "Settings",
+    "Step",
+    "StepStatus",
+    "action",
+]
+
+_HOMES = {
+    "Context": "context",
+    "ExecutionEngine": "engine",
+    "ExecutionEventEmitter": "events",
+    "ExecutionFilter": "repository",
+    "ExecutionProgress": "results",
+    "ExecutionProgressTracker": "progress",
+    "ExecutionRepository": "repository",
+    "ExecutionResult": "results",
+    "ExecutionStateManager": "lifecycle",
+    "ExecutionStatus": "states",
+    "ExecutionTaskRunner": "runner",
+    "ExecutionUpdate": "results",
+    "Plan": "plan",
+    "PlansError": "errors",
+    "Settings": "settings",
+    "Step": "plan",
+    "StepStatus": "states",
+    "action": "actions",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'execution' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"execution.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

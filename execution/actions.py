@@ -1,0 +1,208 @@
+"""The code that steps call: the decorator, the registry, and how it is found.
+
+An action is a plain or `async def` function under a stable name. It gets the step's
+inputs as keyword arguments and, if its first parameter is called `ctx` or is
+annotated `Context`, the context first. Workers import the modules that
+`PLANS_IMPORTS` names and find there what registered itself.
+
+Knows nothing of plans, queues or the database.
+"""
+
+import asyncio
+import importlib
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ParamSpec, Protocol, TypeVar, cast, runtime_checkable
+
+from execution.durations import DurationError, parse_duration_seconds
+from execution.errors import ActionRegistrationError, SettingsError
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R", covariant=True)
+
+
+@runtime_checkable
+class ActionFunction(Protocol[_P, _R]):
+    """A decorated function: callable as before, and named."""
+
+    action_name: str
+
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """Call the function itself, outside any plan."""
+        ...
+
+
+@dataclass(frozen=True)
+class Action:
+    """A registered action."""
+
+    name: str
+    function: Callable[..., Any]
+    takes_context: bool
+    is_async: bool
+    timeout_seconds: float | None
+
+    def call(self, context: object, inputs: Mapping[str, Any]) -> Any:
+        """Call the function with its inputs; wait for it, if it is `async def`."""
+        leading = (context,) if self.takes_context else ()
+        if self.is_async:
+            return asyncio.run(self.function(*leading, **inputs))
+        return self.function(*leading, **inputs)
+
+    def check_inputs(self, inputs: Mapping[str, Any]) -> str | None:
+        """Return what is wrong with the inputs' names, None when they fit."""
+        leading = (None,) if self.takes_context else ()
+        try:
+            inspect.signature(self.function).bind(*leading, **inputs)
+        except TypeError as error:
+            return (
+                f"{error}; the action is {self.name}{inspect.signature(self.function)}"
+            )
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the catalogue keeps: name, first line of the docs, parameters."""
+        doc = inspect.getdoc(self.function)
+        parameters = list(inspect.signature(self.function).parameters.values())
+        shown = parameters[1:] if self.takes_context else parameters
+        return {
+            "name": self.name,
+            "doc": doc.splitlines()[0] if doc else None,
+            "signature": {"parameters": [str(parameter) for parameter in shown]},
+            "timeout_seconds": self.timeout_seconds,
+        }
+
+
+class ActionRegistry:
+    """Actions by name; a name belongs to one function."""
+
+    def __init__(self) -> None:
+        """Begin without any action."""
+        self._actions: dict[str, Action] = {}
+
+    def add(
+        self, name: str, function: Callable[..., Any], timeout: str | None
+    ) -> Action:
+        """Register `function` under `name`.
+
+        Raises ActionRegistrationError when the name is malformed or taken by another
+        function, or when the function could not be called with named inputs.
+        """
+        _check_name(name, function)
+        known = self._actions.get(name)
+        if known is not None and _origin(known.function) != _origin(function):
+            raise ActionRegistrationError(
+                f"action {name!r} is registered twice: by {_origin(known.function)} and"
+                f" by {_origin(function)}; give one of them another name"
+            )
+        action = Action(
+            name=name,
+            function=function,
+            takes_context=_takes_context(function),
+            is_async=inspect.iscoroutinefunction(function),
+            timeout_seconds=_read_timeout(name, timeout),
+        )
+        self._actions[name] = action
+        return action
+
+    def get(self, name: str) -> Action:
+        """Return the action called `name`; raises KeyError when there is none."""
+        return self._actions[name]
+
+    def to_json(self) -> str:
+        """Return the catalogue's entries of all actions, as a JSON array."""
+        return json.dumps(
+            [self._actions[name].describe() for name in sorted(self._actions)]
+        )
+
+    def __len__(self) -> int:
+        """Return how many actions there are."""
+        return len(self._actions)
+
+
+registry = ActionRegistry()
+"""Where `@action` registers; one per process."""
+
+
+def action(
+    name: str, *, timeout: str | None = None
+) -> Callable[[Callable[_P, _R]], ActionFunction[_P, _R]]:
+    """Register the decorated function as the action `name`.
+
+    `timeout` (such as `30s`) holds for every step that states none. The function stays
+    callable as it was.
+    """
+
+    def register(function: Callable[_P, _R]) -> ActionFunction[_P, _R]:
+        registry.add(name, function, timeout)
+        function.action_name = name  # type: ignore[attr-defined]  # what makes it an ActionFunction
+        return cast("ActionFunction[_P, _R]", function)
+
+    return register
+
+
+def import_actions(modules: Iterable[str]) -> None:
+    """Import every module in `modules`, so that its actions register themselves.
+
+    The working directory is searched too, as `celery -A` does. Raises SettingsError
+    naming the module that does not import.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise SettingsError(
+                f"PLANS_IMPORTS names {module!r}, which does not import: {error}"
+            ) from error
+
+
+def _check_name(name: str, function: Callable[..., Any]) -> None:
+    if (
+        not name
+        or len(name) > 200
+        or any(c.isspace() or not c.isprintable() for c in name)
+    ):
+        raise ActionRegistrationError(
+            f"action name {name!r} must be 1 to 200 printable characters without spaces"
+        )
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
+            raise ActionRegistrationError(
+                f"action {name!r}: inputs are passed by name, so the parameter"
+                f" {parameter.name!r} of {_origin(function)} cannot be positional"
+            )
+
+
+def _read_timeout(name: str, timeout: str | None) -> float | None:
+    if timeout is None:
+        return None
+    try:
+        return parse_duration_seconds(timeout)
+    except DurationError as error:
+        raise ActionRegistrationError(
+            f"action {name!r}: timeout={timeout!r} {error}"
+        ) from error
+
+
+def _takes_context(function: Callable[..., Any]) -> bool:
+    first = next(iter(inspect.signature(function).parameters.values()), None)
+    if first is None:
+        return False
+    annotation = first.annotation
+    named = (
+        annotation
+        if isinstance(annotation, str)
+        else getattr(annotation, "__name__", "")
+    )
+    return first.name == "ctx" or named.rpartition(".")[2] == "Context"
+
+
+def _origin(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{function.__qualname__}"

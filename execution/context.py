@@ -1,0 +1,179 @@
+"""What an action sees of its attempt, and the only way it can write.
+
+Everything an action tells goes to PostgreSQL under the attempt's lease token: once
+the step belongs to somebody else, nothing that this attempt says is kept. Progress
+may be reported as often as the code likes; it is written at most twice a second.
+
+Knows neither Celery nor how the step was claimed.
+"""
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from execution.errors import ExecutionCancelledError, StaleLeaseError
+from execution.records import Claim, StepRecords
+from execution.results import encode_json
+
+_PROGRESS_INTERVAL_SECONDS = 0.5
+_CANCEL_INTERVAL_SECONDS = 0.5
+_MOST_LOG_LINES = 1000
+_MOST_LINE_CHARACTERS = 4000
+
+
+class Variables(dict[str, Any]):
+    """The execution's variables as they were at the claim; keeps what the step sets."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        """Begin with `values`."""
+        super().__init__(values)
+        self.changed: dict[str, Any] = {}
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        """Set a variable; it is kept if the attempt succeeds."""
+        super().__setitem__(name, value)
+        self.changed[name] = value
+
+
+class _LineCollector(logging.Handler):
+    """Keeps the lines of one attempt until they are written, up to a bound."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[dict[str, str]] = []
+        self.count = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.count += 1
+        if self.count > _MOST_LOG_LINES:
+            return
+        message = record.getMessage().replace("\x00", "")[:_MOST_LINE_CHARACTERS]
+        safe = message.encode("utf-8", "replace").decode()
+        self.lines.append({"level": record.levelname.lower(), "message": safe})
+
+
+class Context:
+    """One attempt of one step.
+
+    Attributes:
+        execution_id, plan, step: what this is an attempt of.
+        attempt: its number, from 1.
+        idempotency_key: the same for every attempt of the step; hand it to services
+            that can recognise a repeated request.
+        checkpoint: what an earlier attempt saved, `{}` at first.
+        variables: the execution's variables; what is set is kept with success.
+        log: a standard logger; its lines are stored with the execution.
+    """
+
+    def __init__(
+        self, claim: Claim, records: StepRecords, emit: Callable[[int | None], None]
+    ) -> None:
+        """Speak for `claim` through `records`; `emit` tells that the timeline grew."""
+        self._held = claim.held
+        self._records = records
+        self._emit = emit
+        self._collector = _LineCollector()
+        self._metrics: list[dict[str, Any]] = []
+        self._progress: tuple[float, str | None, int | None, int | None] | None = None
+        self._progress_due = 0.0
+        self._cancel_due = 0.0
+        self.execution_id = claim.held.execution_id
+        self.plan = claim.plan
+        self.step = claim.step
+        self.attempt = claim.attempt
+        self.idempotency_key = f"{claim.held.execution_id}:{claim.step}"
+        self.checkpoint: Mapping[str, Any] = claim.checkpoint
+        self.variables = Variables(claim.variables)
+        self.log = logging.Logger("plans.step")  # noqa: LOG001  # one per attempt, then gone
+        self.log.parent = logging.getLogger("plans.step")
+        self.log.addHandler(self._collector)
+
+    def progress(
+        self,
+        percent: float,
+        message: str | None = None,
+        *,
+        chunks: int | None = None,
+        records: int | None = None,
+    ) -> None:
+        """Say how far the step is: `percent` of 100, a word on it, and counts.
+
+        A percentage beyond its bounds is moved to the nearer one, NaN to zero. Raises
+        StaleLeaseError when the step belongs to somebody else by now.
+        """
+        bounded = min(max(percent, 0.0), 100.0) if not math.isnan(percent) else 0.0
+        text = message[:_MOST_LINE_CHARACTERS].replace("\x00", "") if message else None
+        self._progress = (bounded, text, chunks, records)
+        if time.monotonic() >= self._progress_due:
+            self._write_progress()
+
+    def save_checkpoint(self, data: Mapping[str, Any]) -> None:
+        """Store what is done so far; the next attempt finds it as `checkpoint`.
+
+        Raises ResultError when `data` is no JSON, StaleLeaseError when the step
+        belongs to somebody else by now.
+        """
+        text = encode_json(data, place=f"the checkpoint of step {self.step}")
+        if not self._records.save_checkpoint(self._held, text):
+            raise self._stale()
+        self.checkpoint = data
+
+    def metric(self, name: str, value: float) -> None:
+        """Record a number under a name; stored when the attempt ends."""
+        encode_json({name: value}, place=f"the metric {name!r} of step {self.step}")
+        self._metrics.append({"name": name, "value": float(value)})
+
+    def raise_if_cancelled(self) -> None:
+        """Raise ExecutionCancelledError when the execution is being cancelled.
+
+        Raises StaleLeaseError's parent as well when the step was taken away. Asks the
+        database at most twice a second, so it can stand in a tight loop.
+        """
+        if time.monotonic() < self._cancel_due:
+            return
+        self._cancel_due = time.monotonic() + _CANCEL_INTERVAL_SECONDS
+        if self._records.is_unwanted(self._held):
+            raise ExecutionCancelledError(
+                f"execution {self.execution_id} no longer wants step {self.step}"
+            )
+
+    def flush(self) -> None:
+        """Write what was told and is not stored yet; the runner calls it at the end."""
+        if self._progress is not None:
+            self._write_progress()
+        if self._collector.lines or self._metrics:
+            lines, metrics = (
+                json.dumps(self._collector.lines),
+                json.dumps(self._metrics),
+            )
+            self._collector.lines, self._metrics = [], []
+            self._records.append_observations(self._held, lines, metrics)
+
+    def begin_attempt(self, attempt: int) -> None:
+        """Go on as the next attempt in place: what the last one set is forgotten."""
+        self.attempt = attempt
+        self._progress = None
+        for name in self.variables.changed:
+            self.variables.pop(name, None)
+        self.variables.changed.clear()
+
+    def _write_progress(self) -> None:
+        assert self._progress is not None  # noqa: S101  # both callers have looked
+        percent, message, chunks, records = self._progress
+        self._progress = None
+        self._progress_due = time.monotonic() + _PROGRESS_INTERVAL_SECONDS
+        seq = self._records.report_progress(
+            self._held, percent, message, chunks=chunks, records=records
+        )
+        if seq is None:
+            raise self._stale()
+        self._emit(seq)
+
+    def _stale(self) -> StaleLeaseError:
+        return StaleLeaseError(
+            f"step {self.step} of execution {self.execution_id} is no longer held by"
+            f" this attempt ({self.attempt}); stop working on it"
+        )

@@ -1,0 +1,152 @@
+"""A connection to PostgreSQL for those who write at speed.
+
+Plain psycopg2, one connection per thread, each call one round trip in a transaction
+of its own. A connection is opened when it is first needed, dropped when it breaks,
+and never shared with a forked child. A worker imports this and not SQLAlchemy,
+which would cost every process of it another 14 MB.
+
+It knows nothing of the functions that are called through it.
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812  # a class with a small name
+from psycopg2.extensions import quote_ident
+
+from execution.errors import DatabaseError, SchemaMismatchError, SettingsError
+from execution.sql import functions_digest
+
+CONNECT_OPTIONS: dict[str, Any] = {
+    "connect_timeout": 10,
+    # a server that vanished must not hold a step for the hours of TCP's own patience
+    "keepalives": 1,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    # a client that froze inside a transaction must not hold an execution's lock
+    "options": "-c idle_in_transaction_session_timeout=15s -c lock_timeout=10s"
+    " -c statement_timeout=60s -c timezone=UTC",
+}
+
+_inherited: list[Connection] = []
+"""Connections of the parent. Kept, because closing one would end the parent's session."""
+
+
+class DatabaseUnavailableError(DatabaseError):
+    """The server cannot be reached, or the connection broke and the outcome is unknown."""
+
+
+class Database:
+    """Calls functions of the schema; safe to use from any thread, and after a fork."""
+
+    def __init__(self, url: str, schema: str) -> None:
+        """Prepare for `url` (`postgresql+psycopg2://…`); nothing is opened yet."""
+        self._dsn = url.replace("postgresql+psycopg2://", "postgresql://", 1)
+        self._schema = schema
+        self._local = threading.local()
+        self._pid = os.getpid()
+
+    def call(self, function: str, *arguments: object) -> dict[str, Any]:
+        """Call a function of the schema and return its one row by column names.
+
+        Raises DatabaseUnavailableError when the outcome is unknown: the same call may
+        be made again. Raises DatabaseError when the server refused it.
+        """
+        rows = self.call_all(function, *arguments)
+        return rows[0] if rows else {}
+
+    def call_all(self, function: str, *arguments: object) -> list[dict[str, Any]]:
+        """Call a function that returns rows; like `call` in all else."""
+        places = ", ".join(["%s"] * len(arguments))
+        statement = f"SELECT * FROM {{schema}}.{function}({places})"  # noqa: S608  # names of our own
+        return self.query(statement, arguments)
+
+    def query(
+        self, statement: str, arguments: Sequence[object] = ()
+    ) -> list[dict[str, Any]]:
+        """Run one statement of our own; `{schema}` in it is the quoted schema."""
+        with self._translated_errors():
+            connection = self._connect()
+            with connection.cursor() as cursor:
+                schema = quote_ident(self._schema, cursor)
+                cursor.execute(statement.replace("{schema}", schema), arguments)
+                names = [column.name for column in cursor.description]
+                return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def check(self) -> str:
+        """Return the installation's id, after checking that the database is fit.
+
+        Raises SchemaMismatchError when it lacks the schema of this release, and
+        SettingsError when its defaults would break a promise.
+        """
+        if not self.query(
+            "SELECT to_regclass(%s) AS found", (f"{self._schema}.installation",)
+        )[0]["found"]:
+            raise SchemaMismatchError(
+                f"the database has no schema {self._schema}; run: plans db upgrade"
+            )
+        row = self.query(
+            "SELECT id::text, functions_digest,"
+            " current_setting('default_transaction_isolation') AS isolation"
+            " FROM {schema}.installation"
+        )[0]
+        if row["functions_digest"] != functions_digest():
+            raise SchemaMismatchError(
+                f"schema {self._schema} belongs to another release; run: plans db upgrade"
+            )
+        if row["isolation"] != "read committed":
+            raise SettingsError(
+                f"default_transaction_isolation is {row['isolation']!r}; celery-plans"
+                " needs 'read committed' (set it for this role or database)"
+            )
+        return str(row["id"])
+
+    def close(self) -> None:
+        """Close this thread's connection; the next call opens another."""
+        connection = getattr(self._local, "connection", None)
+        self._local.connection = None
+        if connection is not None and self._pid == os.getpid():
+            connection.close()
+
+    def _connect(self) -> Connection:
+        if self._pid != os.getpid():
+            self._leave_inherited()
+        connection = getattr(self._local, "connection", None)
+        if connection is None or connection.closed:
+            connection = psycopg2.connect(
+                self._dsn, application_name="celery-plans", **CONNECT_OPTIONS
+            )
+            connection.autocommit = True
+            self._local.connection = connection
+        return connection
+
+    def _leave_inherited(self) -> None:
+        # the socket is the parent's: using it would mix two conversations, and
+        # closing it would say goodbye in the parent's name
+        connection = getattr(self._local, "connection", None)
+        if connection is not None:
+            _inherited.append(connection)
+        self._local = threading.local()
+        self._pid = os.getpid()
+
+    @contextmanager
+    def _translated_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+            self.close()
+            raise DatabaseUnavailableError(
+                f"PostgreSQL is not available: {_first_line(error)}"
+            ) from error
+        except psycopg2.Error as error:
+            raise DatabaseError(f"PostgreSQL refused: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)

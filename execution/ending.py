@@ -1,0 +1,85 @@
+"""Finishes an execution whose last step has ended: its result, its terminal state.
+
+Called by whoever completed the last step and, should that one die, by a reconciler;
+both come through here, and the first one to finish it wins.
+"""
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from execution.errors import ErrorCode, ExpressionError, ResultError
+from execution.events import ExecutionEventEmitter
+from execution.expressions import evaluate_template
+from execution.records import Ending, StepRecords
+from execution.results import ErrorRecord, encode_json, error_code
+from execution.states import EndReason, ExecutionStatus, final_status
+
+logger = logging.getLogger(__name__)
+
+
+def finish_execution(
+    records: StepRecords, emitter: ExecutionEventEmitter, execution_id: str
+) -> bool:
+    """Bring an execution without open steps to its terminal state.
+
+    Says whether this call did it; False when somebody else has, or it is not due.
+    """
+    ending = records.read_ending(execution_id)
+    if ending is None:
+        return False
+    status, result, error = _conclude(ending)
+    landed, last_seq = records.finish(execution_id, status, result=result, error=error)
+    if landed:
+        emitter.emit(execution_id, last_seq)
+        logger.info(
+            "execution ended",
+            extra={"execution_id": execution_id, "status": status.value},
+        )
+    return landed
+
+
+def _conclude(ending: Ending) -> tuple[ExecutionStatus, str | None, str | None]:
+    status = final_status(ending.reason)
+    match ending.reason:
+        case EndReason.RESULT:
+            try:
+                value = _evaluate_result(ending)
+                return status, encode_json(value, place="result"), None
+            except (ExpressionError, ResultError) as error:
+                record = _build_record(error_code(error), str(error))
+                return ExecutionStatus.FAILED, None, record
+        case EndReason.ABORT:
+            return status, None, None
+        case EndReason.CANCEL:
+            return (
+                status,
+                None,
+                _build_record(ErrorCode.CANCELLED, "cancelled on request"),
+            )
+        case EndReason.DEADLINE:
+            return (
+                status,
+                None,
+                _build_record(ErrorCode.TIMEOUT, "the deadline has passed"),
+            )
+
+
+def _evaluate_result(ending: Ending) -> Any:
+    if ending.template is not None:
+        return evaluate_template(ending.template, ending.scope, place="result")
+    steps: Mapping[str, Any] = ending.scope["steps"]
+    only_leaf = next(iter(steps.values()), None)
+    return only_leaf["result"] if only_leaf else None
+
+
+def _build_record(code: ErrorCode, message: str) -> str:
+    record = ErrorRecord(
+        code=code,
+        message=message,
+        step=None,
+        timestamp=datetime.now(UTC),
+        recoverable=False,
+    )
+    return encode_json(record.to_json(), place="error")

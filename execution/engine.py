@@ -1,0 +1,284 @@
+"""The engine: submit plans, wait for them, watch them, and stay in charge of them.
+
+What most programs need, in blocking calls. It holds no state of its own: everything
+it answers is read from PostgreSQL, so any number of engines, in any process, see the
+same executions.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from execution.database import Database
+from execution.dispatcher import ExecutionDispatcher, create_app
+from execution.ending import finish_execution
+from execution.errors import ExecutionNotFoundError
+from execution.events import ExecutionEventEmitter, subscription
+from execution.faults import FaultPoint, reach
+from execution.identity import draw_execution_id, is_execution_id
+from execution.installation import Installation, open_installation
+from execution.lifecycle import ExecutionStateManager
+from execution.plan import Plan
+from execution.progress import compute_progress
+from execution.records import StepRecords
+from execution.repository import ExecutionFilter, ExecutionRepository
+from execution.results import (
+    Event,
+    ExecutionPage,
+    ExecutionResult,
+    ExecutionSummary,
+    ExecutionUpdate,
+    StepSummary,
+    read_result,
+)
+from execution.settings import Settings
+from execution.states import ExecutionStatus
+
+_POLL_SECONDS = 2.0
+
+
+class ExecutionEngine:
+    """Runs plans; `connect` makes one."""
+
+    def __init__(self, installation: Installation) -> None:
+        """Work with the servers of an opened installation; `connect` opens one."""
+        settings = installation.settings
+        assert settings.database_url is not None  # noqa: S101  # an installation has every URL
+        self.settings = settings
+        self._installation = installation
+        database = Database(settings.database_url, settings.schema)
+        self._installation_id = database.check()
+        self._records = StepRecords(database)
+        self._repository = ExecutionRepository(settings.database_url, settings.schema)
+        self._emitter = ExecutionEventEmitter(
+            settings.events_url, self._installation_id
+        )
+        self._dispatcher = ExecutionDispatcher(create_app(settings))
+        self._states = ExecutionStateManager(
+            self._repository, self._dispatcher, self._emitter, self._finish
+        )
+
+    @classmethod
+    def connect(cls, settings: Settings | None = None) -> Self:
+        """Return an engine for `settings`, by default those of the environment.
+
+        Raises SettingsError saying what to set when a server is not named, and
+        SchemaMismatchError when the database needs `plans db upgrade`.
+        """
+        installation = open_installation(settings or Settings.from_environment())
+        try:
+            return cls(installation)
+        except BaseException:
+            installation.close()
+            raise
+
+    def close(self) -> None:
+        """Close every connection, and the hold on the local stack if there is one."""
+        self._repository.close()
+        self._installation.close()
+
+    def __enter__(self) -> Self:
+        """Close at the end of the block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    # run
+
+    def submit(
+        self,
+        plan: Plan,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+        execution_id: str | None = None,
+        tags: Sequence[str] = (),
+        priority: int = 0,
+    ) -> str:
+        """Begin an execution of `plan` and return its id, without waiting.
+
+        What has returned is not lost: the execution is committed, and runs as soon as
+        a worker is there. The same `idempotency_key` with the same plan and parameters
+        returns the execution that exists; so does the same `execution_id`, which a
+        caller may draw itself to repeat a submit whose outcome it does not know.
+
+        Raises ParameterError listing every parameter that does not fit the plan, and
+        SubmissionConflictError for a key that was used for something else.
+        """
+        submitted = self._repository.submit(
+            plan,
+            plan.bind(parameters or {}),
+            queue=self.settings.queue,
+            execution_id=execution_id or draw_execution_id(),
+            key=idempotency_key,
+            tags=[*plan.tags, *tags],
+            priority=priority,
+        )
+        reach(FaultPoint.SUBMITTED)
+        self._emitter.emit(submitted.execution_id, submitted.last_seq)
+        self._dispatcher.publish(submitted.windows)
+        return submitted.execution_id
+
+    def execute(
+        self,
+        plan: Plan,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        timeout_seconds: float | None = None,
+        **options: Any,
+    ) -> ExecutionResult:
+        """Submit and wait for the end; `options` are those of `submit`.
+
+        Raises TimeoutError after `timeout_seconds`: the execution goes on.
+        """
+        execution_id = self.submit(plan, parameters, **options)
+        return self.wait(execution_id, timeout_seconds=timeout_seconds)
+
+    def wait(
+        self, execution_id: str, *, timeout_seconds: float | None = None
+    ) -> ExecutionResult:
+        """Wait until the execution has ended and return how.
+
+        Raises ExecutionNotFoundError, and TimeoutError after `timeout_seconds`.
+        """
+        deadline = (
+            None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        )
+        with self._listen(execution_id) as listener:
+            while not (execution := self.get_status(execution_id)).has_ended:
+                left = (
+                    _POLL_SECONDS if deadline is None else deadline - time.monotonic()
+                )
+                if left <= 0:
+                    raise TimeoutError(
+                        f"execution {execution_id} is still {execution.status} after"
+                        f" {timeout_seconds:g} s; it goes on"
+                    )
+                listener.wait(min(left, _POLL_SECONDS))
+        return read_result(execution)
+
+    def monitor(
+        self, execution_id: str, *, after: int = 0
+    ) -> Iterator[ExecutionUpdate]:
+        """Yield where the execution stands, each time it has moved, until it has ended.
+
+        Every event with a number above `after` comes exactly once, in order. Raises
+        ExecutionNotFoundError when there is no such execution.
+        """
+        with self._listen(execution_id) as listener:
+            while True:
+                update = self._read_update(execution_id, after)
+                if update.events or after == 0:
+                    yield update
+                after = max(after, update.last_seq)
+                ended = self.get_status(execution_id)
+                if ended.has_ended and ended.last_seq <= after:
+                    return
+                if not update.events:
+                    listener.wait(_POLL_SECONDS)
+
+    # ask
+
+    def get_status(self, execution_id: str) -> ExecutionSummary:
+        """Return an execution; raises ExecutionNotFoundError when there is no such one."""
+        found = None
+        if is_execution_id(execution_id):
+            found = self._repository.get_by_id(execution_id)
+        if found is None:
+            raise ExecutionNotFoundError(
+                f"there is no execution {execution_id!r}; `plans list` shows those there are"
+            )
+        return found
+
+    def get_result(self, execution_id: str) -> ExecutionResult:
+        """Return how an execution ended.
+
+        Raises ExecutionNotFinishedError while it runs, ExecutionNotFoundError when
+        there is no such one.
+        """
+        return read_result(self.get_status(execution_id))
+
+    def list_executions(
+        self,
+        wanted: ExecutionFilter | None = None,
+        *,
+        page: int = 1,
+        page_size: int = 50,
+    ) -> ExecutionPage:
+        """Return one page of executions, newest first, and how many there are in all."""
+        return self._repository.list_executions(wanted, page=page, page_size=page_size)
+
+    def list_steps(self, execution_id: str) -> tuple[StepSummary, ...]:
+        """Return the steps of an execution in their order."""
+        self.get_status(execution_id)
+        return self._repository.list_steps(execution_id)
+
+    def list_events(
+        self, execution_id: str, *, after: int = 0, limit: int = 1000
+    ) -> tuple[Event, ...]:
+        """Return up to `limit` entries of the timeline with a number above `after`."""
+        self.get_status(execution_id)
+        return self._repository.list_events(execution_id, after=after, limit=limit)
+
+    def list_unserved_actions(self, plan: Plan) -> tuple[str, ...]:
+        """Return the actions of `plan` that no worker has ever published."""
+        return self._repository.list_unserved_actions(plan)
+
+    # act
+
+    def pause(
+        self, execution_id: str, *, by: str | None = None, reason: str | None = None
+    ) -> ExecutionStatus:
+        """Let running steps finish and start no other until `resume`."""
+        return self._change(execution_id, ExecutionStatus.PAUSED, by, reason)
+
+    def resume(
+        self, execution_id: str, *, by: str | None = None, reason: str | None = None
+    ) -> ExecutionStatus:
+        """Go on where `pause` stopped."""
+        return self._change(execution_id, ExecutionStatus.RUNNING, by, reason)
+
+    def cancel(
+        self, execution_id: str, *, by: str | None = None, reason: str | None = None
+    ) -> ExecutionStatus:
+        """Start no further step; the execution is cancelled when nothing runs any more."""
+        return self._change(execution_id, ExecutionStatus.ENDING, by, reason)
+
+    def _change(
+        self,
+        execution_id: str,
+        target: ExecutionStatus,
+        by: str | None,
+        reason: str | None,
+    ) -> ExecutionStatus:
+        self.get_status(execution_id)
+        return self._states.change_state(execution_id, target, by=by, reason=reason)
+
+    def _finish(self, execution_id: str) -> bool:
+        return finish_execution(self._records, self._emitter, execution_id)
+
+    def _listen(self, execution_id: str) -> Any:
+        return subscription(
+            self.settings.events_url, self._installation_id, execution_id
+        )
+
+    def _read_update(self, execution_id: str, after: int) -> ExecutionUpdate:
+        events = self._repository.list_events(execution_id, after=after)
+        execution = self.get_status(execution_id)
+        steps = self._repository.list_steps(execution_id)
+        now = self._repository.read_clock()
+        return ExecutionUpdate(
+            execution_id=execution_id,
+            status=execution.status,
+            progress=compute_progress(execution, steps, now),
+            events=events,
+            last_seq=events[-1].seq if events else after,
+        )

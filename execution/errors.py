@@ -1,0 +1,200 @@
+"""Every error this package raises on purpose, in one tree.
+
+    PlansError
+    ├── PlanError                        change the plan or the call
+    │   ├── PlanValidationError    E001  the document has faults, all listed
+    │   ├── ParameterError         E001  the parameters do not fit the plan
+    │   ├── SubmissionConflictError      the idempotency key has another body
+    │   └── ActionRegistrationError      the decorated function cannot be an action
+    ├── SetupError                       change the installation
+    │   ├── SettingsError                a setting is missing, unknown or wrong
+    │   ├── SchemaMismatchError          the database needs `plans db upgrade`
+    │   └── LocalStackError              a server of the local stack cannot run
+    ├── ExecutionError                   about one execution or step
+    │   ├── ExecutionNotFoundError       no such execution
+    │   ├── InvalidExecutionStateError   the move is not in the table
+    │   ├── ExecutionNotFinishedError    asked for a result too early
+    │   ├── ExecutionFailedError   E003  the execution ended without success
+    │   ├── StepTimeoutError       E002  an attempt outlived its timeout
+    │   ├── ExecutionCancelledError E004 the execution is being cancelled
+    │   ├── RetryExhaustedError    E005  all attempts are used up
+    │   ├── ExpressionError        E007  an input could not be evaluated
+    │   ├── WorkerLostError        E008  the worker of an attempt vanished
+    │   ├── ActionInputError       E003  the inputs do not fit the action's parameters
+    │   ├── ResultError            E003  a step returned what JSON cannot hold
+    │   └── StaleLeaseError              the holder no longer holds the step
+    └── ServerError                      try again later
+        ├── DatabaseError          E006  PostgreSQL refused or went away
+        └── BrokerError                  the broker did not take a message
+
+The first level says who acts: the author of the plan, the one who installs, the
+one who looks after an execution, or nobody but time. This module knows nothing
+of the rest of the package.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+
+class ErrorCode(StrEnum):
+    """Stable codes, stored and shown; new ones are added, none is renumbered."""
+
+    VALIDATION = "E001"
+    TIMEOUT = "E002"
+    EXECUTION = "E003"
+    CANCELLED = "E004"
+    RETRY_EXHAUSTED = "E005"
+    DATABASE = "E006"
+    EXPRESSION = "E007"
+    WORKER_LOST = "E008"
+    RESOURCE_UNAVAILABLE = "E009"
+    IN_DOUBT = "E010"
+
+
+class PlansError(Exception):
+    """Root of the tree; `code` is set where the error has a stable number."""
+
+    code: ClassVar[ErrorCode | None] = None
+
+
+class PlanError(PlansError):
+    """The plan or the call must change."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong in a document.
+
+    `place` is a path such as `steps[3].needs[0]`; `line` and `column` count from
+    one and are None when the document did not come from text.
+    """
+
+    place: str
+    message: str
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        at = f" (line {self.line}, column {self.column})" if self.line else ""
+        return f"{self.place}{at}: {self.message}"
+
+
+class PlanValidationError(PlanError):
+    """A plan document has faults; `faults` holds every one of them."""
+
+    code = ErrorCode.VALIDATION
+
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        self.faults = faults
+        super().__init__("\n".join(str(fault) for fault in faults))
+
+
+class ParameterError(PlanValidationError):
+    """The parameters given to a plan do not fit its declaration."""
+
+
+class SubmissionConflictError(PlanError):
+    """The idempotency key was used before with another plan or parameters."""
+
+
+class ActionRegistrationError(PlanError):
+    """A function cannot be registered as an action."""
+
+
+class SetupError(PlansError):
+    """The installation must change."""
+
+
+class SettingsError(SetupError):
+    """A setting is missing, unknown or has a wrong value."""
+
+
+class SchemaMismatchError(SetupError):
+    """The database's schema is not the one this release needs."""
+
+
+class LocalStackError(SetupError):
+    """A server of the local stack cannot be found, started or reached."""
+
+
+class ExecutionError(PlansError):
+    """About one execution, or one step of it."""
+
+
+class ExecutionNotFoundError(ExecutionError):
+    """No execution has this id."""
+
+
+class InvalidExecutionStateError(ExecutionError):
+    """The execution is in a state that does not allow the move."""
+
+
+class ExecutionNotFinishedError(ExecutionError):
+    """The execution has no result yet."""
+
+
+class ExecutionFailedError(ExecutionError):
+    """The execution ended, and not with success."""
+
+    code = ErrorCode.EXECUTION
+
+
+class StepTimeoutError(ExecutionError):
+    """An attempt outlived its timeout."""
+
+    code = ErrorCode.TIMEOUT
+
+
+class ExecutionCancelledError(ExecutionError):
+    """The execution is being cancelled; the step should return."""
+
+    code = ErrorCode.CANCELLED
+
+
+class RetryExhaustedError(ExecutionError):
+    """Every attempt of a step ended in an error."""
+
+    code = ErrorCode.RETRY_EXHAUSTED
+
+
+class ExpressionError(ExecutionError):
+    """An expression names something that is not there, or has the wrong type."""
+
+    code = ErrorCode.EXPRESSION
+
+
+class WorkerLostError(ExecutionError):
+    """The process that ran an attempt vanished."""
+
+    code = ErrorCode.WORKER_LOST
+
+
+class ActionInputError(ExecutionError):
+    """The inputs of a step do not fit the parameters of its action."""
+
+    code = ErrorCode.EXECUTION
+
+
+class ResultError(ExecutionError):
+    """A step returned something that cannot be stored as JSON."""
+
+    code = ErrorCode.EXECUTION
+
+
+class StaleLeaseError(ExecutionError):
+    """The attempt no longer holds its step; nothing it writes is kept."""
+
+
+class ServerError(PlansError):
+    """A server refused or went away; the same call may succeed later."""
+
+
+class DatabaseError(ServerError):
+    """PostgreSQL refused the statement or the connection broke."""
+
+    code = ErrorCode.DATABASE
+
+
+class BrokerError(ServerError):
+    """The broker did not confirm that it took a message."""

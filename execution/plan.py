@@ -1,0 +1,291 @@
+"""Plans as callers see them: read from a file, a text, a mapping or built in Python.
+
+Promises: a `Plan` that exists has no faults and never changes; one plan has one
+definition and one digest, whether it was written as YAML, JSON or Python. Reads
+at most the one file it is asked for. Knows nothing of databases or queues.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Protocol, Self
+
+from execution.compilation import CompiledStep
+from execution.errors import Fault, PlanValidationError
+from execution.findings import Findings
+from execution.json_reader import read_json
+from execution.mapping_reader import read_objects
+from execution.parameters import bind_parameters, bind_text_parameters
+from execution.tree import MAX_DOCUMENT_BYTES, Reading, UnreadableError
+from execution.validation import CompiledPlan, compile_plan
+from execution.yaml_reader import read_yaml
+
+FORMAT = 1
+
+
+class NamedAction(Protocol):
+    """A function that was registered as an action."""
+
+    action_name: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step as it is written in Python; None stands for what is not written.
+
+    `action` is the name of an action or a function decorated as one. `with_` is
+    the mapping of inputs, with `${…}` in its texts. `needs` lists step ids; once
+    one step has it, all must. `timeout` is a duration such as `30s`, `retry` a
+    mapping with `attempts` and `max_lost`, `on_failure` is `abort` or `skip`,
+    `priority` is 0 to 9.
+    """
+
+    id: str
+    action: str | NamedAction
+    with_: Mapping[str, object] | None = None
+    needs: Sequence[str] | None = None
+    queue: str | None = None
+    timeout: str | None = None
+    retry: Mapping[str, object] | None = None
+    on_failure: str | None = None
+    priority: int | None = None
+    profile: str | None = None
+    description: str | None = None
+
+    def as_mapping(self) -> dict[str, object]:
+        """Return the step as it stands in a document."""
+        fields: dict[str, object] = {
+            "id": self.id,
+            "description": self.description,
+            "action": getattr(self.action, "action_name", self.action),
+            "with": self.with_,
+            "needs": self.needs,
+            "queue": self.queue,
+            "priority": self.priority,
+            "timeout": self.timeout,
+            "retry": self.retry,
+            "on_failure": self.on_failure,
+            "profile": self.profile,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+class Plan:
+    """A plan without faults, ready to be submitted."""
+
+    __slots__ = ("_compiled", "_digest")
+
+    _compiled: CompiledPlan
+    _digest: str
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        steps: Sequence[Step],
+        parameters: Mapping[str, object] | None = None,
+        result: object = None,
+        version: str | None = None,
+        description: str | None = None,
+        tags: Sequence[str] = (),
+        defaults: Mapping[str, object] | None = None,
+        profiles: Mapping[str, object] | None = None,
+    ) -> None:
+        """Build a plan in Python; the arguments are the fields of a document.
+
+        `parameters` maps names to declarations, `profiles` names to policies,
+        `result` is a JSON value with `${…}` in its texts. Raises PlanValidationError
+        with every fault.
+        """
+        fields: dict[str, object] = {
+            "format": FORMAT,
+            "name": name,
+            "version": version,
+            "description": description,
+            "tags": tags,
+            "parameters": parameters,
+            "profiles": profiles,
+            "defaults": defaults,
+            "steps": [step.as_mapping() for step in steps],
+            "result": result,
+        }
+        written = {key: value for key, value in fields.items() if value is not None}
+        self._adopt(_compile_mapping(written))
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a plan from a file: JSON if its name ends so, else as `from_text`.
+
+        Raises PlanValidationError with every fault, with lines and columns, and
+        when the file cannot be read or exceeds 4 MB.
+        """
+        return cls.from_text(_read_file(FilePath(path)), source=str(path))
+
+    @classmethod
+    def from_text(cls, text: str, *, source: str = "<text>") -> Self:
+        """Read a plan from the text of a YAML or JSON document.
+
+        `source` names the text in faults; by its ending (`.json`, `.yaml`, `.yml`)
+        it also says how to read it, and otherwise a leading `{` means JSON.
+        Raises PlanValidationError with every fault, with lines and columns.
+        """
+        return cls._from_compiled(_compile_text(text, source))
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, object]) -> Self:
+        """Take a plan from the fields of a document as Python values.
+
+        The values are copied. Raises PlanValidationError with every fault.
+        """
+        return cls._from_compiled(_compile_mapping(mapping))
+
+    @property
+    def name(self) -> str:
+        """The name of the plan."""
+        return self._compiled.document.name
+
+    @property
+    def version(self) -> str | None:
+        """The version, as the author numbers them."""
+        return self._compiled.document.version
+
+    @property
+    def description(self) -> str | None:
+        """What the plan is for."""
+        return self._compiled.document.description
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags, as written."""
+        return tuple(self._compiled.document.tags)
+
+    @property
+    def definition(self) -> dict[str, object]:
+        """A fresh copy of the whole document in JSON types, as it is stored."""
+        definition: dict[str, object] = json.loads(self._compiled.canonical)
+        return definition
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the definition as canonical JSON, in 64 hex digits."""
+        return self._digest
+
+    @property
+    def steps(self) -> tuple[CompiledStep, ...]:
+        """The steps in the order of the document, with their policies merged."""
+        return self._compiled.steps
+
+    @property
+    def result(self) -> object:
+        """The template of the plan's result as a JSON value; None if there is none."""
+        return self._compiled.document.result
+
+    @property
+    def result_reads(self) -> tuple[int, ...]:
+        """The positions of the steps that the result is made of.
+
+        Those that the template names or, without one, the only step that nothing
+        waits for; none if there are several.
+        """
+        return self._compiled.result_reads
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed and likely to be regretted, in sentences."""
+        return self._compiled.warnings
+
+    def bind(self, values: Mapping[str, object]) -> dict[str, object]:
+        """Return the value of every parameter by name, in JSON types.
+
+        `values` maps names to values; what is not given has its default, or is
+        None if it has none. Raises ParameterError with every fault.
+        """
+        return bind_parameters(self._compiled.parameters, values)
+
+    def bind_text(self, values: Mapping[str, str]) -> dict[str, object]:
+        """Bind texts from a command line, each read as its parameter declares.
+
+        Objects and arrays are JSON. Raises ParameterError with every fault.
+        """
+        return bind_text_parameters(self._compiled.parameters, values)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Plan) and self._digest == other._digest
+
+    def __hash__(self) -> int:
+        return hash(self._digest)
+
+    def __repr__(self) -> str:
+        return f"<Plan {self.name} with {len(self.steps)} steps, {self._digest[:12]}>"
+
+    @classmethod
+    def _from_compiled(cls, compiled: CompiledPlan) -> Self:
+        plan = cls.__new__(cls)
+        plan._adopt(compiled)  # noqa: SLF001  # its own class, by another door
+        return plan
+
+    def _adopt(self, compiled: CompiledPlan) -> None:
+        self._compiled = compiled
+        self._digest = hashlib.sha256(compiled.canonical).hexdigest()
+
+
+def _compile_mapping(mapping: Mapping[str, object]) -> CompiledPlan:
+    findings = Findings()
+    try:
+        reading = read_objects(mapping, findings)
+    except UnreadableError as error:
+        faults = findings.faults("plan", lambda _: None)
+        raise PlanValidationError(faults) from error
+    return _compile_reading(reading, findings, "plan")
+
+
+def _compile_text(text: str, source: str) -> CompiledPlan:
+    size = len(text.encode(errors="surrogatepass"))
+    if size > MAX_DOCUMENT_BYTES:
+        message = f"takes {size:,} bytes; {MAX_DOCUMENT_BYTES:,} are allowed"
+        raise PlanValidationError((Fault(source, message),))
+    text = text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
+    findings = Findings()
+    read = read_json if _is_json(text, source) else read_yaml
+    try:
+        reading = read(text, findings)
+    except UnreadableError as error:
+        faults = findings.faults(source, Reading(None, {}, text).locate)
+        raise PlanValidationError(faults) from error
+    return _compile_reading(reading, findings, source)
+
+
+def _is_json(text: str, source: str) -> bool:
+    match FilePath(source).suffix.lower():
+        case ".json":
+            return True
+        case ".yaml" | ".yml":
+            return False
+        case _:
+            return text.lstrip().startswith("{")
+
+
+def _compile_reading(reading: Reading, findings: Findings, source: str) -> CompiledPlan:
+    compiled = compile_plan(reading.value, findings)
+    if compiled is None:
+        raise PlanValidationError(findings.faults(source, reading.locate))
+    return compiled
+
+
+def _read_file(path: FilePath) -> str:
+    if not path.is_file():
+        # a pipe or a device could make the reader wait for ever
+        raise PlanValidationError((Fault(str(path), "is not a file"),))
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_DOCUMENT_BYTES + 1)
+        return content.decode()
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+        raise PlanValidationError((Fault(str(path), message),)) from error
+    except UnicodeDecodeError as error:
+        message = f"is not UTF-8 text: byte {error.start + 1} is not"
+        raise PlanValidationError((Fault(str(path), message),)) from error

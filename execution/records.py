@@ -1,0 +1,479 @@
+"""The writes of workers and reconcilers, each one call of a function in `sql/`.
+
+Every method is one round trip and one transaction, fenced by a lease token or
+another compare-and-set, and says in what it returns whether it landed. The tokens
+are drawn by the callers beforehand, so that after an unknown commit the same call
+can be made again and answers what happened.
+
+Knows neither Celery nor Redis nor SQLAlchemy.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from execution.database import Database
+from execution.states import EndReason, ExecutionStatus, StepStatus
+
+__all__ = [
+    "Claim",
+    "ClaimOutcome",
+    "Completion",
+    "Ending",
+    "HeldStep",
+    "Link",
+    "Recorded",
+    "StepRecords",
+    "Window",
+]
+
+
+@dataclass(frozen=True)
+class Link:
+    """One message of a chain: a step and how it is to be sent."""
+
+    position: int
+    step: str
+    queue: str
+    action: str
+    priority: int
+    publishes: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """A chain's worth of links that run one after another."""
+
+    execution_id: str
+    epoch: int
+    links: tuple[Link, ...]
+
+
+class ClaimOutcome(StrEnum):
+    """What a claim came to; `sql/04_claim.sql` says what each asks of the caller."""
+
+    CLAIMED = "claimed"
+    SATISFIED = "satisfied"
+    DROPPED = "dropped"
+    UNREGISTERED = "unregistered"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class HeldStep:
+    """A step that an attempt holds: what names it in every write."""
+
+    execution_id: str
+    position: int
+    token: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A step that is ours to run, with all that its inputs may name."""
+
+    held: HeldStep
+    plan: str
+    step: str
+    action: str
+    attempt: int
+    failures: int
+    max_attempts: int
+    scope: Mapping[str, Any]
+    variables: Mapping[str, Any]
+    inputs: Any
+    recorded_input: Any
+    checkpoint: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ClaimAnswer:
+    """The answer to a claim: its outcome and, where a step was claimed, the claim."""
+
+    outcome: ClaimOutcome
+    detail: str | None
+    skipped: int
+    last_seq: int | None
+    claim: Claim | None
+
+
+class Recorded(StrEnum):
+    """Whether the end of a step landed."""
+
+    RECORDED = "recorded"
+    REPEATED = "repeated"
+    STALE = "stale"
+
+
+@dataclass(frozen=True)
+class Completion:
+    """Where the execution stands after a step has ended, and what to send.
+
+    `status` is None when the execution was deleted in the meantime.
+    """
+
+    outcome: Recorded
+    status: ExecutionStatus | None
+    epoch: int
+    open_steps: int
+    last_seq: int
+    windows: tuple[Window, ...]
+
+    @property
+    def is_last(self) -> bool:
+        """Say whether nothing is left but to finish the execution."""
+        return self.status is ExecutionStatus.ENDING and self.open_steps == 0
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What the result of an execution is made of."""
+
+    reason: EndReason
+    template: Any
+    scope: Mapping[str, Any]
+    error: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class LostStep:
+    """A step that a sweep found, and the token it was held by."""
+
+    execution_id: str
+    position: int
+    token: str
+
+
+@dataclass(frozen=True)
+class UnsentStep:
+    """A ready step whose message is missing, and how often it was sent."""
+
+    execution_id: str
+    position: int
+    publishes: int
+
+
+def read_windows(
+    execution_id: str, epoch: int, data: Sequence[Any]
+) -> tuple[Window, ...]:
+    """Return the windows that a function of the database answered."""
+    return tuple(
+        Window(execution_id, epoch, tuple(Link(*link) for link in links))
+        for links in data
+    )
+
+
+class StepRecords:
+    """Claims steps, records how they end, and finds those that were lost."""
+
+    def __init__(self, database: Database) -> None:
+        """Write through `database`."""
+        self._database = database
+
+    # claims and their ends
+
+    def claim(
+        self,
+        execution_id: str,
+        positions: Sequence[int],
+        *,
+        epoch: int,
+        token: str,
+        worker_id: str,
+        delivery: str,
+    ) -> ClaimAnswer:
+        """Take the first step of `positions` that may run, under `token`."""
+        row = self._database.call(
+            "claim_step",
+            execution_id,
+            list(positions),
+            epoch,
+            token,
+            worker_id,
+            delivery,
+        )
+        outcome = ClaimOutcome(row["outcome"])
+        claim = None
+        if outcome is ClaimOutcome.CLAIMED:
+            claim = _read_claim(execution_id, token, row)
+        return ClaimAnswer(
+            outcome, row["detail"], row["skipped"], row["last_seq"], claim
+        )
+
+    def complete(
+        self,
+        held: HeldStep,
+        status: StepStatus,
+        *,
+        result: str | None = None,
+        recorded_input: str | None = None,
+        error: str | None = None,
+        variables: str = "{}",
+        covered: int | None = None,
+        epoch: int,
+    ) -> Completion:
+        """Record how the last attempt of a step ended; values are JSON texts.
+
+        `covered` is the position that the message's own chain sends next, in `epoch`.
+        """
+        row = self._database.call(
+            "complete_step",
+            held.execution_id,
+            held.position,
+            held.token,
+            status.value,
+            result,
+            recorded_input,
+            error,
+            variables,
+            covered,
+            epoch,
+        )
+        return _read_completion(held.execution_id, Recorded(row["outcome"]), row)
+
+    def retry(
+        self, held: HeldStep, *, recorded_input: str, error: str, wait_seconds: float
+    ) -> tuple[int, int] | None:
+        """Count a failed attempt; the next one begins in place after `wait_seconds`.
+
+        Returns the number of the new attempt and the last event's; None when the step
+        is no longer ours or nothing may be tried again.
+        """
+        row = self._database.call(
+            "retry_step",
+            held.execution_id,
+            held.position,
+            held.token,
+            recorded_input,
+            error,
+            wait_seconds,
+        )
+        return (row["attempt"], row["last_seq"]) if row["landed"] else None
+
+    # what a running step tells
+
+    def report_progress(
+        self,
+        held: HeldStep,
+        percent: float,
+        message: str | None,
+        *,
+        chunks: int | None,
+        records: int | None,
+    ) -> int | None:
+        """Store progress; return the event's number, None when the token is stale."""
+        row = self._database.call(
+            "report_progress",
+            held.execution_id,
+            held.position,
+            held.token,
+            percent,
+            message,
+            chunks,
+            records,
+        )
+        return row["last_seq"] if row["landed"] else None
+
+    def save_checkpoint(self, held: HeldStep, data: str) -> bool:
+        """Store what a step has done so far; say whether the token still held."""
+        row = self._database.call(
+            "save_checkpoint", held.execution_id, held.position, held.token, data
+        )
+        return bool(row["landed"])
+
+    def append_observations(self, held: HeldStep, logs: str, metrics: str) -> bool:
+        """Store log lines and metrics; say whether the token still held."""
+        row = self._database.call(
+            "append_observations",
+            held.execution_id,
+            held.position,
+            held.token,
+            logs,
+            metrics,
+        )
+        return bool(row["landed"])
+
+    def is_unwanted(self, held: HeldStep) -> bool:
+        """Say whether the attempt should stop: cancelled, or no longer ours."""
+        row = self._database.call(
+            "is_unwanted", held.execution_id, held.position, held.token
+        )
+        return bool(row["is_unwanted"])
+
+    # the end of an execution
+
+    def read_ending(self, execution_id: str) -> Ending | None:
+        """Return what the result is made of; None unless the end is due."""
+        row = self._database.call("read_ending", execution_id)
+        if row["reason"] is None:
+            return None
+        scope = {name: row[name] for name in ("parameters", "execution", "steps")}
+        return Ending(EndReason(row["reason"]), row["template"], scope, row["error"])
+
+    def finish(
+        self,
+        execution_id: str,
+        status: ExecutionStatus,
+        *,
+        result: str | None,
+        error: str | None,
+    ) -> tuple[bool, int | None]:
+        """Reach the terminal state; say whether it landed, and the last event."""
+        row = self._database.call(
+            "finish_execution", execution_id, status.value, result, error
+        )
+        return row["landed"], row["last_seq"]
+
+    # workers
+
+    def register_worker(
+        self,
+        worker_id: str,
+        *,
+        hostname: str,
+        pid: int,
+        pool: str,
+        slots: int,
+        queues: Sequence[str],
+        actions: str,
+    ) -> datetime:
+        """Enter a worker, and publish its actions (a JSON array) in the catalogue.
+
+        Returns the database's time, for the first beat's `sampled_at`.
+        """
+        row = self._database.call(
+            "register_worker",
+            worker_id,
+            hostname,
+            pid,
+            pool,
+            slots,
+            list(queues),
+            actions,
+        )
+        seen_at: datetime = row["seen_at"]
+        return seen_at
+
+    def beat(
+        self,
+        worker_id: str,
+        *,
+        slots: int,
+        queues: Sequence[str],
+        deliveries: Sequence[str],
+        tokens: Sequence[str],
+        sampled_at: datetime,
+    ) -> datetime | None:
+        """Say that the worker lives, and what it has in hand.
+
+        `sampled_at` is what the previous beat returned. None means that the worker was
+        declared dead and has to register anew.
+        """
+        row = self._database.query(
+            "SELECT {schema}.beat(%s, %s, %s, %s, %s::uuid[], %s) AS seen_at",
+            (
+                worker_id,
+                slots,
+                list(queues),
+                list(deliveries),
+                list(tokens),
+                sampled_at,
+            ),
+        )[0]
+        seen_at: datetime | None = row["seen_at"]
+        return seen_at
+
+    def end_worker(self, worker_id: str) -> bool:
+        """Take a worker off the list; what it still holds is given back at once."""
+        return bool(self._database.call("end_worker", worker_id)["end_worker"])
+
+    # reconciling
+
+    def advance_pulse(self, most_seconds: float) -> bool:
+        """Advance the pulse by the time that has passed, `most_seconds` at most."""
+        return bool(self._database.call("advance_pulse", most_seconds)["advance_pulse"])
+
+    def end_silent_workers(self, lease_seconds: float) -> int:
+        """Declare dead who has been silent for `lease_seconds`; say how many."""
+        row = self._database.call("end_silent_workers", lease_seconds)
+        return int(row["end_silent_workers"])
+
+    def find_lost_steps(self, most: int) -> tuple[LostStep, ...]:
+        """Return up to `most` steps that nobody runs any more."""
+        rows = self._database.call_all("lost_steps_of_all", most)
+        return tuple(LostStep(*row.values()) for row in rows)
+
+    def find_overdue_steps(self, worker_id: str) -> tuple[LostStep, ...]:
+        """Return the steps of a worker that have outlived their timeout."""
+        rows = self._database.call_all("overdue_steps", worker_id)
+        return tuple(LostStep(*row.values()) for row in rows)
+
+    def take_lost(self, step: LostStep, *, is_patient: bool) -> Completion | None:
+        """Give a lost step back, or end it; None when it is not lost any more.
+
+        Unless `is_patient`, an execution that somebody holds is passed over.
+        """
+        return self._take(step, "lost", is_patient=is_patient)
+
+    def take_overdue(self, step: LostStep) -> Completion | None:
+        """Take a step from an attempt that has outlived its timeout."""
+        return self._take(step, "timeout", is_patient=True)
+
+    def _take(
+        self, step: LostStep, cause: str, *, is_patient: bool
+    ) -> Completion | None:
+        row = self._database.call(
+            "take_step", step.execution_id, step.position, step.token, cause, is_patient
+        )
+        if row["outcome"] == "nothing":
+            return None
+        return _read_completion(step.execution_id, Recorded.RECORDED, row)
+
+    def find_unsent_steps(self, beat_seconds: float) -> tuple[UnsentStep, ...]:
+        """Return ready steps whose message is missing while a slot is free."""
+        rows = self._database.call_all("unsent_steps", beat_seconds)
+        return tuple(UnsentStep(*row.values()) for row in rows)
+
+    def mark_resent(self, step: UnsentStep) -> tuple[Window, ...]:
+        """Count one more publication of a step and return what to send."""
+        row = self._database.call(
+            "resend_step", step.execution_id, step.position, step.publishes
+        )
+        return read_windows(step.execution_id, row["epoch"], row["windows"])
+
+    def find_unfinished(self, most: int) -> tuple[str, ...]:
+        """Return executions that lack nothing but their terminal state."""
+        rows = self._database.call_all("unfinished_executions", most)
+        return tuple(row["unfinished_executions"] for row in rows)
+
+
+def _read_claim(execution_id: str, token: str, row: Mapping[str, Any]) -> Claim:
+    return Claim(
+        held=HeldStep(execution_id, row["position"], token),
+        plan=row["plan"],
+        step=row["name"],
+        action=row["action"],
+        attempt=row["attempt"],
+        failures=row["failures"],
+        max_attempts=row["max_attempts"],
+        scope={name: row[name] for name in ("parameters", "execution", "steps")},
+        variables=row["variables"],
+        inputs=row["inputs"],
+        recorded_input=row["recorded"],
+        checkpoint=row["checkpoint"] or {},
+    )
+
+
+def _read_completion(
+    execution_id: str, outcome: Recorded, row: Mapping[str, Any]
+) -> Completion:
+    return Completion(
+        outcome=outcome,
+        status=ExecutionStatus(row["status"]) if row["status"] else None,
+        epoch=row["epoch"],
+        open_steps=row["open_steps"],
+        last_seq=row["last_seq"],
+        windows=read_windows(execution_id, row["epoch"], row["windows"]),
+    )

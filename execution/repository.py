@@ -1,0 +1,532 @@
+"""Executions as their owners see them: submit, look up, list, move, delete.
+
+Every write is a compare-and-set that says whether it landed; the moves are the
+functions in `sql/`, the reads are queries over the models. Rows stay in here: what
+leaves is frozen.
+
+For producers and tools. Workers write through `records`, and never import this.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, aliased
+
+from execution.database import CONNECT_OPTIONS
+from execution.errors import DatabaseError, SubmissionConflictError
+from execution.identity import draw_execution_id
+from execution.models import (
+    Action,
+    Execution,
+    ExecutionEvent,
+    ExecutionState,
+    ExecutionStep,
+    Installation,
+    Submission,
+    Worker,
+)
+from execution.models import (
+    Plan as PlanRow,
+)
+from execution.plan import Plan
+from execution.records import Window, read_windows
+from execution.results import (
+    ErrorRecord,
+    Event,
+    ExecutionPage,
+    ExecutionSummary,
+    StateChange,
+    StepSummary,
+)
+from execution.states import (
+    TERMINAL_EXECUTION_STATUSES,
+    ExecutionStatus,
+    StepStatus,
+)
+
+_MOST_PAGE_SIZE = 500
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What a submit came to: the execution, and the windows to send."""
+
+    execution_id: str
+    is_new: bool
+    last_seq: int | None
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True)
+class Move:
+    """Whether a change of state landed, where the execution stands, what to send.
+
+    `status` is None when there is no such execution.
+    """
+
+    landed: bool
+    status: ExecutionStatus | None
+    last_seq: int | None = None
+    open_steps: int | None = None
+    windows: tuple[Window, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExecutionFilter:
+    """Which executions a list shows; None means all."""
+
+    status: ExecutionStatus | None = None
+    plan: str | None = None
+    tag: str | None = None
+    since: datetime | None = None
+
+
+class ExecutionRepository:
+    """Executions in PostgreSQL."""
+
+    def __init__(self, url: str, schema: str) -> None:
+        """Connect to `url` when first needed; every object lies in `schema`."""
+        self._engine = sa.create_engine(
+            url,
+            pool_pre_ping=True,
+            pool_size=2,
+            connect_args={**CONNECT_OPTIONS, "application_name": "celery-plans"},
+        ).execution_options(schema_translate_map={None: schema})
+        self._functions = self._engine.dialect.identifier_preparer.quote(schema)
+        self._plan_ids: dict[str, str] = {}
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    def get_installation_id(self) -> str:
+        """Return the id under which this installation's events travel."""
+        with self._reading() as session:
+            return session.scalars(sa.select(Installation.id)).one()
+
+    def read_clock(self) -> datetime:
+        """Return the database's time."""
+        now: datetime = self._call("plans_now")["plans_now"]
+        return now
+
+    # submit
+
+    def submit(
+        self,
+        plan: Plan,
+        parameters: Mapping[str, Any],
+        *,
+        queue: str,
+        execution_id: str | None = None,
+        key: str | None = None,
+        tags: Sequence[str] = (),
+        priority: int = 0,
+    ) -> Submitted:
+        """Store an execution of `plan` with bound `parameters`.
+
+        `key` is the idempotency key; `queue` serves the steps that name none. The same
+        key (or id) with the same body answers the execution that it began before.
+        Raises SubmissionConflictError for the same key with another body.
+        """
+        text = json.dumps(parameters, ensure_ascii=False, sort_keys=True)
+        body = json.dumps([plan.digest, text, sorted(tags), priority])
+        row = self._call(
+            "submit_execution",
+            execution_id or draw_execution_id(),
+            self._register_plan(plan),
+            text,
+            key,
+            hashlib.sha256(body.encode()).hexdigest(),
+            priority,
+            list(tags),
+            queue,
+        )
+        if row["outcome"] == "conflict":
+            raise SubmissionConflictError(
+                f"{f'the idempotency key {key!r}' if key else 'the id'} belongs to execution"
+                f" {row['execution_id']}, which has another plan, parameters or tags"
+            )
+        return Submitted(
+            execution_id=str(row["execution_id"]),
+            is_new=row["outcome"] == "created",
+            last_seq=row["last_seq"],
+            windows=read_windows(str(row["execution_id"]), 1, row["windows"]),
+        )
+
+    def _register_plan(self, plan: Plan) -> str:
+        known = self._plan_ids.get(plan.digest)
+        if known is None:
+            row = self._call(
+                "register_plan",
+                draw_execution_id(),
+                plan.name,
+                plan.version,
+                plan.digest,
+                json.dumps(plan.definition, ensure_ascii=False),
+                None if plan.result is None else json.dumps(plan.result),
+                list(plan.result_reads),
+                json.dumps([_compiled_row(step) for step in plan.steps]),
+            )
+            known = self._plan_ids[plan.digest] = str(row["register_plan"])
+        return known
+
+    # reads
+
+    def get_by_id(self, execution_id: str) -> ExecutionSummary | None:
+        """Return an execution, or None when there is no such one."""
+        with self._reading() as session:
+            row = session.execute(
+                _select_executions().where(Execution.id == execution_id)
+            ).one_or_none()
+            return _read_execution(row) if row else None
+
+    def list_executions(
+        self,
+        wanted: ExecutionFilter | None = None,
+        *,
+        page: int = 1,
+        page_size: int = 50,
+    ) -> ExecutionPage:
+        """Return one page of executions, newest first, and the total.
+
+        Raises ValueError when `page` is below 1 or `page_size` not in 1..500.
+        """
+        if page < 1 or not 1 <= page_size <= _MOST_PAGE_SIZE:
+            raise ValueError(
+                f"page counts from 1, page_size from 1 to {_MOST_PAGE_SIZE}"
+            )
+        conditions = _build_conditions(wanted or ExecutionFilter())
+        with self._reading() as session:
+            rows = session.execute(
+                _select_executions()
+                .where(*conditions)
+                .order_by(Execution.created_at.desc(), Execution.id.desc())
+                .limit(page_size)
+                .offset((page - 1) * page_size)
+            ).all()
+            total = session.scalar(
+                sa.select(sa.func.count())
+                .select_from(Execution)
+                .join(PlanRow)
+                .where(*conditions)
+            )
+        return ExecutionPage(
+            tuple(_read_execution(row) for row in rows), total or 0, page, page_size
+        )
+
+    def list_steps(self, execution_id: str) -> tuple[StepSummary, ...]:
+        """Return the steps of an execution in their order."""
+        with self._reading() as session:
+            rows = session.scalars(
+                sa.select(ExecutionStep)
+                .where(ExecutionStep.execution_id == execution_id)
+                .order_by(ExecutionStep.position)
+            )
+            return tuple(_read_step(row) for row in rows)
+
+    def list_events(
+        self, execution_id: str, *, after: int = 0, limit: int = 1000
+    ) -> tuple[Event, ...]:
+        """Return up to `limit` events of an execution with a number above `after`."""
+        step = aliased(ExecutionStep)
+        query = (
+            sa.select(ExecutionEvent, step.name)
+            .outerjoin(
+                step,
+                (step.execution_id == ExecutionEvent.execution_id)
+                & (step.position == ExecutionEvent.position),
+            )
+            .where(
+                ExecutionEvent.execution_id == execution_id, ExecutionEvent.seq > after
+            )
+            .order_by(ExecutionEvent.seq)
+            .limit(limit)
+        )
+        with self._reading() as session:
+            return tuple(
+                Event(row.execution_id, row.seq, row.type, name, row.data, row.at)
+                for row, name in session.execute(query)
+            )
+
+    def get_state_history(self, execution_id: str) -> tuple[StateChange, ...]:
+        """Return every change of an execution's state, in order."""
+        with self._reading() as session:
+            rows = session.scalars(
+                sa.select(ExecutionState)
+                .where(ExecutionState.execution_id == execution_id)
+                .order_by(ExecutionState.seq)
+            )
+            return tuple(
+                StateChange(
+                    ExecutionStatus(row.from_status) if row.from_status else None,
+                    ExecutionStatus(row.to_status),
+                    row.by,
+                    row.reason,
+                    row.at,
+                )
+                for row in rows
+            )
+
+    def list_unserved_actions(self, plan: Plan) -> tuple[str, ...]:
+        """Return the actions of `plan` that no worker has ever published, sorted."""
+        wanted = {step.action for step in plan.steps}
+        with self._reading() as session:
+            known = session.scalars(
+                sa.select(Action.name).where(Action.name.in_(wanted))
+            )
+            return tuple(sorted(wanted.difference(known)))
+
+    def count_living_workers(self) -> int:
+        """Return how many workers have signed on and were not declared dead."""
+        with self._reading() as session:
+            return (
+                session.scalar(
+                    sa.select(sa.func.count())
+                    .select_from(Worker)
+                    .where(Worker.ended_at.is_(None))
+                )
+                or 0
+            )
+
+    # writes
+
+    def update_state(
+        self,
+        execution_id: str,
+        target: ExecutionStatus,
+        *,
+        by: str | None = None,
+        reason: str | None = None,
+        result: Any = None,
+        error: ErrorRecord | None = None,
+    ) -> Move:
+        """Move an execution to `target` if its present state allows that.
+
+        `paused`, `running` (from paused) and `ending` (a cancel) are what people ask
+        for; a terminal `target` lands only when nothing of the execution runs any more.
+        Raises ValueError for `pending`, which is where executions begin.
+        """
+        match target:
+            case ExecutionStatus.PAUSED:
+                row = self._call("pause_execution", execution_id, by, reason)
+            case ExecutionStatus.RUNNING:
+                row = self._call("resume_execution", execution_id, by, reason)
+            case ExecutionStatus.ENDING:
+                row = self._call("cancel_execution", execution_id, by, reason)
+            case (
+                ExecutionStatus.COMPLETED
+                | ExecutionStatus.FAILED
+                | ExecutionStatus.CANCELLED
+                | ExecutionStatus.TIMED_OUT
+            ):
+                return self.update_result(
+                    execution_id, target, result=result, error=error
+                )
+            case ExecutionStatus.PENDING:
+                raise ValueError("executions begin as pending; none goes back to it")
+        return _read_move(execution_id, row)
+
+    def update_result(
+        self,
+        execution_id: str,
+        status: ExecutionStatus,
+        *,
+        result: Any = None,
+        error: ErrorRecord | None = None,
+    ) -> Move:
+        """Give an ending execution its result and its terminal state, once."""
+        row = self._call(
+            "finish_execution",
+            execution_id,
+            status.value,
+            json.dumps(result),
+            json.dumps(error.to_json()) if error else None,
+        )
+        return _read_move(execution_id, row)
+
+    def update_progress(
+        self,
+        execution_id: str,
+        position: int,
+        token: str,
+        percent: float,
+        *,
+        message: str | None = None,
+        chunks: int | None = None,
+        records: int | None = None,
+    ) -> bool:
+        """Store the progress of a running step; False when `token` is not its lease."""
+        row = self._call(
+            "report_progress",
+            execution_id,
+            position,
+            token,
+            percent,
+            message,
+            chunks,
+            records,
+        )
+        return bool(row["landed"])
+
+    def create_state_history(
+        self,
+        execution_id: str,
+        *,
+        by: str | None,
+        reason: str,
+    ) -> bool:
+        """Add a remark to the history of states without changing the state.
+
+        Says whether there is such an execution. Changes of state write theirs by
+        themselves, in their own transaction.
+        """
+        return bool(self._call("remark_execution", execution_id, by, reason)["landed"])
+
+    def delete_execution(self, execution_id: str) -> bool:
+        """Delete an ended execution and all that belongs to it; False if it runs."""
+        with self._writing() as session:
+            deleted = (
+                session.execute(
+                    sa.delete(Execution)
+                    .where(
+                        Execution.id == execution_id,
+                        Execution.status.in_(TERMINAL_EXECUTION_STATUSES),
+                    )
+                    .returning(Execution.id)
+                )
+                .scalars()
+                .all()
+            )
+            if deleted:
+                session.execute(
+                    sa.delete(Submission).where(Submission.execution_id == execution_id)
+                )
+            return bool(deleted)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Session]:
+        try:
+            with Session(self._engine) as session:
+                yield session
+        except SQLAlchemyError as error:
+            raise _translate(error) from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[Session]:
+        with self._reading() as session, session.begin():
+            yield session
+
+    def _call(self, function: str, *arguments: object) -> Mapping[str, Any]:
+        names = [f"a{index}" for index in range(len(arguments))]
+        places = ", ".join(f":{name}" for name in names)
+        statement = sa.text(f"SELECT * FROM {self._functions}.{function}({places})")  # noqa: S608  # names of our own
+        with self._writing() as session:
+            values = dict(zip(names, arguments, strict=True))
+            return dict(session.execute(statement, values).mappings().one())
+
+
+def _translate(error: SQLAlchemyError) -> DatabaseError:
+    cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    if "does not exist" in cause:
+        return DatabaseError(
+            f"PostgreSQL refused: {cause}; was `plans db upgrade` run?"
+        )
+    return DatabaseError(f"PostgreSQL refused: {cause}")
+
+
+def _compiled_row(step: Any) -> dict[str, Any]:
+    return {
+        "position": step.position,
+        "name": step.name,
+        "action": step.action,
+        "queue": step.queue,
+        "priority": step.priority,
+        "needs": list(step.needs),
+        "successors": list(step.successors),
+        "reads": list(step.reads),
+        "survives_skips": step.survives_skips,
+        "on_failure": step.on_failure,
+        "timeout_seconds": step.timeout_seconds,
+        "max_attempts": step.max_attempts,
+        "max_lost": step.max_lost,
+        "inputs": step.inputs,
+    }
+
+
+def _select_executions() -> sa.Select[*tuple[Any, ...]]:
+    return sa.select(Execution, PlanRow.name, PlanRow.version).join(PlanRow)
+
+
+def _build_conditions(wanted: ExecutionFilter) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = []
+    if wanted.status is not None:
+        conditions.append(Execution.status == wanted.status)
+    if wanted.plan is not None:
+        conditions.append(PlanRow.name == wanted.plan)
+    if wanted.tag is not None:
+        conditions.append(Execution.tags.contains([wanted.tag]))
+    if wanted.since is not None:
+        conditions.append(Execution.created_at >= wanted.since)
+    return conditions
+
+
+def _read_execution(row: Any) -> ExecutionSummary:
+    execution, plan, version = row
+    return ExecutionSummary(
+        id=execution.id,
+        plan=plan,
+        version=version,
+        status=ExecutionStatus(execution.status),
+        reason=execution.reason,
+        epoch=execution.epoch,
+        last_seq=execution.next_seq - 1,
+        open_steps=execution.open_steps,
+        total_steps=execution.total_steps,
+        tags=tuple(execution.tags),
+        parameters=execution.parameters,
+        variables=execution.variables,
+        result=execution.result,
+        error=ErrorRecord.from_json(execution.error) if execution.error else None,
+        created_at=execution.created_at,
+        started_at=execution.started_at,
+        ended_at=execution.ended_at,
+    )
+
+
+def _read_step(row: ExecutionStep) -> StepSummary:
+    return StepSummary(
+        position=row.position,
+        name=row.name,
+        action=row.action,
+        queue=row.queue,
+        status=StepStatus(row.status),
+        reason=row.reason,
+        attempt=row.attempt,
+        failures=row.failures,
+        losses=row.losses,
+        progress=row.progress,
+        progress_message=row.progress_message,
+        worker_id=row.worker_id,
+        claimed_at=row.claimed_at,
+        ended_at=row.ended_at,
+        error=ErrorRecord.from_json(row.error) if row.error else None,
+    )
+
+
+def _read_move(execution_id: str, row: Mapping[str, Any]) -> Move:
+    return Move(
+        landed=row["landed"],
+        status=ExecutionStatus(row["status"]) if row["status"] else None,
+        last_seq=row.get("last_seq"),
+        open_steps=row.get("open_steps"),
+        windows=read_windows(
+            execution_id, row.get("epoch") or 1, row.get("windows") or ()
+        ),
+    )

@@ -1,0 +1,291 @@
+"""The values that travel between modules, and how results become JSON.
+
+All frozen; none of them knows where it was read from. `encode_json` is the one door
+through which a step's result, progress or checkpoint passes into the database: what
+JSON or PostgreSQL cannot hold is refused here, with its place.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from execution.errors import (
+    ErrorCode,
+    ExecutionFailedError,
+    ExecutionNotFinishedError,
+    PlansError,
+    ResultError,
+)
+from execution.states import ExecutionStatus, StepStatus, is_terminal
+
+MAX_VALUE_BYTES = 256 * 1024
+"""The most that one value may take inline, as JSON in UTF-8."""
+_MAX_INTEGER = 2**53
+_MAX_DEPTH = 64
+
+
+def encode_json(value: object, *, place: str) -> str:
+    """Return `value` as JSON text that PostgreSQL stores unchanged.
+
+    Raises ResultError naming `place` when something in it is no JSON (NaN, a key that
+    is no string, a class of its own), cannot be stored (NUL, a lone surrogate, an
+    integer beyond 2^53) or is larger than 256 kB in all.
+    """
+    _refuse_foreign(value, place)
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    size = len(text.encode())
+    if size > MAX_VALUE_BYTES:
+        raise ResultError(
+            f"{place} takes {size:,} bytes as JSON and the limit is"
+            f" {MAX_VALUE_BYTES:,}; store it elsewhere and return where it lies"
+        )
+    return text
+
+
+def _refuse_foreign(value: object, place: str) -> None:
+    pending = [(value, place, 1)]
+    while pending:
+        item, at, depth = pending.pop()
+        if depth > _MAX_DEPTH:
+            raise ResultError(f"{place} is nested deeper than {_MAX_DEPTH}")
+        match item:
+            case Mapping():
+                for key in item:
+                    if not isinstance(key, str):
+                        raise ResultError(
+                            f"{at} has the key {key!r}, which is no string"
+                        )
+                    _refuse_text(key, at)
+                pending.extend((v, f"{at}.{k}", depth + 1) for k, v in item.items())
+            case list() | tuple():
+                pending.extend((v, f"{at}[{i}]", depth + 1) for i, v in enumerate(item))
+            case _:
+                _refuse_scalar(item, at)
+
+
+def _refuse_scalar(item: object, at: str) -> None:
+    match item:
+        case None | bool():
+            return
+        case str():
+            _refuse_text(item, at)
+        case int():
+            if abs(item) > _MAX_INTEGER:
+                raise ResultError(
+                    f"{at} is an integer beyond 2^53; pass it as a string"
+                )
+        case float():
+            if not math.isfinite(item):
+                raise ResultError(f"{at} is {item}, which JSON cannot hold")
+        case _:
+            raise ResultError(
+                f"{at} is a {type(item).__name__}, which JSON cannot hold; return"
+                " dicts, lists, strings, numbers, booleans and None"
+            )
+
+
+def _refuse_text(text: str, at: str) -> None:
+    if "\x00" in text:
+        raise ResultError(f"{at} holds a NUL character, which PostgreSQL cannot store")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ResultError(
+            f"{at} holds half a surrogate pair, which is no text"
+        ) from None
+
+
+@dataclass(frozen=True)
+class ErrorRecord:
+    """An error as it is stored: code, message, step, time, context."""
+
+    code: ErrorCode
+    message: str
+    step: str | None
+    timestamp: datetime
+    recoverable: bool
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as the JSON object that the database keeps."""
+        return {
+            "code": self.code.value,
+            "message": self.message,
+            "step": self.step,
+            "timestamp": self.timestamp.isoformat(),
+            "recoverable": self.recoverable,
+            "context": dict(self.context),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "ErrorRecord":
+        """Return the record that the database keeps as `data`."""
+        return cls(
+            code=ErrorCode(data["code"]),
+            message=data["message"],
+            step=data.get("step"),
+            timestamp=datetime.fromisoformat(data["timestamp"]).astimezone(UTC),
+            recoverable=data["recoverable"],
+            context=data.get("context", {}),
+        )
+
+
+@dataclass(frozen=True)
+class Event:
+    """One entry of an execution's timeline."""
+
+    execution_id: str
+    seq: int
+    type: str
+    step: str | None
+    data: Mapping[str, Any]
+    at: datetime
+
+
+@dataclass(frozen=True)
+class StateChange:
+    """One change of an execution's state."""
+
+    from_status: ExecutionStatus | None
+    to_status: ExecutionStatus
+    by: str | None
+    reason: str | None
+    at: datetime
+
+
+@dataclass(frozen=True)
+class StepSummary:
+    """A step of an execution, as shown to people."""
+
+    position: int
+    name: str
+    action: str
+    queue: str
+    status: StepStatus
+    reason: str | None
+    attempt: int
+    failures: int
+    losses: int
+    progress: float | None
+    progress_message: str | None
+    worker_id: str | None
+    claimed_at: datetime | None
+    ended_at: datetime | None
+    error: ErrorRecord | None
+
+
+@dataclass(frozen=True)
+class ExecutionSummary:
+    """An execution, as shown to people."""
+
+    id: str
+    plan: str
+    version: str | None
+    status: ExecutionStatus
+    reason: str | None
+    epoch: int
+    last_seq: int
+    open_steps: int
+    total_steps: int
+    tags: tuple[str, ...]
+    parameters: Mapping[str, Any]
+    variables: Mapping[str, Any]
+    result: Any
+    error: ErrorRecord | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+    @property
+    def has_ended(self) -> bool:
+        """Say whether the state is terminal."""
+        return is_terminal(self.status)
+
+
+@dataclass(frozen=True)
+class ExecutionPage:
+    """One page of a list, and how many rows there are in all."""
+
+    items: tuple[ExecutionSummary, ...]
+    total: int
+    page: int
+    page_size: int
+
+
+@dataclass(frozen=True)
+class ExecutionProgress:
+    """How far an execution is. `eta_seconds` is None while nothing can be said."""
+
+    percentage: float
+    completed_steps: int
+    total_steps: int
+    current_steps: tuple[str, ...]
+    phase: str
+    message: str | None
+    eta_seconds: float | None
+
+
+@dataclass(frozen=True)
+class ExecutionUpdate:
+    """What `monitor` yields: where an execution stands, and what is new since."""
+
+    execution_id: str
+    status: ExecutionStatus
+    progress: ExecutionProgress
+    events: tuple[Event, ...]
+    last_seq: int
+
+
+@dataclass(frozen=True)
+class ExecutionResult:
+    """How an execution ended."""
+
+    execution_id: str
+    status: ExecutionStatus
+    value: Any
+    error: ErrorRecord | None
+    started_at: datetime | None
+    ended_at: datetime
+
+    @property
+    def is_success(self) -> bool:
+        """Say whether the execution completed."""
+        return self.status is ExecutionStatus.COMPLETED
+
+    def unwrap(self) -> Any:
+        """Return the value, or raise ExecutionFailedError when there is none."""
+        if self.is_success:
+            return self.value
+        cause = f"{self.error.code} {self.error.message}" if self.error else "no error"
+        raise ExecutionFailedError(
+            f"execution {self.execution_id} is {self.status}: {cause}"
+        )
+
+
+def read_result(execution: ExecutionSummary) -> ExecutionResult:
+    """Return the result of an execution that has ended.
+
+    Raises ExecutionNotFinishedError while it runs.
+    """
+    if not execution.has_ended or execution.ended_at is None:
+        raise ExecutionNotFinishedError(
+            f"execution {execution.id} is {execution.status}; it has no result yet"
+        )
+    return ExecutionResult(
+        execution_id=execution.id,
+        status=execution.status,
+        value=execution.result,
+        error=execution.error,
+        started_at=execution.started_at,
+        ended_at=execution.ended_at,
+    )
+
+
+def error_code(error: BaseException) -> ErrorCode:
+    """Return the stable code of an error; E003 for one that is not ours."""
+    if isinstance(error, PlansError) and error.code is not None:
+        return error.code
+    return ErrorCode.EXECUTION

@@ -1,0 +1,277 @@
+"""Runs what one message asks for: claim, evaluate, call, report.
+
+A step run is a pipeline over one value, the claim. Whatever happens to the process
+in between, PostgreSQL knows how far it came: the attempt was counted before the code
+ran, and what it reports is refused once the step belongs to somebody else.
+
+Knows nothing of Celery but the dispatcher that it hands windows to; the message's
+own chain is cut by whoever called.
+"""
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_when_event_set,
+    wait_exponential_jitter,
+)
+
+from execution.actions import Action, ActionRegistry
+from execution.attempts import (
+    NoMoreAttemptsError,
+    Outcome,
+    StepAttempts,
+    describe_error,
+)
+from execution.context import Context
+from execution.database import DatabaseUnavailableError
+from execution.dispatcher import ExecutionDispatcher
+from execution.ending import finish_execution
+from execution.errors import ActionInputError, ExecutionError, StaleLeaseError
+from execution.events import ExecutionEventEmitter
+from execution.expressions import evaluate_template
+from execution.faults import FaultPoint, reach
+from execution.records import (
+    Claim,
+    ClaimAnswer,
+    ClaimOutcome,
+    Completion,
+    Recorded,
+    StepRecords,
+)
+from execution.results import encode_json
+from execution.states import ExecutionStatus, StepStatus
+
+logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+
+class Holder(Protocol):
+    """Who the runner claims for: the worker, and where it shows what it holds."""
+
+    @property
+    def worker_id(self) -> str:
+        """The worker's id, as it is registered at this moment."""
+
+    def expose(self, token: str) -> None:
+        """Show that this process holds `token`, before it is claimed."""
+
+    def withdraw(self) -> None:
+        """Show that this process holds nothing any more."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One message: what it names, and the id under which the broker delivered it."""
+
+    id: str
+    execution_id: str
+    positions: tuple[int, ...]
+    epoch: int
+
+
+class ExecutionTaskRunner:
+    """Runs steps for one worker process; every thread of it may call `run`."""
+
+    def __init__(
+        self,
+        records: StepRecords,
+        emitter: ExecutionEventEmitter,
+        dispatcher: ExecutionDispatcher,
+        registry: ActionRegistry,
+        holder: Holder,
+    ) -> None:
+        """Claim for `holder`; `stopping` interrupts every wait when it is set."""
+        self._records = records
+        self._emitter = emitter
+        self._dispatcher = dispatcher
+        self._registry = registry
+        self._holder = holder
+        self.stopping = threading.Event()
+
+    def run(self, delivery: Delivery) -> tuple[int, ...]:
+        """Run the first step of the delivery that may run.
+
+        Returns the positions with which the message's chain goes on; none: it ends.
+        Raises DatabaseUnavailableError only when the process is stopping.
+        """
+        token = str(uuid.uuid4())
+        self._holder.expose(token)
+        try:
+            answer = self._claim(delivery, token)
+            match answer.outcome:
+                case ClaimOutcome.CLAIMED:
+                    assert answer.claim is not None  # noqa: S101  # what CLAIMED means
+                    rest = delivery.positions[answer.skipped + 1 :]
+                    self._emitter.emit(delivery.execution_id, answer.last_seq)
+                    return self._run_claimed(answer.claim, rest, delivery.epoch)
+                case ClaimOutcome.SATISFIED:
+                    return delivery.positions[answer.skipped :]
+                case ClaimOutcome.REFUSED:
+                    logger.warning("message refused", extra=_ids(delivery, answer))
+                case ClaimOutcome.DROPPED | ClaimOutcome.UNREGISTERED:
+                    logger.info("message dropped", extra=_ids(delivery, answer))
+            return ()
+        finally:
+            self._holder.withdraw()
+
+    def _claim(self, delivery: Delivery, token: str) -> ClaimAnswer:
+        # a delivery that is in hand is kept until the database answers: acknowledged
+        # away, it would be found again only by a sweep
+        answer = self._until_answered(lambda: self._try_claim(delivery, token))
+        while answer.outcome is ClaimOutcome.UNREGISTERED and not self.stopping.wait(
+            0.2
+        ):
+            # the main process sees at its next beat that it was declared dead
+            answer = self._until_answered(lambda: self._try_claim(delivery, token))
+        return answer
+
+    def _try_claim(self, delivery: Delivery, token: str) -> ClaimAnswer:
+        return self._records.claim(
+            delivery.execution_id,
+            delivery.positions,
+            epoch=delivery.epoch,
+            token=token,
+            worker_id=self._holder.worker_id,
+            delivery=delivery.id,
+        )
+
+    def _run_claimed(
+        self, claim: Claim, rest: tuple[int, ...], epoch: int
+    ) -> tuple[int, ...]:
+        reach(FaultPoint.CLAIMED)
+        outcome = self._call(claim)
+        reach(FaultPoint.CALLED)
+        completion = self._until_answered(
+            lambda: self._records.complete(
+                claim.held,
+                outcome.status,
+                result=outcome.result,
+                recorded_input=outcome.recorded_input,
+                error=outcome.error,
+                variables=outcome.variables,
+                covered=rest[0] if rest else None,
+                epoch=epoch,
+            )
+        )
+        reach(FaultPoint.COMPLETED)
+        return self._follow(claim, completion, rest, epoch)
+
+    def _follow(
+        self, claim: Claim, completion: Completion, rest: tuple[int, ...], epoch: int
+    ) -> tuple[int, ...]:
+        if completion.outcome is Recorded.STALE:
+            logger.warning(
+                "late result dropped",
+                extra={"execution_id": claim.held.execution_id, "step": claim.step},
+            )
+            return ()
+        self._emitter.emit(claim.held.execution_id, completion.last_seq)
+        self._dispatcher.publish(completion.windows)
+        if completion.is_last:
+            self._until_answered(
+                lambda: finish_execution(
+                    self._records, self._emitter, claim.held.execution_id
+                )
+            )
+        # the chain sends the next link only in the epoch that was completed in: after
+        # a resume, that link was sent by somebody else
+        is_current = completion.epoch == epoch
+        return (
+            rest if is_current and completion.status is ExecutionStatus.RUNNING else ()
+        )
+
+    def _call(self, claim: Claim) -> Outcome:
+        recorded = None
+        try:
+            inputs, recorded = _evaluate_inputs(claim)
+            action = self._registry.get(claim.action)
+            _refuse_misfit(claim, action, inputs)
+            attempts = StepAttempts(
+                claim,
+                action,
+                context := self._build_context(claim),
+                self._build_retry(claim, context, recorded),
+                sleep_using_event(self.stopping),
+            )
+            return attempts.run(inputs, recorded)
+        except StaleLeaseError as error:
+            # the completion that follows is refused, and the log says so
+            return Outcome(
+                StepStatus.FAILED, recorded, error=describe_error(error, claim)
+            )
+        except ExecutionError as error:
+            return Outcome(
+                StepStatus.FAILED, recorded, error=describe_error(error, claim)
+            )
+
+    def _build_context(self, claim: Claim) -> Context:
+        execution_id = claim.held.execution_id
+        return Context(
+            claim, self._records, lambda seq: self._emitter.emit(execution_id, seq)
+        )
+
+    def _build_retry(
+        self, claim: Claim, context: Context, recorded: str
+    ) -> Callable[[str, float], None]:
+        def begin_retry(error: str, wait_seconds: float) -> None:
+            begun = self._until_answered(
+                lambda: self._records.retry(
+                    claim.held,
+                    recorded_input=recorded,
+                    error=error,
+                    wait_seconds=wait_seconds,
+                )
+            )
+            if begun is None:
+                raise NoMoreAttemptsError
+            attempt, last_seq = begun
+            self._emitter.emit(claim.held.execution_id, last_seq)
+            context.begin_attempt(attempt)
+
+        return begin_retry
+
+    def _until_answered(self, call: Callable[[], _T]) -> _T:
+        """Make a call again for as long as PostgreSQL does not answer.
+
+        Each call carries its token, so one that had landed answers the same again.
+        """
+        retrying = Retrying(
+            retry=retry_if_exception_type(DatabaseUnavailableError),
+            wait=wait_exponential_jitter(initial=0.1, max=5.0),
+            sleep=sleep_using_event(self.stopping),
+            stop=stop_when_event_set(self.stopping),
+            reraise=True,
+        )
+        return retrying(call)
+
+
+def _evaluate_inputs(claim: Claim) -> tuple[Mapping[str, Any], str]:
+    place = f"steps.{claim.step}.with"
+    inputs = claim.recorded_input
+    if inputs is None:
+        inputs = evaluate_template(claim.inputs, claim.scope, place=place)
+    return inputs, encode_json(inputs, place=place)
+
+
+def _refuse_misfit(claim: Claim, action: Action, inputs: Mapping[str, Any]) -> None:
+    misfit = action.check_inputs(inputs)
+    if misfit is not None:
+        raise ActionInputError(f"step {claim.step}: {misfit}")
+
+
+def _ids(delivery: Delivery, answer: ClaimAnswer) -> dict[str, object]:
+    return {
+        "execution_id": delivery.execution_id,
+        "positions": delivery.positions,
+        "epoch": delivery.epoch,
+        "detail": answer.detail,
+    }

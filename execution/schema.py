@@ -1,0 +1,137 @@
+"""Makes the database what this release needs: tables by Alembic, functions from `sql/`.
+
+Tables are migrated step by step; functions, views, types and guards are dropped and
+installed anew each time, in the same transaction, and their digest is written down.
+So a database is either wholly of one release or visibly not.
+
+Nothing here runs by itself: the local stack and `plans db upgrade` call it.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import psycopg2
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.exc import SQLAlchemyError
+
+from execution.assets import find_asset
+from execution.errors import DatabaseError
+from execution.models import Base
+from execution.sql import functions_digest, read_functions
+
+_DROP_FUNCTIONS = """
+DO $$
+DECLARE
+    statement text;
+BEGIN
+    DROP TRIGGER IF EXISTS guard_moves ON executions;
+    DROP TRIGGER IF EXISTS guard_moves ON execution_steps;
+    FOR statement IN
+        SELECT format('DROP ROUTINE %s CASCADE', p.oid::regprocedure)
+          FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace
+    LOOP
+        -- one that another one's end took with it is gone already
+        BEGIN
+            EXECUTE statement;
+        EXCEPTION WHEN undefined_function THEN
+            NULL;
+        END;
+    END LOOP;
+    DROP VIEW IF EXISTS lost_steps;
+    DROP TYPE IF EXISTS event_draft CASCADE;
+END $$
+"""
+
+
+def upgrade(url: str, schema: str, *, revision: str = "head") -> None:
+    """Bring the schema to `revision` and install the functions of this release.
+
+    Raises DatabaseError when the server refuses; nothing is changed then.
+    """
+    with _connection(url, schema) as connection:
+        connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
+        _drop_functions(connection)
+        command.upgrade(_config(connection), revision)
+        _run_script(connection, read_functions())
+        connection.execute(
+            sa.text("UPDATE installation SET functions_digest = :digest"),
+            {"digest": functions_digest()},
+        )
+
+
+def downgrade(url: str, schema: str, *, revision: str) -> None:
+    """Take the schema back to `revision` (`base`: nothing is left in it).
+
+    The functions are removed: the release that `revision` belongs to installs its
+    own with its `plans db upgrade`.
+    """
+    with _connection(url, schema) as connection:
+        _drop_functions(connection)
+        config = _config(connection)
+        connection.execute(sa.text("UPDATE installation SET functions_digest = NULL"))
+        command.downgrade(config, revision)
+
+
+def check(url: str, schema: str) -> tuple[str, ...]:
+    """Return what separates the database from this release; nothing, when it fits."""
+    with _connection(url, schema) as connection:
+        if schema not in sa.inspect(connection).get_schema_names():
+            return (f"there is no schema {schema}",)
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        head = ScriptDirectory.from_config(_config(connection)).get_current_head()
+        if context.get_current_revision() != head:
+            return (
+                f"the tables are at revision {context.get_current_revision()}, not {head}",
+            )
+        found = connection.scalar(sa.text("SELECT functions_digest FROM installation"))
+        functions = () if found == functions_digest() else ("the functions differ",)
+        differences = compare_metadata(context, Base.metadata)
+        return functions + tuple(str(difference) for difference in differences)
+
+
+@contextmanager
+def _connection(url: str, schema: str) -> Iterator[sa.Connection]:
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    try:
+        with engine.begin() as connection:
+            quoted = engine.dialect.identifier_preparer.quote(schema)
+            connection.exec_driver_sql(f"SET search_path TO {quoted}")
+            # two upgrades at once would drop each other's functions
+            connection.execute(
+                sa.text("SELECT pg_advisory_xact_lock(hashtext('celery-plans'))")
+            )
+            # Alembic then finds its own table, and ours, without a schema's name
+            engine.dialect.default_schema_name = schema
+            yield connection
+    except (SQLAlchemyError, psycopg2.Error) as error:
+        raise DatabaseError(
+            f"PostgreSQL refused: {str(error).splitlines()[0]}"
+        ) from error
+    finally:
+        engine.dispose()
+
+
+def _drop_functions(connection: sa.Connection) -> None:
+    if connection.scalar(sa.text("SELECT to_regclass('executions') IS NOT NULL")):
+        _run_script(connection, _DROP_FUNCTIONS)
+
+
+def _run_script(connection: sa.Connection, script: str) -> None:
+    # past SQLAlchemy, which would take each per cent sign for a parameter
+    with closing(connection.connection.cursor()) as cursor:
+        cursor.execute(script)
+
+
+def _config(connection: sa.Connection) -> Config:
+    config = Config(stdout=io.StringIO())
+    config.set_main_option(
+        "script_location", str(find_asset("migrations")).replace("%", "%%")
+    )
+    config.attributes["connection"] = connection
+    return config

@@ -1,0 +1,297 @@
+-- The second hot write: a step has ended, and what follows from it.
+
+-- Record the end of an attempt that is the step's last.
+--
+-- p_status is completed, failed, timed_out or skipped (by its condition); whether a
+-- failure aborts the execution or is skipped over is the step's own policy.
+-- p_covered is the position that the message's chain will send next, in the epoch
+-- p_epoch: it is not sent again, unless the execution has moved to another epoch.
+--
+-- outcome:
+--   recorded   it landed
+--   repeated   this very record had landed before: the same answer again
+--   stale      the token no longer holds the step; nothing was changed
+CREATE FUNCTION complete_step(
+    p_execution uuid, p_position int, p_token uuid, p_status text, p_result jsonb,
+    p_input jsonb, p_error jsonb, p_variables jsonb, p_covered int, p_epoch int,
+    OUT outcome text, OUT status text, OUT epoch int, OUT open_steps int,
+    OUT last_seq bigint, OUT windows jsonb
+)
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    e executions;
+    s execution_steps;
+BEGIN
+    PERFORM begin_write();
+    SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
+    SELECT * INTO s FROM execution_steps t
+     WHERE t.execution_id = p_execution AND t."position" = p_position;
+    IF s.lease_token = p_token AND s.status = 'running' THEN
+        outcome := 'recorded';
+        IF p_error IS NOT NULL THEN
+            UPDATE execution_steps t SET failures = t.failures + 1
+             WHERE t.execution_id = p_execution AND t."position" = p_position;
+        END IF;
+        SELECT * INTO windows FROM settle_step(
+            p_execution, p_position, p_status, 'condition', p_result, p_input, p_error,
+            p_variables, CASE WHEN e.epoch = p_epoch THEN p_covered END);
+        SELECT * INTO e FROM executions WHERE id = p_execution;
+    ELSIF s.lease_token = p_token AND s.status IN ('completed', 'failed', 'skipped', 'timed_out') THEN
+        outcome := 'repeated';
+        windows := republish_successors(
+            p_execution, s.successors, CASE WHEN e.epoch = p_epoch THEN p_covered END);
+    ELSE
+        outcome := 'stale';
+        windows := '[]';
+    END IF;
+    status := e.status; epoch := e.epoch; open_steps := e.open_steps;
+    last_seq := e.next_seq - 1;
+END $$;
+
+
+-- After an unknown commit, nobody knows whether the messages of these successors were
+-- sent: answer their windows once more. A message too many is dropped by its claim.
+CREATE FUNCTION republish_successors(p_execution uuid, p_successors int[], p_covered int)
+RETURNS jsonb
+LANGUAGE sql VOLATILE AS $$
+    SELECT coalesce(jsonb_agg(chain_window(p_execution, s."position")
+                              ORDER BY s."position"), '[]')
+      FROM execution_steps s
+      JOIN executions e ON e.id = s.execution_id AND e.status = 'running'
+     WHERE s.execution_id = p_execution AND s."position" = ANY (p_successors)
+       AND s.status = 'ready' AND s.published_at IS NOT NULL
+       AND s."position" IS DISTINCT FROM p_covered
+$$;
+
+
+-- Settle a step for good and let everything follow: its successors become ready or are
+-- skipped, a failure ends the execution, the last step ends it too. The caller holds
+-- the lock and has checked the token. Returns the windows to send.
+CREATE FUNCTION settle_step(
+    p_execution uuid, p_position int, p_status text, p_reason text, p_result jsonb,
+    p_input jsonb, p_error jsonb, p_variables jsonb, p_covered int
+) RETURNS jsonb
+LANGUAGE plpgsql AS $$
+DECLARE
+    e executions;
+    s execution_steps;
+    policy text;
+    drafts event_draft[];
+    follow record;
+    sendable int[] := '{}';
+BEGIN
+    SELECT * INTO e FROM executions WHERE id = p_execution;
+    SELECT * INTO s FROM execution_steps
+     WHERE execution_id = p_execution AND "position" = p_position;
+    IF p_error IS NOT NULL THEN
+        PERFORM archive_attempt(
+            s, CASE p_error ->> 'code' WHEN 'E002' THEN 'timed_out' WHEN 'E008' THEN 'lost'
+               ELSE 'failed' END, p_error);
+        SELECT p.on_failure INTO policy FROM plan_steps p
+         WHERE p.plan_id = e.plan_id AND p."position" = p_position;
+        IF policy = 'skip' THEN
+            p_status := 'skipped'; p_reason := 'failed';
+        END IF;
+    END IF;
+    UPDATE execution_steps
+       SET status = p_status,
+           reason = CASE WHEN p_status = 'skipped' THEN p_reason END,
+           result = CASE WHEN p_status = 'completed' THEN p_result END,
+           input = coalesce(p_input, input), error = p_error, ended_at = plans_now(),
+           progress = CASE WHEN p_status = 'completed' AND progress IS NOT NULL
+                           THEN 100 ELSE progress END
+     WHERE execution_id = p_execution AND "position" = p_position;
+    drafts := ARRAY[ROW('step.' || p_status, p_position, jsonb_strip_nulls(
+        jsonb_build_object('attempt', s.attempt, 'error', p_error, 'reason',
+            CASE WHEN p_status = 'skipped' THEN p_reason END)))::event_draft];
+    e.open_steps := e.open_steps - 1;
+    IF p_status = 'completed' AND p_variables <> '{}' THEN
+        e.variables := e.variables || p_variables;
+        drafts := drafts || ROW('execution.variables', p_position, p_variables)::event_draft;
+    END IF;
+
+    IF p_status IN ('completed', 'skipped') THEN
+        SELECT * INTO follow FROM release_successors(
+            p_execution, p_position, s.successors, p_status = 'completed');
+        drafts := drafts || follow.drafts;
+        e.open_steps := e.open_steps - follow.skips;
+        sendable := follow.ready;
+    ELSIF e.status IN ('running', 'paused') THEN
+        e.error := p_error;
+        SELECT * INTO follow FROM cancel_unstarted(p_execution);
+        drafts := drafts || ROW('execution.ending', NULL, '{"reason": "abort"}')::event_draft
+                  || follow.drafts;
+        e.open_steps := e.open_steps - follow.cancels;
+        PERFORM write_state(p_execution, e.next_seq + 1, e.status, 'ending', NULL, 'abort');
+        e.status := 'ending'; e.reason := 'abort';
+    END IF;
+    IF e.open_steps = 0 AND e.status IN ('running', 'paused') THEN
+        drafts := drafts || ROW('execution.ending', NULL, '{"reason": "result"}')::event_draft;
+        PERFORM write_state(p_execution, e.next_seq + cardinality(drafts) - 1,
+                            e.status, 'ending', NULL, 'result');
+        e.status := 'ending'; e.reason := 'result';
+    END IF;
+
+    UPDATE executions
+       SET status = e.status, reason = e.reason, open_steps = e.open_steps,
+           error = e.error, variables = e.variables,
+           next_seq = write_events(p_execution, e.next_seq, drafts)
+     WHERE id = p_execution;
+    IF e.status <> 'running' THEN
+        RETURN '[]';
+    END IF;
+    RETURN send_successors(p_execution, sendable, p_covered, s.queue);
+END $$;
+
+
+-- Mark what the end of a step makes sendable. The step that the chain covers is only
+-- marked; of the others as many are sent as the workers can use, and where a wider
+-- fan-out is still waiting, one more of it: a lane ended, a lane begins.
+CREATE FUNCTION send_successors(
+    p_execution uuid, p_ready int[], p_covered int, p_queue text
+) RETURNS jsonb
+LANGUAGE plpgsql AS $$
+DECLARE
+    others int[] := array_remove(p_ready, p_covered);
+    is_covered bool := p_covered = ANY (p_ready);
+BEGIN
+    IF is_covered THEN
+        UPDATE execution_steps
+           SET published_at = plans_now(), publishes = publishes + 1
+         WHERE execution_id = p_execution AND "position" = p_covered;
+    END IF;
+    IF cardinality(others) = 1 THEN
+        RETURN publish_steps(p_execution, others);
+    ELSIF cardinality(others) > 1 THEN
+        RETURN publish_ready(p_execution, publish_limit(p_queue));
+    ELSIF is_covered THEN
+        RETURN '[]';
+    END IF;
+    RETURN publish_ready(p_execution, 1);
+END $$;
+
+
+-- Count a settled step down in its successors. Those that waited for nothing else
+-- become ready; those all of whose needs were skipped are skipped, and so on down
+-- the line. Each round is one statement over the whole front, so that neither a wide
+-- fan-out nor a long line of skips costs a statement a step.
+CREATE FUNCTION release_successors(
+    p_execution uuid, p_position int, p_successors int[], p_completed bool,
+    OUT ready int[], OUT skips int, OUT drafts event_draft[]
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    front int[] := ARRAY[p_position];
+    freed int[];
+    skipped_now int[];
+BEGIN
+    ready := '{}'; skips := 0; drafts := '{}';
+    WHILE cardinality(front) > 0 AND cardinality(p_successors) > 0 LOOP
+        WITH counted AS (
+            SELECT succ, count(*)::int AS n
+              FROM execution_steps f CROSS JOIN unnest(f.successors) AS succ
+             WHERE f.execution_id = p_execution AND f."position" = ANY (front)
+             GROUP BY succ
+        ), released AS (
+            UPDATE execution_steps t
+               SET pending_deps = t.pending_deps - c.n,
+                   status = CASE WHEN t.pending_deps > c.n THEN 'pending'
+                                 WHEN is_wanted(t, p_completed) THEN 'ready'
+                                 ELSE 'skipped' END,
+                   ready_at = CASE WHEN t.pending_deps = c.n AND is_wanted(t, p_completed)
+                                   THEN plans_now() END,
+                   ended_at = CASE WHEN t.pending_deps = c.n AND NOT is_wanted(t, p_completed)
+                                   THEN plans_now() END,
+                   reason = CASE WHEN t.pending_deps = c.n AND NOT is_wanted(t, p_completed)
+                                 THEN 'needs' END
+              FROM counted c
+             WHERE t.execution_id = p_execution AND t."position" = c.succ
+               AND t.status = 'pending'
+            RETURNING t."position", t.status
+        )
+        SELECT coalesce(array_agg("position" ORDER BY "position")
+                        FILTER (WHERE status = 'ready'), '{}'),
+               coalesce(array_agg("position" ORDER BY "position")
+                        FILTER (WHERE status = 'skipped'), '{}')
+          INTO freed, skipped_now FROM released;
+        ready := ready || freed;
+        skips := skips + cardinality(skipped_now);
+        drafts := drafts
+            || ARRAY(SELECT ROW('step.ready', p, '{}')::event_draft FROM unnest(freed) p)
+            || ARRAY(SELECT ROW('step.skipped', p, '{"reason": "needs"}')::event_draft
+                       FROM unnest(skipped_now) p);
+        front := skipped_now;
+        p_completed := false;
+    END LOOP;
+END $$;
+
+
+-- Whether a step whose needs are all settled should run: one of them completed, or
+-- the plan is a plain sequence, in which the next step runs after a skip as well.
+CREATE FUNCTION is_wanted(p_step execution_steps, p_completed bool) RETURNS bool
+LANGUAGE sql VOLATILE AS $$
+    SELECT p_completed
+        OR EXISTS (SELECT FROM execution_steps n
+                    WHERE n.execution_id = p_step.execution_id
+                      AND n."position" = ANY (p_step.needs) AND n.status = 'completed')
+        OR (SELECT p.survives_skips
+              FROM executions e
+              JOIN plan_steps p ON p.plan_id = e.plan_id
+                               AND p."position" = p_step."position"
+             WHERE e.id = p_step.execution_id)
+$$;
+
+
+-- Cancel what has not started. The caller holds the lock and counts.
+CREATE FUNCTION cancel_unstarted(
+    p_execution uuid, OUT cancels int, OUT drafts event_draft[]
+)
+LANGUAGE sql VOLATILE AS $$
+    WITH cancelled AS (
+        UPDATE execution_steps
+           SET status = 'cancelled', ended_at = plans_now(), wake_at = NULL
+         WHERE execution_id = p_execution AND status IN ('pending', 'ready', 'waiting')
+        RETURNING "position"
+    )
+    SELECT count(*)::int,
+           coalesce(array_agg(ROW('step.cancelled', "position", '{}')::event_draft
+                              ORDER BY "position"), '{}')
+      FROM cancelled
+$$;
+
+
+-- An attempt failed and the next follows in place after p_wait seconds, under the same
+-- token: archive the one, count the other. Refused (false) when the step is no longer the caller's, or
+-- when the execution is ending: nothing is tried again then.
+CREATE FUNCTION retry_step(
+    p_execution uuid, p_position int, p_token uuid, p_input jsonb, p_error jsonb,
+    p_wait float,
+    OUT landed bool, OUT attempt int, OUT last_seq bigint
+)
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    e executions;
+    s execution_steps;
+BEGIN
+    PERFORM begin_write();
+    SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
+    SELECT * INTO s FROM execution_steps t
+     WHERE t.execution_id = p_execution AND t."position" = p_position;
+    landed := s.lease_token = p_token AND s.status = 'running'
+              AND e.status IN ('running', 'paused');
+    landed := coalesce(landed, false);
+    IF NOT landed THEN
+        RETURN;
+    END IF;
+    PERFORM archive_attempt(s, 'failed', p_error);
+    UPDATE execution_steps t
+       SET attempt = t.attempt + 1, failures = t.failures + 1, input = p_input,
+           claimed_at = plans_now(),
+           attempt_deadline = attempt_deadline(e.plan_id, p_position, p_wait)
+     WHERE t.execution_id = p_execution AND t."position" = p_position
+    RETURNING t.attempt INTO attempt;
+    last_seq := write_events(p_execution, e.next_seq, ARRAY[
+        ROW('step.retrying', p_position,
+            jsonb_build_object('attempt', attempt, 'error', p_error))::event_draft]) - 1;
+    UPDATE executions SET next_seq = last_seq + 1 WHERE id = p_execution;
+END $$;

@@ -1,0 +1,150 @@
+-- What people and programs ask of an execution. Each is one compare-and-set on its
+-- row, on the same path as the claims: what has returned is true for the next claim.
+--
+-- landed says whether the execution was in a state that allows the move; `status` is
+-- where it stands now, NULL when there is no such execution.
+
+CREATE FUNCTION pause_execution(
+    p_execution uuid, p_by text, p_reason text,
+    OUT landed bool, OUT status text, OUT last_seq bigint
+)
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    e executions;
+BEGIN
+    PERFORM begin_write();
+    SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
+    status := e.status;
+    landed := coalesce(e.status IN ('pending', 'running'), false);
+    IF landed THEN
+        PERFORM write_state(p_execution, e.next_seq, e.status, 'paused', p_by, p_reason);
+        last_seq := write_events(p_execution, e.next_seq, ARRAY[ROW('execution.paused', NULL,
+            jsonb_strip_nulls(jsonb_build_object('by', p_by, 'reason', p_reason))
+            )::event_draft]) - 1;
+        UPDATE executions SET status = 'paused', next_seq = last_seq + 1
+         WHERE id = p_execution;
+        status := 'paused';
+    END IF;
+END $$;
+
+
+-- Go on. The epoch rises, so that messages from before the pause are dropped; what is
+-- ready is sent anew, as much of it as the workers can use.
+CREATE FUNCTION resume_execution(
+    p_execution uuid, p_by text, p_reason text,
+    OUT landed bool, OUT status text, OUT last_seq bigint, OUT epoch int, OUT windows jsonb
+)
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    e executions;
+    busiest text;
+BEGIN
+    PERFORM begin_write();
+    SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
+    status := e.status;
+    landed := coalesce(e.status = 'paused', false);
+    windows := '[]';
+    IF NOT landed THEN
+        RETURN;
+    END IF;
+    PERFORM write_state(p_execution, e.next_seq, 'paused', 'running', p_by, p_reason);
+    last_seq := write_events(p_execution, e.next_seq, ARRAY[ROW('execution.resumed', NULL,
+        jsonb_strip_nulls(jsonb_build_object('by', p_by, 'reason', p_reason))
+        )::event_draft]) - 1;
+    epoch := e.epoch + 1;
+    status := 'running';
+    UPDATE executions x
+       SET status = 'running', epoch = e.epoch + 1, next_seq = last_seq + 1,
+           started_at = coalesce(x.started_at, plans_now())
+     WHERE id = p_execution;
+    UPDATE execution_steps s SET published_at = NULL
+     WHERE s.execution_id = p_execution AND s.status = 'ready';
+    SELECT s.queue INTO busiest FROM execution_steps s
+     WHERE s.execution_id = p_execution AND s.status = 'ready'
+     GROUP BY s.queue ORDER BY count(*) DESC LIMIT 1;
+    windows := publish_ready(p_execution, publish_limit(busiest));
+END $$;
+
+
+-- Begin the end. Unstarted steps are cancelled at once; running ones find out, and
+-- the last of them to end lets the execution be finished.
+CREATE FUNCTION cancel_execution(
+    p_execution uuid, p_by text, p_reason text,
+    OUT landed bool, OUT status text, OUT last_seq bigint, OUT open_steps int
+)
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    e executions;
+    rest record;
+BEGIN
+    PERFORM begin_write();
+    SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
+    status := e.status;
+    landed := coalesce(e.status IN ('pending', 'running', 'paused'), false);
+    IF NOT landed THEN
+        RETURN;
+    END IF;
+    SELECT * INTO rest FROM cancel_unstarted(p_execution);
+    PERFORM write_state(p_execution, e.next_seq, e.status, 'ending', p_by,
+                        coalesce(p_reason, 'cancel'));
+    last_seq := write_events(p_execution, e.next_seq,
+        ROW('execution.ending', NULL, jsonb_strip_nulls(jsonb_build_object(
+            'reason', 'cancel', 'by', p_by, 'comment', p_reason)))::event_draft
+        || rest.drafts) - 1;
+    status := 'ending';
+    open_steps := e.open_steps - rest.cancels;
+    UPDATE executions x
+       SET status = 'ending', reason = 'cancel', next_seq = last_seq + 1,
+           open_steps = e.open_steps - rest.cancels
+     WHERE id = p_execution;
+END $$;
+
+
+-- Reach the terminal state: last of all, when nothing runs any more, and once.
+CREATE FUNCTION finish_execution(
+    p_execution uuid, p_status text, p_result jsonb, p_error jsonb,
+    OUT landed bool, OUT status text, OUT last_seq bigint
+)
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    e executions;
+BEGIN
+    PERFORM begin_write();
+    SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
+    status := e.status;
+    last_seq := e.next_seq - 1;
+    landed := coalesce(e.status = 'ending' AND e.open_steps = 0, false);
+    IF landed THEN
+        PERFORM write_state(p_execution, e.next_seq, 'ending', p_status, NULL, e.reason);
+        last_seq := write_events(p_execution, e.next_seq, ARRAY[ROW(
+            'execution.' || p_status, NULL, jsonb_strip_nulls(
+                jsonb_build_object('error', coalesce(p_error, e.error))))::event_draft]) - 1;
+        UPDATE executions
+           SET status = p_status, result = p_result, error = coalesce(p_error, e.error),
+               ended_at = plans_now(), next_seq = last_seq + 1
+         WHERE id = p_execution;
+        status := p_status;
+    END IF;
+END $$;
+
+
+-- A remark in the history of states, without a change.
+CREATE FUNCTION remark_execution(
+    p_execution uuid, p_by text, p_reason text, OUT landed bool, OUT last_seq bigint
+)
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    e executions;
+BEGIN
+    PERFORM begin_write();
+    SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
+    landed := FOUND;
+    IF landed THEN
+        PERFORM write_state(p_execution, e.next_seq, e.status, e.status, p_by, p_reason);
+        last_seq := write_events(p_execution, e.next_seq, ARRAY[ROW(
+            'execution.state_changed', NULL, jsonb_build_object(
+                'from', e.status, 'to', e.status, 'by', p_by, 'reason', p_reason)
+            )::event_draft]) - 1;
+        UPDATE executions SET next_seq = last_seq + 1 WHERE id = p_execution;
+    END IF;
+END $$;

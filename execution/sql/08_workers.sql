@@ -1,0 +1,92 @@
+-- Who is alive. Silence is measured in the pulse, which reconcilers advance by no
+-- more than a step at a time: after an outage of the database, or a jump of its
+-- clock, nobody has been silent.
+
+CREATE FUNCTION register_worker(
+    p_worker uuid, p_hostname text, p_pid int, p_pool text, p_slots int,
+    p_queues text[], p_actions jsonb,
+    OUT seen_at timestamptz
+)
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM begin_write();
+    seen_at := plans_now();
+    INSERT INTO workers (id, hostname, pid, pool, slots, queues, actions, pulse,
+                         sampled_at, started_at, beat_at)
+    SELECT p_worker, p_hostname, p_pid, p_pool, p_slots, p_queues,
+           ARRAY(SELECT a ->> 'name' FROM jsonb_array_elements(p_actions) a),
+           p.value, seen_at, seen_at, seen_at
+      FROM pulse p;
+    -- in the order of the names: two workers that publish the same ones do not deadlock
+    INSERT INTO actions (name, doc, signature, timeout_seconds, published_at)
+    SELECT a.name, a.doc, a.signature, a.timeout_seconds, seen_at
+      FROM jsonb_to_recordset(p_actions)
+        AS a(name text, doc text, signature jsonb, timeout_seconds float)
+     ORDER BY a.name
+    ON CONFLICT (name) DO UPDATE
+       SET doc = excluded.doc, signature = excluded.signature,
+           timeout_seconds = excluded.timeout_seconds,
+           published_at = excluded.published_at;
+END $$;
+
+
+-- A beat: the worker lives, and has this in hand. p_sampled_at is the answer to its
+-- previous beat: the sample was begun after that moment, so a claim before it that
+-- is not in the sample is not held by anybody.
+--
+-- Returns NULL for a worker that was declared dead or has left: it must register
+-- anew.
+CREATE FUNCTION beat(
+    p_worker uuid, p_slots int, p_queues text[], p_deliveries text[], p_tokens uuid[],
+    p_sampled_at timestamptz
+) RETURNS timestamptz
+LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
+    UPDATE workers
+       SET beat_at = plans_now(), slots = p_slots, queues = p_queues,
+           deliveries = p_deliveries, tokens = p_tokens, sampled_at = p_sampled_at,
+           pulse = (SELECT value FROM pulse)
+     WHERE id = p_worker AND ended_at IS NULL
+    RETURNING beat_at
+$$;
+
+
+CREATE FUNCTION end_worker(p_worker uuid) RETURNS bool
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    UPDATE workers SET ended_at = plans_now(), end_reason = 'stopped'
+     WHERE id = p_worker AND ended_at IS NULL;
+    RETURN FOUND;
+END $$;
+
+
+-- Advance the pulse by the time since it was advanced last, but by no more than
+-- p_most seconds: what nobody advanced, nobody lived through. Many reconcilers may
+-- call this; only one in half a step moves it.
+CREATE FUNCTION advance_pulse(p_most float) RETURNS bool
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    moment timestamptz := plans_now();
+BEGIN
+    UPDATE pulse
+       SET value = value + least(
+               greatest(extract(epoch FROM moment - advanced_at), 0), p_most),
+           advanced_at = moment
+     WHERE extract(epoch FROM moment - advanced_at) >= p_most / 2
+        -- a clock that was set back would stop the pulse until it has caught up
+        OR extract(epoch FROM advanced_at - moment) > p_most;
+    RETURN FOUND;
+END $$;
+
+
+-- Declare dead who has not beaten for p_lease seconds of pulse. This is final: the
+-- worker, should it live, registers under a new id, and its old claims are fenced.
+CREATE FUNCTION end_silent_workers(p_lease float) RETURNS int
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    n int;
+BEGIN
+    UPDATE workers SET ended_at = plans_now(), end_reason = 'lost'
+     WHERE ended_at IS NULL AND pulse < (SELECT value FROM pulse) - p_lease;
+    GET DIAGNOSTICS n = ROW_COUNT;
+    RETURN n;
+END $$;

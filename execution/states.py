@@ -1,0 +1,172 @@
+"""The states of executions and steps, and the moves between them.
+
+One table per kind maps `(state, move)` to the next state. The guard in the
+database, the validation in Python, the diagram in `docs/state_machine.md` and the
+tests are all derived from these two tables, so that they cannot disagree.
+
+Pure: knows nothing of SQL, Celery or time.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+from execution.errors import InvalidExecutionStateError
+
+
+class ExecutionStatus(StrEnum):
+    """Where an execution stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSED = "paused"
+    ENDING = "ending"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+
+
+class ExecutionMove(StrEnum):
+    """What can happen to an execution."""
+
+    START = "start"
+    PAUSE = "pause"
+    RESUME = "resume"
+    END = "end"
+    COMPLETE = "complete"
+    FAIL = "fail"
+    CANCEL = "cancel"
+    TIME_OUT = "time_out"
+
+
+class EndReason(StrEnum):
+    """Why an execution is ending; the first reason wins."""
+
+    RESULT = "result"
+    ABORT = "abort"
+    CANCEL = "cancel"
+    DEADLINE = "deadline"
+
+
+class StepStatus(StrEnum):
+    """Where a step stands."""
+
+    PENDING = "pending"
+    READY = "ready"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+
+
+class StepMove(StrEnum):
+    """What can happen to a step."""
+
+    RELEASE = "release"
+    CLAIM = "claim"
+    COMPLETE = "complete"
+    FAIL = "fail"
+    SKIP = "skip"
+    TIME_OUT = "time_out"
+    CANCEL = "cancel"
+    GIVE_BACK = "give_back"
+    WAIT = "wait"
+    WAKE = "wake"
+
+
+_E, _EM = ExecutionStatus, ExecutionMove
+_S, _SM = StepStatus, StepMove
+
+EXECUTION_MOVES: Mapping[tuple[ExecutionStatus, ExecutionMove], ExecutionStatus] = (
+    MappingProxyType(
+        {
+            (_E.PENDING, _EM.START): _E.RUNNING,
+            (_E.PENDING, _EM.PAUSE): _E.PAUSED,
+            (_E.PENDING, _EM.END): _E.ENDING,
+            (_E.RUNNING, _EM.PAUSE): _E.PAUSED,
+            (_E.RUNNING, _EM.END): _E.ENDING,
+            (_E.PAUSED, _EM.RESUME): _E.RUNNING,
+            (_E.PAUSED, _EM.END): _E.ENDING,
+            (_E.ENDING, _EM.COMPLETE): _E.COMPLETED,
+            (_E.ENDING, _EM.FAIL): _E.FAILED,
+            (_E.ENDING, _EM.CANCEL): _E.CANCELLED,
+            (_E.ENDING, _EM.TIME_OUT): _E.TIMED_OUT,
+        }
+    )
+)
+
+STEP_MOVES: Mapping[tuple[StepStatus, StepMove], StepStatus] = MappingProxyType(
+    {
+        (_S.PENDING, _SM.RELEASE): _S.READY,
+        (_S.PENDING, _SM.SKIP): _S.SKIPPED,
+        (_S.PENDING, _SM.CANCEL): _S.CANCELLED,
+        (_S.READY, _SM.CLAIM): _S.RUNNING,
+        (_S.READY, _SM.CANCEL): _S.CANCELLED,
+        (_S.RUNNING, _SM.COMPLETE): _S.COMPLETED,
+        (_S.RUNNING, _SM.FAIL): _S.FAILED,
+        (_S.RUNNING, _SM.SKIP): _S.SKIPPED,
+        (_S.RUNNING, _SM.TIME_OUT): _S.TIMED_OUT,
+        (_S.RUNNING, _SM.CANCEL): _S.CANCELLED,
+        (_S.RUNNING, _SM.GIVE_BACK): _S.READY,
+        (_S.RUNNING, _SM.WAIT): _S.WAITING,
+        (_S.WAITING, _SM.WAKE): _S.READY,
+        (_S.WAITING, _SM.CANCEL): _S.CANCELLED,
+    }
+)
+
+TERMINAL_EXECUTION_STATUSES = frozenset(ExecutionStatus) - {
+    status for status, _ in EXECUTION_MOVES
+}
+TERMINAL_STEP_STATUSES = frozenset(StepStatus) - {status for status, _ in STEP_MOVES}
+SETTLED_STEP_STATUSES = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED})
+"""What a successor may follow: see "Skips and joins" in `docs/plans.md`."""
+
+
+def next_status(status: ExecutionStatus, move: ExecutionMove) -> ExecutionStatus:
+    """Return the state that `move` leads to from `status`.
+
+    Raises InvalidExecutionStateError when the table has no such move; the message
+    names the moves that there are.
+    """
+    try:
+        return EXECUTION_MOVES[status, move]
+    except KeyError:
+        possible = sorted(m for s, m in EXECUTION_MOVES if s is status)
+        raise InvalidExecutionStateError(
+            f"an execution that is {status} cannot {move.replace('_', ' ')}; "
+            f"it can {', '.join(possible) or 'not change any more'}"
+        ) from None
+
+
+def final_status(reason: EndReason) -> ExecutionStatus:
+    """Return the terminal state that an execution ending for `reason` reaches."""
+    match reason:
+        case EndReason.RESULT:
+            return ExecutionStatus.COMPLETED
+        case EndReason.ABORT:
+            return ExecutionStatus.FAILED
+        case EndReason.CANCEL:
+            return ExecutionStatus.CANCELLED
+        case EndReason.DEADLINE:
+            return ExecutionStatus.TIMED_OUT
+
+
+def is_terminal(status: ExecutionStatus) -> bool:
+    """Say whether an execution in this state has ended for good."""
+    return status in TERMINAL_EXECUTION_STATUSES
+
+
+def list_step_edges() -> tuple[tuple[str, str], ...]:
+    """Return every `(from, to)` pair that a step may take, sorted."""
+    return tuple(sorted({(s.value, to.value) for (s, _), to in STEP_MOVES.items()}))
+
+
+def list_execution_edges() -> tuple[tuple[str, str], ...]:
+    """Return every `(from, to)` pair that an execution may take, sorted."""
+    return tuple(
+        sorted({(s.value, to.value) for (s, _), to in EXECUTION_MOVES.items()})
+    )

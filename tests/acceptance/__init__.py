@@ -1,0 +1,1 @@
+"""All of it together: engine, broker, workers, database, and what kills them."""

@@ -1,0 +1,119 @@
+"""Actions for tests. What they do outside the database, they note in a ledger."""
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+from execution import Context, action
+
+
+def note(ledger: str, line: str) -> None:
+    """Append a line to the ledger, so that it survives the process."""
+    with Path(ledger).open("a") as file:
+        file.write(line + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def hold(gate: str) -> None:
+    """Wait until the file `gate` exists, half a minute at most."""
+    deadline = time.monotonic() + 30
+    while not Path(gate).exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+@action("test.nothing")
+def do_nothing() -> None:
+    """Return at once."""
+
+
+@action("test.echo")
+def echo(value: object = None) -> object:
+    """Return what came in."""
+    return value
+
+
+@action("test.add")
+async def add(left: int, right: int) -> int:
+    """Return a sum, from an async function."""
+    await asyncio.sleep(0)
+    return left + right
+
+
+@action("test.note")
+def run_and_note(ctx: Context, ledger: str) -> dict[str, object]:
+    """Note the attempt and return who ran it."""
+    note(ledger, f"{ctx.step} {ctx.attempt} {ctx.idempotency_key}")
+    return {"step": ctx.step, "attempt": ctx.attempt}
+
+
+@action("test.hold")
+def note_and_hold(ctx: Context, ledger: str, gate: str) -> int:
+    """Note the attempt, then wait for the gate; return the pid."""
+    note(ledger, f"{ctx.step} {ctx.attempt} {os.getpid()}")
+    hold(gate)
+    return os.getpid()
+
+
+@action("test.fail_until")
+def fail_until(ctx: Context, attempt: int) -> int:
+    """Fail every attempt before number `attempt`."""
+    ctx.variables["last"] = ctx.attempt
+    if ctx.attempt < attempt:
+        raise ValueError(f"attempt {ctx.attempt} is too early")
+    return ctx.attempt
+
+
+@action("test.poison")
+def kill_own_process(ctx: Context, ledger: str) -> None:
+    """Kill the process that runs this, as the kernel does when memory runs out."""
+    note(ledger, f"{ctx.step} {ctx.attempt}")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@action("test.resume_at")
+def resume_at(ctx: Context, ledger: str, gate: str) -> list[int]:
+    """Count to five with a checkpoint each; hold at three until the gate opens."""
+    done: list[int] = list(ctx.checkpoint.get("done", []))
+    for number in range(len(done) + 1, 6):
+        note(ledger, f"{ctx.attempt} {number}")
+        done.append(number)
+        ctx.save_checkpoint({"done": done})
+        ctx.progress(20 * number, f"counted {number}", records=number)
+        if number == 3:
+            hold(gate)
+    return done
+
+
+@action("test.observe")
+def observe(ctx: Context) -> None:
+    """Tell everything that a step can tell."""
+    ctx.progress(40, "parsing", chunks=2, records=900)
+    ctx.progress(80, "nearly")
+    ctx.metric("quality", 0.98)
+    ctx.log.info("parsed %d", 900)
+    ctx.variables["n"] = 900
+
+
+@action("test.return_foreign")
+def return_foreign() -> object:
+    """Return what JSON cannot hold."""
+    return {"when": object()}
+
+
+@action("test.until_cancelled")
+def run_until_cancelled(ctx: Context, ledger: str) -> None:
+    """Work until somebody cancels the execution."""
+    note(ledger, "started")
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        ctx.raise_if_cancelled()
+        time.sleep(0.02)
+
+
+@action("test.sleep", timeout="20s")
+def sleep(seconds: float) -> None:
+    """Take some time."""
+    time.sleep(seconds)

@@ -1,0 +1,67 @@
+"""Real servers for every test: one local stack a run, one schema and queue a module."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from execution.engine import ExecutionEngine
+from execution.installation import Installation
+from execution.local import LocalStack
+from execution.schema import upgrade
+from execution.settings import Settings
+from tests.worker_process import WorkerProcess
+
+LEASE_SECONDS = 2.0
+"""Short, so that what a lease must run out for is seen within a few seconds."""
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[LocalStack]:
+    """PostgreSQL and Valkey of this test run's own."""
+    home = Path(tempfile.mkdtemp(prefix="plans-test-"))
+    with LocalStack.start(home) as started:
+        yield started
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def settings(stack: LocalStack, request: pytest.FixtureRequest) -> Settings:
+    """Settings with a fresh schema and a queue of the module's own."""
+    name = request.module.__name__.rpartition(".")[2]
+    settings = Settings(
+        database_url=stack.urls.database_url,
+        broker_url=stack.urls.broker_url,
+        redis_url=stack.urls.redis_url,
+        schema=name,
+        queue=name,
+        imports=("tests.actions",),
+        lease_seconds=LEASE_SECONDS,
+    )
+    assert settings.database_url is not None
+    upgrade(settings.database_url, settings.schema)
+    return settings
+
+
+@pytest.fixture(scope="module")
+def engine(settings: Settings) -> Iterator[ExecutionEngine]:
+    """An engine on those settings."""
+    with ExecutionEngine(Installation(settings, None)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def shared_worker(settings: Settings) -> Iterator[WorkerProcess]:
+    """One worker of two processes for all tests of the module; not to be killed."""
+    with WorkerProcess.start(settings, slots=2) as worker:
+        yield worker
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    """A file outside the database in which actions note that they ran."""
+    path = tmp_path / "ledger"
+    path.touch()
+    return path

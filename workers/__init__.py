@@ -1,0 +1,1 @@
+"""Deployment: the stand-alone Celery app, for those who have none of their own."""
