@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from execution.settings import Settings
     from execution.states import ExecutionStatus, StepStatus
 
+CELERY_PLANS = True
+"""Tells this package from another that happens to be called `execution`."""
+
 __all__ = [
     "Context",
     "ExecutionEngine",

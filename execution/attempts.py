@@ -19,7 +19,7 @@ from execution.actions import Action
 from execution.context import Context
 from execution.errors import ErrorCode, StaleLeaseError
 from execution.records import Claim
-from execution.results import ErrorRecord, encode_json, error_code
+from execution.results import ErrorRecord, as_storable, encode_json, error_code
 from execution.retry import FATAL_ERRORS, compute_wait_seconds, may_retry
 from execution.states import StepStatus
 
@@ -113,8 +113,8 @@ class StepAttempts:
 def describe_error(
     error: BaseException, claim: Claim, *, is_used_up: bool = False
 ) -> str:
-    """Return the record of an error as JSON text, bounded, with its traceback as text."""
-    text = f"{type(error).__name__}: {error}"
+    """Return the record of an error as JSON text, its traceback in it, bounded."""
+    text = f"{type(error).__name__}: {_say(error)}"
     code = error_code(error)
     if is_used_up and not isinstance(error, FATAL_ERRORS):
         text = f"attempt {claim.max_attempts} of {claim.max_attempts} failed: {text}"
@@ -122,17 +122,20 @@ def describe_error(
     trace = "".join(traceback.format_exception(error))
     record = ErrorRecord(
         code=code,
-        message=_as_stored(text[:_MOST_MESSAGE_CHARACTERS]),
+        message=as_storable(text[:_MOST_MESSAGE_CHARACTERS]),
         step=claim.step,
         timestamp=datetime.now(UTC),
         recoverable=not isinstance(error, FATAL_ERRORS),
         context={
             "type": f"{type(error).__module__}.{type(error).__qualname__}",
-            "traceback": _as_stored(trace[-_MOST_TRACEBACK_CHARACTERS:]),
+            "traceback": as_storable(trace[-_MOST_TRACEBACK_CHARACTERS:]),
         },
     )
     return encode_json(record.to_json(), place="error")
 
 
-def _as_stored(text: str) -> str:
-    return text.replace("\x00", "").encode("utf-8", "replace").decode()
+def _say(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  # users' classes; the traceback says it in these words
+        return "<exception str() failed>"

@@ -11,35 +11,59 @@ import json
 import logging
 import math
 import time
+from collections import UserDict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 from execution.errors import ExecutionCancelledError, StaleLeaseError
 from execution.records import Claim, StepRecords
-from execution.results import encode_json
+from execution.results import as_storable, encode_json
 
 _PROGRESS_INTERVAL_SECONDS = 0.5
 _CANCEL_INTERVAL_SECONDS = 0.5
 _MOST_LOG_LINES = 1000
 _MOST_LINE_CHARACTERS = 4000
 
+_process_logger = logging.getLogger("plans.step")
 
-class Variables(dict[str, Any]):
+
+class Variables(UserDict[str, Any]):
     """The execution's variables as they were at the claim; keeps what the step sets."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         """Begin with `values`."""
-        super().__init__(values)
+        super().__init__()
+        self._claimed = values
         self.changed: dict[str, Any] = {}
+        self.forget()
 
     def __setitem__(self, name: str, value: Any) -> None:
         """Set a variable; it is kept if the attempt succeeds."""
         super().__setitem__(name, value)
         self.changed[name] = value
 
+    def __ior__(self, values: Any) -> Self:  # type: ignore[override,misc]  # one signature is enough
+        """Set every variable in `values`."""
+        self.update(values)
+        return self
+
+    def __delitem__(self, name: str) -> None:
+        """Take back what was set; a variable of the execution stays one."""
+        super().__delitem__(name)
+        self.changed.pop(name, None)
+
+    def forget(self) -> None:
+        """Be again as at the claim."""
+        self.data = dict(self._claimed)
+        self.changed.clear()
+
 
 class _LineCollector(logging.Handler):
-    """Keeps the lines of one attempt until they are written, up to a bound."""
+    """Keeps the lines of one attempt until they are written, up to a bound.
+
+    What is kept does not depend on the level that the worker logs at; what the
+    worker logs does.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,12 +71,18 @@ class _LineCollector(logging.Handler):
         self.count = 0
 
     def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._keep(record)
+        except Exception:  # noqa: BLE001  # arguments that do not fit the line, as in every handler
+            self.handleError(record)
+        if _process_logger.isEnabledFor(record.levelno):
+            _process_logger.handle(record)
+
+    def _keep(self, record: logging.LogRecord) -> None:
         self.count += 1
-        if self.count > _MOST_LOG_LINES:
-            return
-        message = record.getMessage().replace("\x00", "")[:_MOST_LINE_CHARACTERS]
-        safe = message.encode("utf-8", "replace").decode()
-        self.lines.append({"level": record.levelname.lower(), "message": safe})
+        if self.count <= _MOST_LOG_LINES:
+            message = as_storable(record.getMessage()[:_MOST_LINE_CHARACTERS])
+            self.lines.append({"level": record.levelname.lower(), "message": message})
 
 
 class Context:
@@ -65,7 +95,7 @@ class Context:
             that can recognise a repeated request.
         checkpoint: what an earlier attempt saved, `{}` at first.
         variables: the execution's variables; what is set is kept with success.
-        log: a standard logger; its lines are stored with the execution.
+        log: a standard logger; its lines, from INFO up, are stored with the execution.
     """
 
     def __init__(
@@ -87,8 +117,7 @@ class Context:
         self.idempotency_key = f"{claim.held.execution_id}:{claim.step}"
         self.checkpoint: Mapping[str, Any] = claim.checkpoint
         self.variables = Variables(claim.variables)
-        self.log = logging.Logger("plans.step")  # noqa: LOG001  # one per attempt, then gone
-        self.log.parent = logging.getLogger("plans.step")
+        self.log = logging.Logger(_process_logger.name, logging.INFO)  # noqa: LOG001  # one per attempt, then gone
         self.log.addHandler(self._collector)
 
     def progress(
@@ -105,7 +134,7 @@ class Context:
         StaleLeaseError when the step belongs to somebody else by now.
         """
         bounded = min(max(percent, 0.0), 100.0) if not math.isnan(percent) else 0.0
-        text = message[:_MOST_LINE_CHARACTERS].replace("\x00", "") if message else None
+        text = as_storable(message[:_MOST_LINE_CHARACTERS]) if message else None
         self._progress = (bounded, text, chunks, records)
         if time.monotonic() >= self._progress_due:
             self._write_progress()
@@ -156,9 +185,8 @@ class Context:
         """Go on as the next attempt in place: what the last one set is forgotten."""
         self.attempt = attempt
         self._progress = None
-        for name in self.variables.changed:
-            self.variables.pop(name, None)
-        self.variables.changed.clear()
+        self._collector.count = 0
+        self.variables.forget()
 
     def _write_progress(self) -> None:
         assert self._progress is not None  # noqa: S101  # both callers have looked

@@ -35,11 +35,11 @@ CONNECT_OPTIONS: dict[str, Any] = {
 }
 
 _inherited: list[Connection] = []
-"""Connections of the parent. Kept, because closing one would end the parent's session."""
+"""The parent's connections; kept, for closing one would end the parent's session."""
 
 
 class DatabaseUnavailableError(DatabaseError):
-    """The server cannot be reached, or the connection broke and the outcome is unknown."""
+    """The server is out of reach, or went away: the outcome is unknown."""
 
 
 class Database:
@@ -76,7 +76,7 @@ class Database:
             with connection.cursor() as cursor:
                 schema = quote_ident(self._schema, cursor)
                 cursor.execute(statement.replace("{schema}", schema), arguments)
-                names = [column.name for column in cursor.description]
+                names = [column.name for column in cursor.description or ()]
                 return [dict(zip(names, row, strict=True)) for row in cursor]
 
     def check(self) -> str:
@@ -98,7 +98,7 @@ class Database:
         )[0]
         if row["functions_digest"] != functions_digest():
             raise SchemaMismatchError(
-                f"schema {self._schema} belongs to another release; run: plans db upgrade"
+                f"schema {self._schema} is of another release; run: plans db upgrade"
             )
         if row["isolation"] != "read committed":
             raise SettingsError(
@@ -117,7 +117,7 @@ class Database:
     def _connect(self) -> Connection:
         if self._pid != os.getpid():
             self._leave_inherited()
-        connection = getattr(self._local, "connection", None)
+        connection: Connection | None = getattr(self._local, "connection", None)
         if connection is None or connection.closed:
             connection = psycopg2.connect(
                 self._dsn, application_name="celery-plans", **CONNECT_OPTIONS

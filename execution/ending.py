@@ -5,7 +5,6 @@ both come through here, and the first one to finish it wins.
 """
 
 import logging
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -69,7 +68,7 @@ def _conclude(ending: Ending) -> tuple[ExecutionStatus, str | None, str | None]:
 def _evaluate_result(ending: Ending) -> Any:
     if ending.template is not None:
         return evaluate_template(ending.template, ending.scope, place="result")
-    steps: Mapping[str, Any] = ending.scope["steps"]
+    steps = ending.scope["steps"]
     only_leaf = next(iter(steps.values()), None)
     return only_leaf["result"] if only_leaf else None
 

@@ -29,6 +29,7 @@ from execution.results import (
     ExecutionResult,
     ExecutionSummary,
     ExecutionUpdate,
+    StateChange,
     StepSummary,
     read_result,
 )
@@ -188,13 +189,13 @@ class ExecutionEngine:
     # ask
 
     def get_status(self, execution_id: str) -> ExecutionSummary:
-        """Return an execution; raises ExecutionNotFoundError when there is no such one."""
+        """Return an execution; raises ExecutionNotFoundError when there is none."""
         found = None
         if is_execution_id(execution_id):
             found = self._repository.get_by_id(execution_id)
         if found is None:
             raise ExecutionNotFoundError(
-                f"there is no execution {execution_id!r}; `plans list` shows those there are"
+                f"there is no execution {execution_id!r}; see `plans list`"
             )
         return found
 
@@ -213,7 +214,7 @@ class ExecutionEngine:
         page: int = 1,
         page_size: int = 50,
     ) -> ExecutionPage:
-        """Return one page of executions, newest first, and how many there are in all."""
+        """Return one page of executions, newest first, and the total."""
         return self._repository.list_executions(wanted, page=page, page_size=page_size)
 
     def list_steps(self, execution_id: str) -> tuple[StepSummary, ...]:
@@ -232,6 +233,15 @@ class ExecutionEngine:
         """Return the actions of `plan` that no worker has ever published."""
         return self._repository.list_unserved_actions(plan)
 
+    def count_living_workers(self) -> int:
+        """Return how many workers have signed on and were not declared dead."""
+        return self._repository.count_living_workers()
+
+    def get_state_history(self, execution_id: str) -> tuple[StateChange, ...]:
+        """Return every change of an execution's state, in order."""
+        self.get_status(execution_id)
+        return self._repository.get_state_history(execution_id)
+
     # act
 
     def pause(
@@ -249,7 +259,7 @@ class ExecutionEngine:
     def cancel(
         self, execution_id: str, *, by: str | None = None, reason: str | None = None
     ) -> ExecutionStatus:
-        """Start no further step; the execution is cancelled when nothing runs any more."""
+        """Start no further step, and end once nothing runs any more."""
         return self._change(execution_id, ExecutionStatus.ENDING, by, reason)
 
     def _change(

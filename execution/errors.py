@@ -3,7 +3,7 @@
     PlansError
     ├── PlanError                        change the plan or the call
     │   ├── PlanValidationError    E001  the document has faults, all listed
-    │   ├── ParameterError         E001  the parameters do not fit the plan
+    │   │   └── ParameterError     E001  the parameters do not fit the plan
     │   ├── SubmissionConflictError      the idempotency key has another body
     │   └── ActionRegistrationError      the decorated function cannot be an action
     ├── SetupError                       change the installation

@@ -184,6 +184,6 @@ def _read_hint(data: bytes) -> Hint | None:
     try:
         body = json.loads(data)
         return Hint(str(body["execution_id"]), int(body["seq"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         # a stranger's message on our channel: the reader polls anyway
         return None

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from execution.errors import ExpressionError
-from execution.findings import Path, nearest, place_of, shown
+from execution.places import Path, nearest, place_of, shown
 
 MAX_EXPRESSION_CHARACTERS = 1024
 MAX_TEMPLATE_NESTING = 64

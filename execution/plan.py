@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Protocol, Self
 
-from execution.compilation import CompiledStep
 from execution.errors import Fault, PlanValidationError
-from execution.findings import Findings
-from execution.json_reader import read_json
-from execution.mapping_reader import read_objects
-from execution.parameters import bind_parameters, bind_text_parameters
-from execution.tree import MAX_DOCUMENT_BYTES, Reading, UnreadableError
-from execution.validation import CompiledPlan, compile_plan
-from execution.yaml_reader import read_yaml
+from execution.language.compilation import CompiledStep
+from execution.language.findings import Findings
+from execution.language.json_reader import read_json
+from execution.language.mapping_reader import read_objects
+from execution.language.parameters import bind_parameters, bind_text_parameters
+from execution.language.tree import MAX_DOCUMENT_BYTES, Reading, UnreadableError
+from execution.language.validation import CompiledPlan, compile_plan
+from execution.language.yaml_reader import read_yaml
 
 FORMAT = 1
 
@@ -205,12 +205,15 @@ class Plan:
         """
         return bind_parameters(self._compiled.parameters, values)
 
-    def bind_text(self, values: Mapping[str, str]) -> dict[str, object]:
+    def bind_text(
+        self, texts: Mapping[str, str], others: Mapping[str, object] | None = None
+    ) -> dict[str, object]:
         """Bind texts from a command line, each read as its parameter declares.
 
-        Objects and arrays are JSON. Raises ParameterError with every fault.
+        Objects and arrays are JSON; `others` are values for names without a text.
+        Raises ParameterError with every fault.
         """
-        return bind_text_parameters(self._compiled.parameters, values)
+        return bind_text_parameters(self._compiled.parameters, texts, others or {})
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Plan) and self._digest == other._digest

@@ -149,9 +149,10 @@ class ExecutionRepository:
             queue,
         )
         if row["outcome"] == "conflict":
+            used = f"the idempotency key {key!r}" if key else "the id"
             raise SubmissionConflictError(
-                f"{f'the idempotency key {key!r}' if key else 'the id'} belongs to execution"
-                f" {row['execution_id']}, which has another plan, parameters or tags"
+                f"{used} belongs to execution {row['execution_id']}, which has another"
+                " plan, parameters, tags or priority"
             )
         return Submitted(
             execution_id=str(row["execution_id"]),

@@ -35,7 +35,14 @@ def encode_json(value: object, *, place: str) -> str:
     integer beyond 2^53) or is larger than 256 kB in all.
     """
     _refuse_foreign(value, place)
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(
+        value,
+        ensure_ascii=False,
+        separators=(",", ":"),
+        allow_nan=False,
+        # what is left that json does not know are mappings that are no dicts
+        default=dict,
+    )
     size = len(text.encode())
     if size > MAX_VALUE_BYTES:
         raise ResultError(
@@ -96,6 +103,11 @@ def _refuse_text(text: str, at: str) -> None:
         raise ResultError(
             f"{at} holds half a surrogate pair, which is no text"
         ) from None
+
+
+def as_storable(text: str) -> str:
+    """Return `text` without NUL, and with `?` for each half of a surrogate pair."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 @dataclass(frozen=True)

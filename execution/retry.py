@@ -5,7 +5,7 @@ does not forget when its process does. The waits are short enough to be sat out 
 place.
 """
 
-from tenacity import RetryCallState, wait_exponential_jitter
+from tenacity import RetryCallState, wait_exponential, wait_random
 
 from execution.errors import (
     ActionInputError,
@@ -24,7 +24,7 @@ FATAL_ERRORS: tuple[type[Exception], ...] = (
 )
 """Errors that another attempt would only repeat, or that forbid one."""
 
-_WAIT = wait_exponential_jitter(initial=0.1, max=2.0, jitter=0.1)
+_WAIT = wait_exponential(multiplier=0.1, max=2.0) + wait_random(0, 0.1)
 
 
 def may_retry(error: BaseException, *, failures: int, max_attempts: int) -> bool:
@@ -37,7 +37,7 @@ def may_retry(error: BaseException, *, failures: int, max_attempts: int) -> bool
 
 
 def compute_wait_seconds(failures: int) -> float:
-    """Return how long to wait after the `failures`-th failure of a step, 2.1 at most."""
+    """Return how long to wait after the `failures`-th failure, 2.1 s at most."""
     state = RetryCallState(None, None, (), {})  # type: ignore[arg-type]  # no retrying needed: a wait reads only the number
     state.attempt_number = failures
     return float(_WAIT(state))

@@ -20,7 +20,8 @@ from tenacity import (
     retry_if_exception_type,
     sleep_using_event,
     stop_when_event_set,
-    wait_exponential_jitter,
+    wait_exponential,
+    wait_random,
 )
 
 from execution.actions import Action, ActionRegistry
@@ -246,7 +247,7 @@ class ExecutionTaskRunner:
         """
         retrying = Retrying(
             retry=retry_if_exception_type(DatabaseUnavailableError),
-            wait=wait_exponential_jitter(initial=0.1, max=5.0),
+            wait=wait_exponential(multiplier=0.1, max=5.0) + wait_random(0, 1),
             sleep=sleep_using_event(self.stopping),
             stop=stop_when_event_set(self.stopping),
             reraise=True,

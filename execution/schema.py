@@ -85,12 +85,13 @@ def check(url: str, schema: str) -> tuple[str, ...]:
             return (f"there is no schema {schema}",)
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         head = ScriptDirectory.from_config(_config(connection)).get_current_head()
-        if context.get_current_revision() != head:
-            return (
-                f"the tables are at revision {context.get_current_revision()}, not {head}",
-            )
-        found = connection.scalar(sa.text("SELECT functions_digest FROM installation"))
-        functions = () if found == functions_digest() else ("the functions differ",)
+        found = context.get_current_revision()
+        if found != head:
+            return (f"the tables are at revision {found}, not {head}",)
+        installed = connection.scalar(
+            sa.text("SELECT functions_digest FROM installation")
+        )
+        functions = () if installed == functions_digest() else ("the functions differ",)
         differences = compare_metadata(context, Base.metadata)
         return functions + tuple(str(difference) for difference in differences)
 

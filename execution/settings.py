@@ -135,7 +135,7 @@ def _check(settings: Settings) -> None:
         )
     if not 1 <= settings.lease_seconds <= 3600:
         raise SettingsError(
-            f"PLANS_LEASE_SECONDS={settings.lease_seconds:g} must lie between 1 and 3600"
+            f"PLANS_LEASE_SECONDS={settings.lease_seconds:g} must be from 1 to 3600"
         )
     url = settings.database_url
     if url and not url.startswith(("postgresql+psycopg2://", "postgresql://")):

@@ -1,6 +1,7 @@
 """Runs the migrations on the connection that `execution.schema` hands over."""
 
 from alembic import context
+
 from execution.models import Base
 
 connection = context.config.attributes["connection"]

@@ -1,1 +1,1 @@
-"""Tests: unit (pure), integration (one part on real servers), acceptance (all of it)."""
+"""Tests: unit (pure), integration (parts, on real servers), acceptance (all of it)."""

@@ -83,6 +83,7 @@ def resume_at(ctx: Context, ledger: str, gate: str) -> list[int]:
         ctx.save_checkpoint({"done": done})
         ctx.progress(20 * number, f"counted {number}", records=number)
         if number == 3:
+            note(ledger, "holds")
             hold(gate)
     return done
 

@@ -94,7 +94,10 @@ class WorkerProcess:
     ) -> None:
         """Stop the worker unless it was killed, and remove its log."""
         if self.process.poll() is None:
-            self.stop()
+            if error is None:
+                self.stop()
+            else:
+                self.kill()
         self.log.unlink()
 
 

@@ -51,7 +51,7 @@ class Heart:
         self._seen_at: datetime | None = None
 
     def beat(self) -> None:
-        """Say that the worker lives; register it, at first and when it was declared dead.
+        """Say that the worker lives; register it first, and when it was declared dead.
 
         Raises DatabaseError when PostgreSQL does not answer.
         """
@@ -155,7 +155,7 @@ class Pulse:
             thread.start()
 
     def stop(self) -> None:
-        """End both threads and take the worker off the list; call it once nothing runs."""
+        """End both threads and sign the worker off; call it once nothing runs."""
         self._stopping.set()
         for thread in self._threads:
             thread.join(timeout=5)
@@ -186,7 +186,7 @@ class Pulse:
 
 
 def list_deliveries() -> list[str]:
-    """Return the ids of all messages that this worker has in hand, reserved or running."""
+    """Return the ids of all messages in hand, reserved or running."""
     while True:
         try:
             return [str(request.id) for request in list(state.reserved_requests)]

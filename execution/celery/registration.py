@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from celery import Celery, signals
 from tenacity import Retrying, retry_if_exception_type, wait_fixed
@@ -67,7 +67,7 @@ class PlansInApp:
         return runner[1]
 
     def prepare_worker(self) -> None:
-        """Before the pool is made: find the actions, check the database, make the board.
+        """Find the actions, check the database, make the board; the pool comes next.
 
         Raises SystemExit with the reason when the worker could never do its work.
         """
@@ -172,12 +172,17 @@ def register(app: Celery, settings: Settings | None = None) -> None:
 
 def _read_delivery(request: Any, arguments: tuple[object, ...]) -> Delivery | None:
     match arguments:
-        case [str(execution_id), [_, *_] as positions, int(epoch)] if is_execution_id(
+        case [str(execution_id), [_, *_] as positions, epoch] if is_execution_id(
             execution_id
-        ) and all(type(position) is int for position in positions):
-            return Delivery(str(request.id), execution_id, tuple(positions), epoch)
+        ) and all(map(_is_count, [*positions, epoch])):
+            return Delivery(str(request.id), execution_id, tuple(positions), epoch)  # type: ignore[arg-type]  # all are counts
     logger.warning("message is no step of ours", extra={"task_id": request.id})
     return None
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    # what PostgreSQL takes for an integer: a forged message must not fail there
+    return type(value) is int and 0 <= value < 2**31
 
 
 def _read_facts(worker: Any) -> WorkerFacts:

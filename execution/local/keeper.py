@@ -30,13 +30,6 @@ _PR_SET_PDEATHSIG = 1
 _CLONE_NEWUSER = 0x10000000
 _STOP_SECONDS = 30
 _LAST_USER_LEFT = b"\0"
-_INHERITED_SETTINGS = (
-    signal.SIGCHLD,
-    signal.SIGHUP,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGTERM,
-)
 _STOP_REQUESTS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
@@ -111,11 +104,10 @@ def _detach() -> None:
     # zombie for as long as the caller lives.
     if os.fork():
         os._exit(0)
-    # Both survive an exec: a caller with SIGTERM blocked or ignored would hand
-    # us a server that cannot be stopped.
+    # Both survive an exec. A server born with SIGTERM blocked cannot be stopped,
+    # and where SIGCHLD is ignored every child seems to have ended well.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    for number in _INHERITED_SETTINGS:
-        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.umask(0o077)
 
 

@@ -1,0 +1,1 @@
+"""Measurements: each is a ratio against a reference in the same run."""

@@ -1,0 +1,12 @@
+"""The plan language: from text or mappings to compiled steps, or every fault at once.
+
+    text ─▶ yaml_reader | json_reader ─┐
+    mapping ─────▶ mapping_reader ─────┴▶ tree ─▶ validation ─▶ compilation
+                                                  ├ fields, document
+                                                  ├ graph, references
+                                                  └ parameters
+
+Pure: it reads values that it is given and knows no file, database or broker. Users
+meet it as `execution.plan`; workers import only `expressions` and `durations`, which
+stay outside so that a worker loads neither pydantic nor YAML.
+"""

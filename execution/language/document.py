@@ -1,0 +1,179 @@
+"""The schema of a plan document: which fields there are and what they may hold.
+
+Promises: it describes exactly what this release understands, no value is turned
+into one of another type, and its JSON Schema is what editors can check against.
+Sees a document only after `fields` has sorted out what is no field. Knows
+nothing of edges, expressions or files.
+"""
+
+import re
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+)
+
+from execution.durations import parse_duration_seconds
+from execution.language.compilation import DEFAULT_ATTEMPTS, DEFAULT_MAX_LOST
+from execution.places import shown
+
+MAX_STEPS = 10_000
+MAX_ATTEMPTS = 1000
+MAX_LOST = 100
+MAX_PRIORITY = 9
+
+_STEP_ID = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_PLAN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_CEL_KEYWORDS = frozenset(("false", "in", "null", "true"))
+_CEL_WORDS = _CEL_KEYWORDS | frozenset(
+    (
+        *("as", "break", "const", "continue", "else", "for", "function", "if"),
+        *("import", "let", "loop", "namespace", "package", "return", "var"),
+        *("void", "while"),
+    )
+)
+
+
+def _step_id(text: str) -> str:
+    if not _STEP_ID.fullmatch(text):
+        raise ValueError(
+            "must be a lower-case letter followed by up to 62 of a-z, 0-9 and _"
+        )
+    if text in _CEL_WORDS:
+        raise ValueError(f"{shown(text)} is a word of the expression language")
+    return text
+
+
+def _parameter_name(text: str) -> str:
+    # unlike a step's id it only ever follows a dot, where few words are taken
+    if not _PARAMETER_NAME.fullmatch(text) or text in _CEL_KEYWORDS:
+        raise ValueError("must be a letter or _ and up to 62 letters, digits and _")
+    return text
+
+
+def _plan_name(text: str) -> str:
+    if not _PLAN_NAME.fullmatch(text):
+        raise ValueError("must be 1 to 128 letters, digits, dots, hyphens or _")
+    return text
+
+
+def _code_name(text: str) -> str:
+    """Actions and queues are named by others; only the unprintable is refused."""
+    if not 0 < len(text) <= 255 or not text.isprintable() or " " in text:
+        raise ValueError("must be 1 to 255 printable characters without spaces")
+    return text
+
+
+def _label(text: str) -> str:
+    if not 0 < len(text) <= 128 or not text.isprintable():
+        raise ValueError("must be 1 to 128 printable characters")
+    return text
+
+
+def _format(value: object) -> object:
+    # in Python true and 1.0 equal 1, and a literal compares by equality
+    if type(value) is not int or value != 1:
+        raise ValueError("this release reads format 1")
+    return value
+
+
+def _timeout(value: object) -> object:
+    # a bare number goes through too, for the answer that says which unit to add
+    if isinstance(value, str | int | float) and not parse_duration_seconds(str(value)):
+        raise ValueError("must be longer than nothing; leave it out for no limit")
+    return value
+
+
+FormatNumber: TypeAlias = Annotated[Literal[1], BeforeValidator(_format)]
+StepId: TypeAlias = Annotated[str, AfterValidator(_step_id)]
+ParameterName: TypeAlias = Annotated[str, AfterValidator(_parameter_name)]
+PlanName: TypeAlias = Annotated[str, AfterValidator(_plan_name)]
+CodeName: TypeAlias = Annotated[str, AfterValidator(_code_name)]
+Label: TypeAlias = Annotated[str, AfterValidator(_label)]
+TimeoutText: TypeAlias = Annotated[str, BeforeValidator(_timeout)]
+
+
+class Fields(BaseModel):
+    """A mapping of the document; None stands for a field that was not written."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        json_schema_extra={"patternProperties": {"^x-": {}}},
+    )
+
+
+class RetryFields(Fields):
+    """How often a step is started again: after its own errors, and after losses."""
+
+    attempts: int = Field(default=DEFAULT_ATTEMPTS, ge=1, le=MAX_ATTEMPTS)
+    max_lost: int = Field(default=DEFAULT_MAX_LOST, ge=1, le=MAX_LOST)
+
+
+class PolicyFields(Fields):
+    """What steps, profiles and defaults can all state."""
+
+    queue: CodeName | None = None
+    priority: int | None = Field(default=None, ge=0, le=MAX_PRIORITY)
+    timeout: TimeoutText | None = None
+    retry: RetryFields | None = None
+    on_failure: Literal["abort", "skip"] | None = None
+
+
+class StepFields(PolicyFields):
+    """One step."""
+
+    id: StepId
+    description: str | None = None
+    action: CodeName
+    with_: dict[str, Any] = Field(default_factory=dict, alias="with")
+    needs: list[str] | None = None
+    profile: str | None = None
+
+
+class ItemFields(Fields):
+    """What a parameter, or every item of a list, must be."""
+
+    type: Literal[
+        "string",
+        "integer",
+        "number",
+        "boolean",
+        "duration",
+        "datetime",
+        "object",
+        "array",
+    ]
+    enum: list[Any] | None = Field(default=None, min_length=1)
+    min: Any = None
+    max: Any = None
+    pattern: str | None = None
+    items: "ItemFields | None" = None
+
+
+class ParameterFields(ItemFields):
+    """The declaration of a parameter."""
+
+    default: Any = None
+    required: bool | None = None
+
+
+class PlanDocument(Fields):
+    """A whole plan."""
+
+    format: FormatNumber
+    name: PlanName
+    version: Label | None = None
+    description: str | None = None
+    tags: list[Label] = Field(default_factory=list)
+    parameters: dict[ParameterName, ParameterFields] = Field(default_factory=dict)
+    profiles: dict[Label, PolicyFields] = Field(default_factory=dict)
+    defaults: PolicyFields | None = None
+    steps: list[StepFields] = Field(min_length=1, max_length=MAX_STEPS)
+    result: Any = None

@@ -1,0 +1,129 @@
+"""Sorts the fields of a document into those to read and those to refuse.
+
+Promises: a field is read, refused as not supported yet, reserved or unknown (with
+the nearest known name), and never silently ignored, but for `x-…`, which is the
+author's own. What later releases are to learn is listed here, so that a plan
+written for one of them fails with the reason. Knows field names, not values.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from execution.language.document import (
+    Fields,
+    ItemFields,
+    ParameterFields,
+    PlanDocument,
+    PolicyFields,
+    RetryFields,
+    StepFields,
+)
+from execution.language.findings import Findings
+from execution.places import Path
+
+LATER_STEP_KINDS = frozenset(("plan", "repeat", "sleep", "sleep_until", "wait_for"))
+
+_RESERVED = frozenset(("switch", "matrix", "include", "env"))
+_LATER_IN_DOCUMENT = frozenset(
+    ("deadline", "budget", "concurrency", "rollback", "failing")
+)
+_LATER_IN_POLICY = frozenset(
+    ("deadline", "cache", "uses", "resources", "max_parallel", "tolerate")
+)
+_LATER_IN_STEP = frozenset(
+    (
+        *("when", "for_each", "run_on", "undo", "until", "effect", "checkpoint"),
+        *_LATER_IN_POLICY,
+        *LATER_STEP_KINDS,
+    )
+)
+_LATER_IN_RETRY = frozenset(("wait", "initial", "max", "jitter", "on", "not_on"))
+
+_Sort: TypeAlias = Callable[[object, Path, Findings], object]
+
+
+@dataclass(frozen=True)
+class _Level:
+    """The fields of one kind of mapping; `inside` sorts what some of them hold."""
+
+    model: type[Fields]
+    later: frozenset[str] = frozenset()
+    inside: Mapping[str, _Sort] = field(default_factory=dict)
+
+    def known(self) -> frozenset[str]:
+        """Return the names of the fields as they are written."""
+        fields = self.model.model_fields.items()
+        return frozenset(info.alias or name for name, info in fields)
+
+    def sort(self, value: object, path: Path, findings: Findings) -> object:
+        """Return the known fields of `value`; what is no mapping stays as it is."""
+        if not isinstance(value, dict):
+            return value
+        known = self.known()
+        kept = {}
+        for name, item in value.items():
+            place = (*path, name)
+            if name in known and item is not None:
+                inner = self.inside.get(name)
+                kept[name] = inner(item, place, findings) if inner else item
+            elif not name.startswith("x-"):
+                findings.add(place, self._refusal(name, known, findings))
+        return kept
+
+    def _refusal(self, name: str, known: frozenset[str], findings: Findings) -> str:
+        if name in known:
+            return "is empty; give it a value or leave it out"
+        if name in self.later:
+            return "is not supported by this release yet; leave it out or upgrade"
+        if name in _RESERVED:
+            return "is reserved and cannot be used"
+        near = findings.suggestion(name, sorted(known | self.later))
+        return f"is not a field here{near}"
+
+
+def sort_fields(document: object, findings: Findings) -> object:
+    """Return a document with known fields only; note all others as faults."""
+    return _DOCUMENT.sort(document, (), findings)
+
+
+def _each_item(sort: _Sort) -> _Sort:
+    def sort_items(value: object, path: Path, findings: Findings) -> object:
+        if not isinstance(value, list):
+            return value
+        return [
+            sort(item, (*path, index), findings) for index, item in enumerate(value)
+        ]
+
+    return sort_items
+
+
+def _each_value(sort: _Sort) -> _Sort:
+    def sort_values(value: object, path: Path, findings: Findings) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {key: sort(item, (*path, key), findings) for key, item in value.items()}
+
+    return sort_values
+
+
+def _sort_items_rule(value: object, path: Path, findings: Findings) -> object:
+    """Rules for items hold rules for items, so the level names itself here."""
+    return _ITEMS.sort(value, path, findings)
+
+
+_RETRY = _Level(RetryFields, _LATER_IN_RETRY)
+_POLICY = _Level(PolicyFields, _LATER_IN_POLICY, {"retry": _RETRY.sort})
+_STEP = _Level(StepFields, _LATER_IN_STEP, {"retry": _RETRY.sort})
+_ITEMS = _Level(ItemFields, inside={"items": _sort_items_rule})
+_PARAMETER = _Level(ParameterFields, inside={"items": _sort_items_rule})
+_DOCUMENT = _Level(
+    PlanDocument,
+    _LATER_IN_DOCUMENT,
+    {
+        "parameters": _each_value(_PARAMETER.sort),
+        "profiles": _each_value(_POLICY.sort),
+        "defaults": _POLICY.sort,
+        "steps": _each_item(_STEP.sort),
+    },
+)

@@ -1,0 +1,167 @@
+"""Parameters of a plan: what is declared, and whether given values fit.
+
+Promises: a value is taken as it is or refused with its place, and never turned
+into another type; only text from a command line is read as what was declared.
+Every fault is found in one go. Knows nothing of steps.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from execution.errors import ParameterError
+from execution.language.document import ParameterFields
+from execution.language.findings import Findings
+from execution.language.json_reader import read_json
+from execution.language.mapping_reader import read_objects
+from execution.language.parameter_rules import (
+    Rule,
+    declaration_faults,
+    rule_of,
+    value_faults,
+)
+from execution.language.parameter_types import ParameterType
+from execution.language.tree import UnreadableError, size_fault
+from execution.places import Path
+
+_WRITTEN_AS_TEXT = frozenset(
+    (ParameterType.STRING, ParameterType.DURATION, ParameterType.DATETIME)
+)
+_WRITTEN_AS_JSON = frozenset((ParameterType.OBJECT, ParameterType.ARRAY))
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A declared parameter; no default is None, which no declaration can state."""
+
+    rule: Rule
+    required: bool
+    default: object
+
+
+def check_declarations(declarations: object, findings: Findings) -> None:
+    """Note every fault in the meaning of `parameters`, be its form whole or not."""
+    if not isinstance(declarations, dict):
+        return
+    for name, declaration in declarations.items():
+        try:
+            fields = ParameterFields.model_validate(declaration)
+        except ValidationError:
+            continue  # the schema of the document reports what is wrong here
+        for path, message in declaration_faults(fields, ("parameters", name)):
+            findings.add(path, message)
+
+
+def declared_parameters(
+    declarations: Mapping[str, ParameterFields],
+) -> dict[str, Parameter]:
+    """Return what values are checked against, from declarations without faults."""
+    return {
+        name: Parameter(rule_of(fields), fields.required or False, fields.default)
+        for name, fields in declarations.items()
+    }
+
+
+def bind_parameters(
+    declared: Mapping[str, Parameter], values: object
+) -> dict[str, object]:
+    """Return a value for every declared parameter, by name, as JSON.
+
+    `values` maps names to values. What is not given has its default, or is None.
+    Raises ParameterError with every fault: unknown names, missing required ones,
+    values of the wrong type, outside their bounds or over 256 kB.
+    """
+    return _bind(declared, values, Findings())
+
+
+def bind_text_parameters(
+    declared: Mapping[str, Parameter],
+    texts: Mapping[str, str],
+    others: Mapping[str, object],
+) -> dict[str, object]:
+    """Bind values that were typed on a command line.
+
+    `texts` maps names to text: `true` and `12.5` are read as the declaration asks,
+    objects and arrays as JSON, all others as they are. `others` are values for names
+    without a text. Raises ParameterError.
+    """
+    findings = Findings()
+    values = dict(others)
+    for name, text in texts.items():
+        parameter = declared.get(name)
+        path: Path = ("parameters", name)
+        if parameter is None:
+            values[name] = text
+        else:
+            values[name] = _read_text(parameter.rule.kind, text, path, findings)
+    return _bind(declared, values, findings)
+
+
+def _bind(
+    declared: Mapping[str, Parameter], values: object, findings: Findings
+) -> dict[str, object]:
+    try:
+        read = read_objects({"parameters": values}, findings).value
+    except UnreadableError as error:
+        raise _parameter_error(findings) from error
+    given = read["parameters"] if isinstance(read, dict) else None
+    if not isinstance(given, dict):
+        findings.add(("parameters",), "must be a mapping of names to values")
+        raise _parameter_error(findings)
+    for name in given.keys() - declared.keys():
+        message = f"the plan has no such parameter{findings.suggestion(name, declared)}"
+        findings.add(("parameters", name), message)
+    bound = {
+        name: _bind_one(name, parameter, given, findings)
+        for name, parameter in declared.items()
+    }
+    if findings:
+        raise _parameter_error(findings)
+    return bound
+
+
+def _bind_one(
+    name: str, parameter: Parameter, given: dict[str, object], findings: Findings
+) -> object:
+    path: Path = ("parameters", name)
+    value = given.get(name)
+    if value is None and (name not in given or _may_be_null(parameter)):
+        if parameter.required:
+            findings.add(path, "is required, and was not given")
+        return copy.deepcopy(parameter.default)
+    if message := size_fault(value):
+        findings.add(path, message)
+    for place, message in value_faults(parameter.rule, value, path):
+        findings.add(place, message)
+    return value
+
+
+def _may_be_null(parameter: Parameter) -> bool:
+    """Whether null is what the parameter has anyway when it is not given."""
+    return not parameter.required and parameter.default is None
+
+
+def _read_text(
+    kind: ParameterType, text: str, path: Path, findings: Findings
+) -> object:
+    if kind in _WRITTEN_AS_TEXT:
+        return text
+    as_json = Findings()
+    value = _read_json_or_none(text, as_json)
+    if as_json and kind not in _WRITTEN_AS_JSON:
+        return text  # for binding to say what was expected in place of it
+    findings.adopt(as_json, path)
+    return value
+
+
+def _read_json_or_none(text: str, findings: Findings) -> object:
+    try:
+        return read_json(text, findings).value
+    except UnreadableError:
+        return None
+
+
+def _parameter_error(findings: Findings) -> ParameterError:
+    return ParameterError(findings.faults("parameters", lambda _: None))

@@ -1,0 +1,174 @@
+"""From a value that was read to a plan that can run, or to all of its faults.
+
+    read ──▶ sort fields ──▶ schema ──▶ parameters, profiles, edges, templates
+                                              └──▶ compile, if nothing was found
+
+Promises: every stage looks at what it can understand, whatever the others have
+found, so that an author sees all faults at once. Knows nothing of file formats.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from execution.language.compilation import (
+    CompiledStep,
+    compile_steps,
+    positions_read,
+)
+from execution.language.document import MAX_STEPS, PlanDocument
+from execution.language.fields import LATER_STEP_KINDS, sort_fields
+from execution.language.findings import Findings
+from execution.language.graph import Graph, build_graph
+from execution.language.parameters import (
+    Parameter,
+    check_declarations,
+    declared_parameters,
+)
+from execution.language.references import check_profiles, check_templates
+from execution.language.tree import MAX_DOCUMENT_BYTES, canonical_json
+from execution.places import Path, shown
+
+_MAX_NAMED_STEPS = 5
+
+
+@dataclass(frozen=True)
+class CompiledPlan:
+    """A plan without faults; `canonical` is its definition as canonical JSON."""
+
+    document: PlanDocument
+    canonical: bytes
+    steps: tuple[CompiledStep, ...]
+    result_reads: tuple[int, ...]
+    parameters: Mapping[str, Parameter]
+    warnings: tuple[str, ...]
+
+
+def compile_plan(value: object, findings: Findings) -> CompiledPlan | None:
+    """Return the plan that a JSON value describes, or None when it has faults."""
+    if not isinstance(value, dict):
+        findings.add(
+            (), f"must be a mapping of fields such as `steps`, not {shown(value)}"
+        )
+        return None
+    fields = sort_fields(value, findings)
+    if not isinstance(fields, dict) or not _has_bearable_size(fields, findings):
+        return None
+    document = _apply_schema(fields, findings)
+    graph = _check_meaning(fields, findings)
+    if document is None or findings:
+        return None
+    return _compile(document, fields, graph)
+
+
+def _has_bearable_size(fields: dict[str, object], findings: Findings) -> bool:
+    """Refuse what is too large to be looked into."""
+    size = len(canonical_json(fields))
+    if size > MAX_DOCUMENT_BYTES:
+        findings.add((), f"takes {size:,} bytes; {MAX_DOCUMENT_BYTES:,} are allowed")
+        return False
+    steps = fields.get("steps")
+    if isinstance(steps, list) and len(steps) > MAX_STEPS:
+        message = f"has {len(steps):,} steps; {MAX_STEPS:,} are allowed"
+        findings.add(("steps",), message)
+        return False
+    return True
+
+
+def _apply_schema(fields: dict[str, object], findings: Findings) -> PlanDocument | None:
+    try:
+        return PlanDocument.model_validate(fields)
+    except ValidationError as error:
+        for path, message in _schema_faults(error, findings):
+            findings.add(path, message)
+        return None
+
+
+def _schema_faults(
+    error: ValidationError, findings: Findings
+) -> Iterator[tuple[Path, str]]:
+    for detail in error.errors(include_url=False):
+        path: Path = detail["loc"]
+        if path[-1] == "[key]":
+            path = path[:-1]
+        step = path[:2]
+        if path[2:] == ("action",) and any(
+            (*step, kind) in findings for kind in LATER_STEP_KINDS
+        ):
+            continue  # the step is of a kind that this release does not know yet
+        yield path, _schema_message(detail)
+
+
+def _schema_message(detail: ErrorDetails) -> str:
+    given = shown(detail["input"])
+    match detail["type"]:
+        case "missing":
+            return "is missing"
+        case "value_error":
+            return f"{given}: {detail['ctx']['error']}"
+        case "string_type":
+            return f"must be text, and is {given}; put text in quotes"
+        case "list_type":
+            return f"must be a list, and is {given}"
+        case "dict_type" | "model_type":
+            return f"must be a mapping, and is {given}"
+        case "too_short":
+            return "must not be empty"
+        case "literal_error" if isinstance(detail["input"], dict):
+            return "is not supported as a mapping by this release yet"
+        case _:
+            return f"{detail['msg']}, and is {given}".replace("Input should", "must", 1)
+
+
+def _check_meaning(fields: dict[str, object], findings: Findings) -> Graph:
+    check_declarations(fields.get("parameters"), findings)
+    check_profiles(fields, findings)
+    steps = fields.get("steps")
+    graph = build_graph(steps if isinstance(steps, list) else [], findings)
+    check_templates(fields, graph, findings)
+    return graph
+
+
+def _compile(
+    document: PlanDocument, fields: dict[str, object], graph: Graph
+) -> CompiledPlan:
+    steps = compile_steps(document, graph)
+    leaves = graph.leaves()
+    if document.result is not None:
+        result_reads = positions_read(document.result, graph.positions)
+    else:
+        result_reads = leaves if len(leaves) == 1 else ()
+    return CompiledPlan(
+        document=document,
+        canonical=canonical_json(_without_empty(fields)),
+        steps=steps,
+        result_reads=result_reads,
+        parameters=declared_parameters(document.parameters),
+        warnings=tuple(_warnings(steps)),
+    )
+
+
+def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:
+    """Drop what says as much when it is left out, so that spellings agree.
+
+    An empty `needs` is not among it: it makes a root.
+    """
+    steps = [
+        {name: value for name, value in step.items() if name != "with" or value}
+        for step in fields["steps"]
+    ]
+    optional = ("tags", "parameters", "profiles", "defaults")
+    kept = {name: item for name, item in fields.items() if name not in optional or item}
+    return {**kept, "steps": steps}
+
+
+def _warnings(steps: tuple[CompiledStep, ...]) -> Iterator[str]:
+    endless = [step.name for step in steps if step.timeout_seconds is None]
+    if endless:
+        names = ", ".join(endless[:_MAX_NAMED_STEPS])
+        more = len(endless) - _MAX_NAMED_STEPS
+        rest = f" and {more:,} more" if more > 0 else ""
+        yield f"steps without a timeout can run for ever: {names}{rest}"

@@ -1,0 +1,348 @@
+"""The protocol, driven by hand: claims, ends, and what comes too late."""
+
+import uuid
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from execution import ExecutionEngine, ExecutionStatus, Plan, Settings, Step, StepStatus
+from execution.database import Database
+from execution.records import Claim, ClaimAnswer, ClaimOutcome, Recorded, StepRecords
+from tests.racing import run_at_once
+from tests.timeline import check_timeline, heads, read_timeline
+
+ACTIONS = '[{"name": "test.nothing"}]'
+
+
+def nothing(name: str, needs: list[str] | None = None) -> Step:
+    return Step(name, action="test.nothing", needs=needs)
+
+
+SEQUENCE = Plan("sequence", steps=[nothing(f"s{n}") for n in range(4)])
+DIAMOND = Plan(
+    "diamond",
+    steps=[
+        nothing("root", []),
+        nothing("left", ["root"]),
+        nothing("right", ["root"]),
+        nothing("join", ["left", "right"]),
+    ],
+)
+
+
+@pytest.fixture(scope="module")
+def records(settings: Settings) -> Iterator[StepRecords]:
+    assert settings.database_url is not None
+    database = Database(settings.database_url, settings.schema)
+    yield StepRecords(database)
+    database.close()
+
+
+@pytest.fixture(scope="module")
+def worker_id(records: StepRecords, settings: Settings) -> str:
+    """A worker that is only a row: these tests claim in its name."""
+    return register(records, settings)
+
+
+def register(records: StepRecords, settings: Settings) -> str:
+    worker_id = str(uuid.uuid4())
+    records.register_worker(
+        worker_id,
+        hostname="by-hand",
+        pid=1,
+        pool="none",
+        slots=8,
+        queues=[settings.queue],
+        actions=ACTIONS,
+    )
+    return worker_id
+
+
+def try_claim(
+    records: StepRecords,
+    worker_id: str,
+    execution_id: str,
+    *positions: int,
+    epoch: int = 1,
+) -> ClaimAnswer:
+    return records.claim(
+        execution_id,
+        positions,
+        epoch=epoch,
+        token=str(uuid.uuid4()),
+        worker_id=worker_id,
+        delivery="by-hand",
+    )
+
+
+def claim(
+    records: StepRecords, worker_id: str, execution_id: str, *positions: int
+) -> Claim:
+    answer = try_claim(records, worker_id, execution_id, *positions)
+    assert answer.claim is not None, answer
+    return answer.claim
+
+
+def test_the_same_claim_again_answers_the_same(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    execution_id = engine.submit(SEQUENCE)
+    token = str(uuid.uuid4())
+
+    answers = [
+        records.claim(
+            execution_id,
+            [0, 1],
+            epoch=1,
+            token=token,
+            worker_id=worker_id,
+            delivery="d",
+        )
+        for _ in range(2)
+    ]
+
+    assert [a.claim and a.claim.attempt for a in answers] == [1, 1]
+
+
+def test_a_held_step_is_not_claimed_again(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    execution_id = engine.submit(SEQUENCE)
+    claim(records, worker_id, execution_id, 0)
+
+    answer = try_claim(records, worker_id, execution_id, 0)
+
+    assert answer.outcome is ClaimOutcome.DROPPED
+    assert answer.detail == "step s0 is running"
+
+
+def test_one_of_many_claims_at_once_wins(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    for _ in range(10):
+        execution_id = engine.submit(SEQUENCE)
+
+        answers = run_at_once(
+            [partial(try_claim, records, worker_id, execution_id, 0)] * 4
+        )
+
+        outcomes = [answer.outcome for answer in answers]
+        assert outcomes.count(ClaimOutcome.CLAIMED) == 1
+
+
+def test_a_repeated_message_skips_what_is_settled(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    execution_id = engine.submit(SEQUENCE)
+    for position in (0, 1):
+        held = claim(records, worker_id, execution_id, position).held
+        records.complete(held, StepStatus.COMPLETED, result="1", epoch=1)
+
+    answer = try_claim(records, worker_id, execution_id, 0, 1, 2, 3)
+
+    assert answer.skipped == 2
+    assert answer.claim is not None
+    assert answer.claim.step == "s2"
+
+
+def test_a_message_never_skips_past_a_change_of_queue(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    plan = Plan(
+        "queues",
+        steps=[
+            nothing("here"),
+            Step("there", action="test.nothing", queue="elsewhere"),
+        ],
+    )
+    execution_id = engine.submit(plan)
+    held = claim(records, worker_id, execution_id, 0).held
+    records.complete(held, StepStatus.COMPLETED, epoch=1)
+
+    answer = try_claim(records, worker_id, execution_id, 0, 1)
+
+    assert (answer.outcome, answer.skipped) == (ClaimOutcome.SATISFIED, 1)
+
+
+def test_a_late_result_is_dropped(
+    engine: ExecutionEngine, records: StepRecords, settings: Settings, worker_id: str
+) -> None:
+    zombie_worker = register(records, settings)
+    execution_id = engine.submit(SEQUENCE)
+    zombie = claim(records, zombie_worker, execution_id, 0).held
+    records.end_worker(zombie_worker)
+    (lost,) = [
+        s for s in records.find_lost_steps(100) if s.execution_id == execution_id
+    ]
+    assert records.take_lost(lost, is_patient=True) is not None
+    heir = claim(records, worker_id, execution_id, 0).held
+
+    late = records.complete(zombie, StepStatus.COMPLETED, result='"late"', epoch=1)
+    landed = records.complete(heir, StepStatus.COMPLETED, result='"heir"', epoch=1)
+
+    assert (late.outcome, landed.outcome) == (Recorded.STALE, Recorded.RECORDED)
+    assert records.report_progress(zombie, 10, None, chunks=None, records=None) is None
+    assert not records.save_checkpoint(zombie, "{}")
+    assert (
+        records.retry(zombie, recorded_input="{}", error="{}", wait_seconds=0) is None
+    )
+    assert not records.append_observations(
+        zombie, '[{"level":"info","message":"x"}]', "[]"
+    )
+    assert records.is_unwanted(zombie)
+
+
+def test_a_completion_whose_commit_was_unknown_answers_the_same_again(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    execution_id = engine.submit(DIAMOND)
+    held = claim(records, worker_id, execution_id, 0).held
+
+    first = records.complete(held, StepStatus.COMPLETED, result="1", epoch=1)
+    again = records.complete(held, StepStatus.COMPLETED, result="1", epoch=1)
+
+    assert (first.outcome, again.outcome) == (Recorded.RECORDED, Recorded.REPEATED)
+    assert heads(first.windows) == heads(again.windows) == ["left", "right"]
+    assert [e.type for e in read_timeline(engine, execution_id)].count(
+        "step.completed"
+    ) == 1
+
+
+def test_a_join_waits_for_its_last_need_whoever_ends_last(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    for _ in range(20):
+        execution_id = engine.submit(DIAMOND)
+        held = claim(records, worker_id, execution_id, 0).held
+        records.complete(held, StepStatus.COMPLETED, epoch=1)
+        branches = [claim(records, worker_id, execution_id, p).held for p in (1, 2)]
+
+        ends = run_at_once(
+            [
+                partial(records.complete, b, StepStatus.COMPLETED, epoch=1)
+                for b in branches
+            ]
+        )
+
+        assert [head for end in ends for head in heads(end.windows)] == ["join"]
+
+
+def test_a_chain_covers_only_in_its_own_epoch(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    execution_id = engine.submit(SEQUENCE)
+    held = claim(records, worker_id, execution_id, 0).held
+    engine.pause(execution_id)
+    engine.resume(execution_id)
+
+    done = records.complete(held, StepStatus.COMPLETED, covered=1, epoch=1)
+
+    assert done.epoch == 2
+    assert heads(done.windows) == ["s1"]
+
+
+def test_a_message_of_an_older_epoch_is_dropped(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    execution_id = engine.submit(SEQUENCE)
+    engine.pause(execution_id)
+    engine.resume(execution_id)
+
+    answer = try_claim(records, worker_id, execution_id, 0)
+
+    assert answer.outcome is ClaimOutcome.DROPPED
+    assert answer.detail == "the message is of another epoch"
+
+
+def test_nothing_is_claimed_while_paused_and_what_runs_is_recorded(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    execution_id = engine.submit(SEQUENCE)
+    held = claim(records, worker_id, execution_id, 0).held
+    engine.pause(execution_id, by="ann", reason="lunch")
+
+    done = records.complete(held, StepStatus.COMPLETED, covered=1, epoch=1)
+    answer = try_claim(records, worker_id, execution_id, 1)
+
+    assert done.outcome is Recorded.RECORDED
+    assert done.windows == ()
+    assert answer.outcome is ClaimOutcome.DROPPED
+    assert engine.list_steps(execution_id)[1].status is StepStatus.READY
+    check_timeline(engine, execution_id)
+
+
+def test_a_cancel_ends_when_the_running_step_has_ended(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    execution_id = engine.submit(SEQUENCE)
+    held = claim(records, worker_id, execution_id, 0).held
+
+    assert engine.cancel(execution_id, by="ann") is ExecutionStatus.ENDING
+    assert records.is_unwanted(held)
+    done = records.complete(held, StepStatus.COMPLETED, epoch=1)
+
+    assert done.is_last
+    statuses = [step.status for step in engine.list_steps(execution_id)]
+    assert statuses == [StepStatus.COMPLETED, *[StepStatus.CANCELLED] * 3]
+
+
+def test_a_cancel_before_the_start_ends_at_once(engine: ExecutionEngine) -> None:
+    execution_id = engine.submit(SEQUENCE)
+
+    engine.cancel(execution_id)
+
+    assert engine.get_status(execution_id).status is ExecutionStatus.CANCELLED
+    check_timeline(engine, execution_id)
+
+
+def test_a_worker_that_lacks_the_action_refuses_before_anything_is_counted(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    plan = Plan("foreign", steps=[Step("s", action="somebody.elses")])
+    execution_id = engine.submit(plan)
+
+    answer = try_claim(records, worker_id, execution_id, 0)
+
+    assert answer.outcome is ClaimOutcome.REFUSED
+    assert answer.detail == "has no action somebody.elses"
+    assert engine.list_steps(execution_id)[0].attempt == 0
+
+
+def test_a_worker_that_was_declared_dead_cannot_claim(
+    engine: ExecutionEngine, records: StepRecords, settings: Settings
+) -> None:
+    dead = register(records, settings)
+    records.end_worker(dead)
+    execution_id = engine.submit(SEQUENCE)
+
+    answer = try_claim(records, dead, execution_id, 0)
+
+    assert answer.outcome is ClaimOutcome.UNREGISTERED
+
+
+def test_an_unknown_execution_is_dropped(records: StepRecords, worker_id: str) -> None:
+    answer = try_claim(records, worker_id, str(uuid.uuid4()), 0)
+
+    assert (answer.outcome, answer.detail) == (
+        ClaimOutcome.DROPPED,
+        "no such execution",
+    )
+
+
+def test_a_wide_fan_out_is_sent_a_lane_at_a_time(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    plan = Plan(
+        "wide",
+        steps=[nothing("root", []), *[nothing(f"b{n}", ["root"]) for n in range(100)]],
+    )
+    execution_id = engine.submit(plan)
+    held = claim(records, worker_id, execution_id, 0).held
+
+    fanned = records.complete(held, StepStatus.COMPLETED, epoch=1)
+    held = claim(records, worker_id, execution_id, 1).held
+    followed = records.complete(held, StepStatus.COMPLETED, epoch=1)
+
+    assert 16 <= len(fanned.windows) < 100
+    assert heads(followed.windows) == [f"b{len(fanned.windows)}"]

@@ -1,0 +1,79 @@
+"""What the timeline of an execution must be, whatever happened to its processes."""
+
+from execution.engine import ExecutionEngine
+from execution.records import Window
+from execution.results import Event
+from execution.states import ExecutionStatus, StepStatus
+
+_STEP_STATUS = {
+    "step.ready": StepStatus.READY,
+    "step.started": StepStatus.RUNNING,
+    "step.retrying": None,
+    "step.progress": None,
+    "step.lost": None,
+    "step.completed": StepStatus.COMPLETED,
+    "step.failed": StepStatus.FAILED,
+    "step.timed_out": StepStatus.TIMED_OUT,
+    "step.skipped": StepStatus.SKIPPED,
+    "step.cancelled": StepStatus.CANCELLED,
+}
+_EXECUTION_STATUS = {
+    "execution.started": ExecutionStatus.RUNNING,
+    "execution.paused": ExecutionStatus.PAUSED,
+    "execution.resumed": ExecutionStatus.RUNNING,
+    "execution.ending": ExecutionStatus.ENDING,
+    "execution.completed": ExecutionStatus.COMPLETED,
+    "execution.failed": ExecutionStatus.FAILED,
+    "execution.cancelled": ExecutionStatus.CANCELLED,
+    "execution.timed_out": ExecutionStatus.TIMED_OUT,
+}
+
+
+def read_timeline(engine: ExecutionEngine, execution_id: str) -> tuple[Event, ...]:
+    """Return every event of an execution."""
+    return engine.list_events(execution_id, limit=1_000_000)
+
+
+def check_timeline(engine: ExecutionEngine, execution_id: str) -> None:
+    """Assert what is promised of every ended execution.
+
+    The numbers have no gap; replaying the events gives the state that the tables
+    hold; each step has at most one success; no step started before all that it needs
+    was settled, or while the execution was paused; the terminal event is the last.
+    """
+    events = read_timeline(engine, execution_id)
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    execution = engine.get_status(execution_id)
+    steps = engine.list_steps(execution_id)
+    replayed, status = replay(events)
+    for step in steps:
+        assert replayed.get(step.name, StepStatus.PENDING) is step.status, step.name
+    assert status is execution.status
+    successes = [e.step for e in events if e.type == "step.completed"]
+    assert len(successes) == len(set(successes))
+    if execution.has_ended:
+        assert events[-1].type == f"execution.{execution.status}"
+        assert execution.open_steps == 0
+
+
+def replay(
+    events: tuple[Event, ...],
+) -> tuple[dict[str, StepStatus], ExecutionStatus]:
+    """Return the states of the steps, and of the execution, that the events tell."""
+    steps: dict[str, StepStatus] = {}
+    status = ExecutionStatus.PENDING
+    for event in events:
+        if event.type == "step.started":
+            assert status is ExecutionStatus.RUNNING, (
+                f"{event.step} started while {status}"
+            )
+            assert steps.get(str(event.step)) is StepStatus.READY, event.step
+        if event.step is not None and (after := _STEP_STATUS.get(event.type)):
+            steps[event.step] = after
+        status = _EXECUTION_STATUS.get(event.type, status)
+    return steps, status
+
+
+def heads(windows: tuple[Window, ...]) -> list[str]:
+    """Return the names of the steps that the windows begin with."""
+    return [window.links[0].step for window in windows]

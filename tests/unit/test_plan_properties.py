@@ -1,0 +1,212 @@
+"""Properties of all plans, and what no input may do."""
+
+import json
+from typing import Any
+
+import yaml
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
+
+from execution.errors import ParameterError, PlanValidationError
+from execution.plan import Plan
+
+texts = st.text(
+    st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=10
+)
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(min_value=-(2**53), max_value=2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts.map(lambda text: text.replace("${", "").replace("secret:", "")),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+policies = st.fixed_dictionaries(
+    {},
+    optional={
+        "queue": st.sampled_from(["cpu", "io"]),
+        "priority": st.integers(0, 9),
+        "timeout": st.sampled_from(["30s", "1h30m", "250ms"]),
+        "retry": st.fixed_dictionaries(
+            {}, optional={"attempts": st.integers(1, 9), "max_lost": st.integers(1, 9)}
+        ),
+        "on_failure": st.sampled_from(["abort", "skip"]),
+    },
+)
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> dict[str, Any]:
+    """Plans without faults: needs lead back only, templates read what is needed."""
+    names = draw(
+        st.lists(
+            st.from_regex(r"s[a-z0-9_]{0,5}", fullmatch=True), min_size=1, unique=True
+        )
+    )
+    in_sequence = draw(st.booleans())
+    steps = []
+    for position, name in enumerate(names):
+        step = {"id": name, "action": "demo.a", **draw(policies)}
+        inputs = draw(st.dictionaries(texts, json_values, max_size=3))
+        needs = draw(st.sets(st.sampled_from(names[:position] or [name])))
+        if not in_sequence:
+            step["needs"] = sorted(needs - {name})
+        readable = names[:position] if in_sequence else sorted(needs - {name})
+        if readable:
+            inputs["read"] = f"${{steps.{draw(st.sampled_from(readable))}.result}}"
+        if draw(st.booleans()):
+            step["profile"] = "slow"
+        steps.append({**step, "with": inputs})
+    return {
+        "format": 1,
+        "name": "p",
+        "profiles": {"slow": draw(policies)},
+        "defaults": draw(policies),
+        "steps": steps,
+        "x-note": draw(json_values),
+    }
+
+
+class _QuotingDumper(yaml.SafeDumper):
+    """Quotes all text, since PyYAML takes `0E0` for text and YAML 1.2 does not."""
+
+
+_QuotingDumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style='"'
+    ),
+)
+
+
+@given(documents())
+@settings(print_blob=True, deadline=None)
+def test_canonical_form_is_read_as_the_same_plan(document: dict[str, Any]) -> None:
+    plan = Plan.from_mapping(document)
+
+    again = Plan.from_mapping(plan.definition)
+    from_json = Plan.from_text(json.dumps(document))
+    text = yaml.dump(plan.definition, Dumper=_QuotingDumper)
+    from_yaml = Plan.from_text(text, source="p.yaml")
+
+    assert again.definition == plan.definition
+    assert again.digest == from_json.digest == from_yaml.digest == plan.digest
+    assert again.steps == plan.steps
+
+
+@given(documents())
+@settings(print_blob=True, deadline=None)
+def test_edges_agree_in_both_directions(document: dict[str, Any]) -> None:
+    steps = Plan.from_mapping(document).steps
+
+    forward = {(need, step.position) for step in steps for need in step.needs}
+    backward = {(step.position, after) for step in steps for after in step.successors}
+    assert forward == backward
+    assert [step.position for step in steps] == list(range(len(steps)))
+
+
+any_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.binary(max_size=3)
+    | st.sampled_from(["${steps.a.result}", "${", "30s", "a", "string"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "format",
+                    "name",
+                    "steps",
+                    "id",
+                    "needs",
+                    "with",
+                    "retry",
+                    "type",
+                    "x-a",
+                ]
+            )
+            | st.text(max_size=3),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=15,
+)
+field_names = st.sampled_from(
+    [
+        *("format", "name", "version", "tags", "parameters", "profiles", "defaults"),
+        *("steps", "result", "when", "env", "x-y", "junk"),
+    ]
+)
+
+
+@given(st.dictionaries(field_names, any_values))
+@settings(print_blob=True, max_examples=200, deadline=None)
+def test_no_mapping_crashes_the_compiler(junk: dict[str, Any]) -> None:
+    whole = {"format": 1, "name": "p", "steps": [{"id": "a", "action": "b"}]}
+    try:
+        Plan.from_mapping({**whole, **junk})
+    except PlanValidationError:
+        note("refused")
+
+
+step_names = st.sampled_from(
+    [
+        *("id", "action", "with", "needs", "queue", "priority", "timeout", "retry"),
+        *("on_failure", "profile", "description", "when", "plan", "junk"),
+    ]
+)
+
+
+@given(st.lists(st.dictionaries(step_names, any_values), max_size=4))
+@settings(print_blob=True, max_examples=200, deadline=None)
+def test_no_steps_crash_the_compiler(steps: list[dict[str, Any]]) -> None:
+    named = [{"id": f"s{index}", **step} for index, step in enumerate(steps)]
+    try:
+        Plan.from_mapping({"format": 1, "name": "p", "steps": named})
+    except PlanValidationError:
+        note("refused")
+
+
+declaration_names = st.sampled_from(
+    ["type", "enum", "min", "max", "pattern", "items", "default", "required"]
+)
+types = st.sampled_from(
+    ["string", "integer", "number", "boolean", "duration", "datetime", "array"]
+)
+
+
+@given(st.dictionaries(declaration_names, any_values), types, any_values)
+@settings(print_blob=True, max_examples=200, deadline=None)
+def test_no_declaration_or_value_crashes_the_binding(
+    declaration: dict[str, Any], kind: str, value: object
+) -> None:
+    document = {
+        "format": 1,
+        "name": "p",
+        "parameters": {"x": {**declaration, "type": kind}},
+        "steps": [{"id": "a", "action": "b"}],
+    }
+    try:
+        bound = Plan.from_mapping(document).bind({"x": value})
+    except (PlanValidationError, ParameterError):
+        note("refused")
+    else:
+        assert bound == {"x": value}
+
+
+@given(st.text(alphabet="{}[]:,-\"'${}.aeims0 \n", max_size=100), st.booleans())
+@settings(print_blob=True, max_examples=200, deadline=None)
+def test_no_text_crashes_the_reading(text: str, whole: bool) -> None:
+    start = "format: 1\nname: p\nsteps:\n" if whole else ""
+    try:
+        Plan.from_text(start + text)
+    except PlanValidationError:
+        note("refused")
