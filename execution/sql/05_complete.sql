@@ -111,8 +111,11 @@ BEGIN
     END IF;
 
     IF p_status IN ('completed', 'skipped') THEN
-        SELECT * INTO follow FROM release_successors(
-            p_execution, p_position, s.successors, p_status = 'completed');
+        IF p_status = 'completed' THEN
+            SELECT * INTO follow FROM release_after_success(p_execution, s.successors);
+        ELSE
+            SELECT * INTO follow FROM release_after_skip(p_execution, p_position);
+        END IF;
         drafts := drafts || follow.drafts;
         e.open_steps := e.open_steps - follow.skips;
         sendable := follow.ready;
@@ -171,67 +174,94 @@ BEGIN
 END $$;
 
 
--- Count a settled step down in its successors. Those that waited for nothing else
--- become ready; those all of whose needs were skipped are skipped, and so on down
--- the line. Each round is one statement over the whole front, so that neither a wide
--- fan-out nor a long line of skips costs a statement a step.
-CREATE FUNCTION release_successors(
-    p_execution uuid, p_position int, p_successors int[], p_completed bool,
+-- Count a completed step down in its successors: those that waited for nothing else
+-- become ready. One statement, however wide the fan-out.
+CREATE FUNCTION release_after_success(
+    p_execution uuid, p_successors int[],
+    OUT ready int[], OUT skips int, OUT drafts event_draft[]
+)
+LANGUAGE plpgsql AS $$
+BEGIN
+    skips := 0; ready := '{}'; drafts := '{}';
+    IF cardinality(p_successors) = 0 THEN
+        RETURN;
+    END IF;
+    WITH released AS (
+        UPDATE execution_steps
+           SET pending_deps = pending_deps - 1,
+               status = CASE WHEN pending_deps = 1 THEN 'ready' ELSE status END,
+               ready_at = CASE WHEN pending_deps = 1 THEN plans_now() END
+         WHERE execution_id = p_execution AND "position" = ANY (p_successors)
+           AND status = 'pending'
+        RETURNING "position", status
+    )
+    SELECT coalesce(array_agg("position" ORDER BY "position"), '{}'),
+           coalesce(array_agg(ROW('step.ready', "position", '{}')::event_draft
+                              ORDER BY "position"), '{}')
+      INTO ready, drafts FROM released WHERE status = 'ready';
+END $$;
+
+
+-- Count a skipped step down in its successors. Those that waited for nothing else and
+-- are still wanted become ready; the others are skipped in their turn, and so on down
+-- the line. Each round is one statement over the whole front, so that a long line of
+-- skips does not cost a statement for each of its edges.
+CREATE FUNCTION release_after_skip(
+    p_execution uuid, p_position int,
     OUT ready int[], OUT skips int, OUT drafts event_draft[]
 )
 LANGUAGE plpgsql AS $$
 DECLARE
     front int[] := ARRAY[p_position];
     freed int[];
-    skipped_now int[];
 BEGIN
     ready := '{}'; skips := 0; drafts := '{}';
-    WHILE cardinality(front) > 0 AND cardinality(p_successors) > 0 LOOP
+    WHILE cardinality(front) > 0 LOOP
         WITH counted AS (
             SELECT succ, count(*)::int AS n
               FROM execution_steps f CROSS JOIN unnest(f.successors) AS succ
              WHERE f.execution_id = p_execution AND f."position" = ANY (front)
              GROUP BY succ
+        ), judged AS (
+            SELECT t."position", c.n, t.pending_deps = c.n AS is_free,
+                   t.pending_deps = c.n AND is_wanted(t) AS is_ready
+              FROM counted c
+              JOIN execution_steps t
+                ON t.execution_id = p_execution AND t."position" = c.succ
+             WHERE t.status = 'pending'
         ), released AS (
             UPDATE execution_steps t
-               SET pending_deps = t.pending_deps - c.n,
-                   status = CASE WHEN t.pending_deps > c.n THEN 'pending'
-                                 WHEN is_wanted(t, p_completed) THEN 'ready'
-                                 ELSE 'skipped' END,
-                   ready_at = CASE WHEN t.pending_deps = c.n AND is_wanted(t, p_completed)
-                                   THEN plans_now() END,
-                   ended_at = CASE WHEN t.pending_deps = c.n AND NOT is_wanted(t, p_completed)
-                                   THEN plans_now() END,
-                   reason = CASE WHEN t.pending_deps = c.n AND NOT is_wanted(t, p_completed)
-                                 THEN 'needs' END
-              FROM counted c
-             WHERE t.execution_id = p_execution AND t."position" = c.succ
-               AND t.status = 'pending'
+               SET pending_deps = t.pending_deps - j.n,
+                   status = CASE WHEN j.is_ready THEN 'ready'
+                                 WHEN j.is_free THEN 'skipped' ELSE t.status END,
+                   ready_at = CASE WHEN j.is_ready THEN plans_now() END,
+                   ended_at = CASE WHEN j.is_free AND NOT j.is_ready THEN plans_now() END,
+                   reason = CASE WHEN j.is_free AND NOT j.is_ready THEN 'needs' END
+              FROM judged j
+             WHERE t.execution_id = p_execution AND t."position" = j."position"
             RETURNING t."position", t.status
         )
         SELECT coalesce(array_agg("position" ORDER BY "position")
                         FILTER (WHERE status = 'ready'), '{}'),
                coalesce(array_agg("position" ORDER BY "position")
                         FILTER (WHERE status = 'skipped'), '{}')
-          INTO freed, skipped_now FROM released;
+          INTO freed, front FROM released;
         ready := ready || freed;
-        skips := skips + cardinality(skipped_now);
+        skips := skips + cardinality(front);
         drafts := drafts
             || ARRAY(SELECT ROW('step.ready', p, '{}')::event_draft FROM unnest(freed) p)
             || ARRAY(SELECT ROW('step.skipped', p, '{"reason": "needs"}')::event_draft
-                       FROM unnest(skipped_now) p);
-        front := skipped_now;
-        p_completed := false;
+                       FROM unnest(front) p);
     END LOOP;
 END $$;
 
 
--- Whether a step whose needs are all settled should run: one of them completed, or
--- the plan is a plain sequence, in which the next step runs after a skip as well.
-CREATE FUNCTION is_wanted(p_step execution_steps, p_completed bool) RETURNS bool
+-- Whether a step whose needs are all settled, one of them by a skip, should run: one
+-- of them completed, or the plan is a plain sequence, in which the next step runs
+-- after a skip as well.
+CREATE FUNCTION is_wanted(p_step execution_steps) RETURNS bool
 LANGUAGE sql VOLATILE AS $$
-    SELECT p_completed
-        OR EXISTS (SELECT FROM execution_steps n
+    SELECT EXISTS (SELECT FROM execution_steps n
                     WHERE n.execution_id = p_step.execution_id
                       AND n."position" = ANY (p_step.needs) AND n.status = 'completed')
         OR (SELECT p.survives_skips
