@@ -1,0 +1,204 @@
+"""What runs: submissions, executions and their steps."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    SmallInteger,
+    text,
+)
+from sqlalchemy.dialects.postgresql import UUID
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from execution.models.plans import Plan
+from execution.models.tables import (
+    HOT_TABLE,
+    Base,
+    execution_key,
+    one_of,
+    uuid_column,
+)
+from execution.states import (
+    TERMINAL_EXECUTION_STATUSES,
+    EndReason,
+    ExecutionStatus,
+    StepStatus,
+)
+
+
+class Submission(Base):
+    """An idempotency key, and what was submitted under it.
+
+    A table of its own: a unique key cannot live on a table that is distributed by
+    execution.
+    """
+
+    __tablename__ = "submissions"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    execution_id: Mapped[str] = uuid_column(index=True)
+    digest: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class Execution(Base):
+    """One run of a plan. Its row is the lock under which everything of it moves."""
+
+    __tablename__ = "executions"
+
+    id: Mapped[str] = uuid_column(primary_key=True)
+    plan_id: Mapped[str] = mapped_column(
+        UUID(as_uuid=False), ForeignKey("plans.id"), index=True
+    )
+    status: Mapped[str]
+    reason: Mapped[str | None]
+    epoch: Mapped[int] = mapped_column(server_default="1")
+    next_seq: Mapped[int] = mapped_column(BigInteger, server_default="1")
+    open_steps: Mapped[int]
+    total_steps: Mapped[int]
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    tags: Mapped[list[str]] = mapped_column(server_default="{}")
+    digest: Mapped[str]
+    parameters: Mapped[dict[str, Any]]
+    variables: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    result: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+
+    plan: Mapped[Plan] = relationship()
+    steps: Mapped[list["ExecutionStep"]] = relationship(
+        order_by="ExecutionStep.position", passive_deletes=True
+    )
+
+    __table_args__ = (
+        # an unknown word would be a state that no code handles
+        CheckConstraint(one_of("status", ExecutionStatus), name="status_known"),
+        CheckConstraint(one_of("reason", EndReason), name="reason_known"),
+        # the first reason is kept from the moment the end begins
+        CheckConstraint(
+            f"({one_of('status', {'ending', *TERMINAL_EXECUTION_STATUSES})})"
+            " = (reason IS NOT NULL)",
+            name="ending_has_reason",
+        ),
+        # a terminal state comes last: nothing runs any more, and the time is known
+        CheckConstraint(
+            f"({one_of('status', TERMINAL_EXECUTION_STATUSES)})"
+            " = (ended_at IS NOT NULL)",
+            name="ended_has_time",
+        ),
+        CheckConstraint("ended_at IS NULL OR open_steps = 0", name="ended_is_closed"),
+        # counters below zero mean that something was counted twice
+        CheckConstraint("open_steps >= 0", name="open_steps_counted"),
+        CheckConstraint("next_seq >= 1 AND epoch >= 1", name="counters_start_at_one"),
+        # lists, newest first, by state or all
+        Index("ix_executions_status_created_at", "status", "created_at"),
+        Index("ix_executions_created_at", "created_at"),
+        # the reconciler's sweep for executions whose last runner died before the end
+        Index(
+            "ix_executions_ending",
+            "id",
+            postgresql_where=text("status = 'ending' AND open_steps = 0"),
+        ),
+        HOT_TABLE,
+    )
+
+
+class ExecutionStep(Base):
+    """A step of one execution: who holds it, how it stands, what came of it."""
+
+    __tablename__ = "execution_steps"
+
+    execution_id: Mapped[str] = execution_key()
+    position: Mapped[int] = mapped_column(
+        Integer, primary_key=True, autoincrement=False
+    )
+    name: Mapped[str]
+    action: Mapped[str]
+    queue: Mapped[str]
+    priority: Mapped[int] = mapped_column(SmallInteger)
+    needs: Mapped[list[int]]
+    successors: Mapped[list[int]]
+    pending_deps: Mapped[int]
+    status: Mapped[str]
+    reason: Mapped[str | None]
+    attempt: Mapped[int] = mapped_column(server_default="0")
+    failures: Mapped[int] = mapped_column(server_default="0")
+    losses: Mapped[int] = mapped_column(server_default="0")
+    lease_token: Mapped[str | None] = uuid_column()
+    worker_id: Mapped[str | None] = uuid_column()
+    delivery: Mapped[str | None]
+    claimed_by_ride: Mapped[bool] = mapped_column(server_default="false")
+    claimed_at: Mapped[datetime | None]
+    attempt_deadline: Mapped[datetime | None]
+    ready_at: Mapped[datetime | None]
+    published_at: Mapped[datetime | None]
+    publishes: Mapped[int] = mapped_column(server_default="0")
+    wake_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    input: Mapped[dict[str, Any] | None]
+    result: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    progress: Mapped[float | None]
+    progress_message: Mapped[str | None]
+    chunks: Mapped[int | None] = mapped_column(BigInteger)
+    records: Mapped[int | None] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        CheckConstraint(one_of("status", StepStatus), name="status_known"),
+        # a running step has a holder; without one nobody could lose it
+        CheckConstraint(
+            "status <> 'running' OR (lease_token IS NOT NULL AND worker_id IS NOT NULL"
+            " AND delivery IS NOT NULL AND claimed_at IS NOT NULL AND attempt >= 1)",
+            name="running_has_holder",
+        ),
+        # what has not started has no holder, so an old token cannot match it
+        CheckConstraint(
+            "status NOT IN ('pending', 'ready', 'waiting') OR lease_token IS NULL",
+            name="unstarted_has_no_holder",
+        ),
+        # nothing starts before all that it needs is settled
+        CheckConstraint(
+            "pending_deps >= 0 AND (pending_deps = 0 OR status IN"
+            " ('pending', 'cancelled'))",
+            name="started_needs_settled",
+        ),
+        CheckConstraint(
+            "status <> 'ready' OR ready_at IS NOT NULL", name="ready_has_time"
+        ),
+        # only success leaves a result that others may read
+        CheckConstraint(
+            "result IS NULL OR status = 'completed'", name="result_is_success"
+        ),
+        CheckConstraint(
+            "(status IN ('completed', 'failed', 'skipped', 'cancelled', 'timed_out'))"
+            " = (ended_at IS NOT NULL)",
+            name="ended_has_time",
+        ),
+        CheckConstraint(
+            "failures >= 0 AND losses >= 0 AND publishes >= 0 AND attempt >= 0",
+            name="counters_not_negative",
+        ),
+        CheckConstraint("progress BETWEEN 0 AND 100", name="progress_is_percentage"),
+        # plans name each step once
+        Index("uq_execution_steps_name", "execution_id", "name", unique=True),
+        # sweeps: what runs, by its worker; what is ready, by its queue
+        Index(
+            "ix_execution_steps_running",
+            "worker_id",
+            postgresql_where=text("status = 'running'"),
+        ),
+        Index(
+            "ix_execution_steps_ready",
+            "queue",
+            "published_at",
+            postgresql_where=text("status = 'ready'"),
+        ),
+        HOT_TABLE,
+    )

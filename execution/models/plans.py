@@ -1,0 +1,79 @@
+"""What can be run: plans, their steps, and the actions that workers offer."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ForeignKey,
+    Integer,
+    SmallInteger,
+    text,
+)
+from sqlalchemy.dialects.postgresql import UUID
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from execution.models.tables import (
+    Base,
+    uuid_column,
+)
+
+
+class Plan(Base):
+    """A plan document, stored once for all executions of it."""
+
+    __tablename__ = "plans"
+
+    id: Mapped[str] = uuid_column(primary_key=True)
+    name: Mapped[str] = mapped_column(index=True)
+    version: Mapped[str | None]
+    digest: Mapped[str] = mapped_column(unique=True)
+    definition: Mapped[dict[str, Any]]
+    result: Mapped[dict[str, Any] | None]
+    result_reads: Mapped[list[int]]
+    created_at: Mapped[datetime] = mapped_column(
+        server_default=text("clock_timestamp()")
+    )
+
+    steps: Mapped[list["PlanStep"]] = relationship(order_by="PlanStep.position")
+
+
+class PlanStep(Base):
+    """A step of a plan, compiled: what every execution of the plan copies or reads.
+
+    A submit copies the graph from here in one statement; a claim reads `inputs`
+    and the policies from here, so that the hot rows stay narrow.
+    """
+
+    __tablename__ = "plan_steps"
+
+    plan_id: Mapped[str] = mapped_column(
+        UUID(as_uuid=False), ForeignKey("plans.id"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(
+        Integer, primary_key=True, autoincrement=False
+    )
+    name: Mapped[str]
+    action: Mapped[str]
+    queue: Mapped[str | None]
+    priority: Mapped[int] = mapped_column(SmallInteger)
+    needs: Mapped[list[int]]
+    successors: Mapped[list[int]]
+    reads: Mapped[list[int]]
+    survives_skips: Mapped[bool]
+    on_failure: Mapped[str]
+    timeout_seconds: Mapped[float | None]
+    max_attempts: Mapped[int]
+    max_lost: Mapped[int]
+    inputs: Mapped[dict[str, Any]]
+
+
+class Action(Base):
+    """An action that some worker can run, as that worker published it."""
+
+    __tablename__ = "actions"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    doc: Mapped[str | None]
+    signature: Mapped[dict[str, Any] | None]
+    timeout_seconds: Mapped[float | None]
+    published_at: Mapped[datetime]
