@@ -80,7 +80,7 @@ class Installation(Base):
     __tablename__ = "installation"
 
     is_only: Mapped[bool] = mapped_column(primary_key=True, server_default="true")
-    id: Mapped[str] = uuid_column(server_default=text("gen_randomuuid_column()"))
+    id: Mapped[str] = uuid_column(server_default=text("gen_random_uuid()"))
     functions_digest: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(
         server_default=text("clock_timestamp()")
