@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from execution.lifecycle import ExecutionStateManager
     from execution.plan import Plan, Step
     from execution.progress import ExecutionProgressTracker
-    from execution.repository import ExecutionFilter, ExecutionRepository
+    from execution.queries import ExecutionFilter
+    from execution.repository import ExecutionRepository
     from execution.results import ExecutionProgress, ExecutionResult, ExecutionUpdate
     from execution.runner import ExecutionTaskRunner
     from execution.settings import Settings
@@ -50,7 +51,7 @@ _HOMES = {
     "Context": "context",
     "ExecutionEngine": "engine",
     "ExecutionEventEmitter": "events",
-    "ExecutionFilter": "repository",
+    "ExecutionFilter": "queries",
     "ExecutionProgress": "results",
     "ExecutionProgressTracker": "progress",
     "ExecutionRepository": "repository",

@@ -42,11 +42,16 @@ class DatabaseUnavailableError(DatabaseError):
     """The server is out of reach, or went away: the outcome is unknown."""
 
 
+def name_driver(url: str) -> str:
+    """Return `url` for SQLAlchemy, whose own default is a driver we do not bring."""
+    return url.replace("postgresql://", "postgresql+psycopg2://", 1)
+
+
 class Database:
     """Calls functions of the schema; safe to use from any thread, and after a fork."""
 
     def __init__(self, url: str, schema: str) -> None:
-        """Prepare for `url` (`postgresql+psycopg2://…`); nothing is opened yet."""
+        """Prepare for `url` (`postgresql://…`); nothing is opened yet."""
         self._dsn = url.replace("postgresql+psycopg2://", "postgresql://", 1)
         self._schema = schema
         self._local = threading.local()

@@ -18,8 +18,8 @@ from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
 from execution.assets import find_asset
-from execution.records import Link, Window
 from execution.settings import Settings
+from execution.windows import Link, Window
 
 STEP_TASK = "plans.step"
 

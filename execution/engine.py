@@ -21,8 +21,9 @@ from execution.installation import Installation, open_installation
 from execution.lifecycle import ExecutionStateManager
 from execution.plan import Plan
 from execution.progress import compute_progress
+from execution.queries import ExecutionFilter
 from execution.records import StepRecords
-from execution.repository import ExecutionFilter, ExecutionRepository
+from execution.repository import ExecutionRepository
 from execution.results import (
     Event,
     ExecutionPage,

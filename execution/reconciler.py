@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from execution.dispatcher import ExecutionDispatcher
 from execution.ending import finish_execution
 from execution.events import ExecutionEventEmitter
+from execution.liveness import LivenessRecords
 from execution.records import Completion, StepRecords
 from execution.settings import Settings
 
@@ -39,12 +40,14 @@ class Reconciler:
 
     def __init__(
         self,
+        liveness: LivenessRecords,
         records: StepRecords,
         dispatcher: ExecutionDispatcher,
         emitter: ExecutionEventEmitter,
         settings: Settings,
     ) -> None:
         """Work with the lease, beat and tick of `settings`."""
+        self._liveness = liveness
         self._records = records
         self._dispatcher = dispatcher
         self._emitter = emitter
@@ -56,9 +59,11 @@ class Reconciler:
 
         Raises DatabaseError when PostgreSQL does not answer; the next round goes on.
         """
-        self._records.advance_pulse(self._settings.tick_seconds)
+        self._liveness.advance_pulse(self._settings.tick_seconds)
         return Round(
-            dead_workers=self._records.end_silent_workers(self._settings.lease_seconds),
+            dead_workers=self._liveness.end_silent_workers(
+                self._settings.lease_seconds
+            ),
             lost_steps=self._take_lost_steps(),
             resent_steps=self._resend_steps(),
             finished_executions=self._finish_executions(),
@@ -73,10 +78,10 @@ class Reconciler:
 
     def _take_lost_steps(self) -> int:
         taken = 0
-        for step in self._records.find_lost_steps(_MOST_AT_ONCE):
+        for step in self._liveness.find_lost_steps(_MOST_AT_ONCE):
             self._passed_over[step.token] += 1
             is_patient = self._passed_over[step.token] > _PATIENCE
-            completion = self._records.take_lost(step, is_patient=is_patient)
+            completion = self._liveness.take_lost(step, is_patient=is_patient)
             if completion is None:
                 continue
             del self._passed_over[step.token]
@@ -92,8 +97,8 @@ class Reconciler:
 
     def _resend_steps(self) -> int:
         resent = 0
-        for step in self._records.find_unsent_steps(self._settings.beat_seconds):
-            windows = self._records.mark_resent(step)
+        for step in self._liveness.find_unsent_steps(self._settings.beat_seconds):
+            windows = self._liveness.mark_resent(step)
             resent += len(windows)
             self._dispatcher.publish(windows)
         return resent
@@ -101,5 +106,5 @@ class Reconciler:
     def _finish_executions(self) -> int:
         return sum(
             finish_execution(self._records, self._emitter, execution_id)
-            for execution_id in self._records.find_unfinished(_MOST_AT_ONCE)
+            for execution_id in self._liveness.find_unfinished(_MOST_AT_ONCE)
         )

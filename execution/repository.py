@@ -1,57 +1,35 @@
-"""Executions as their owners see them: submit, look up, list, move, delete.
+"""Executions as their owners change them: submit, move, finish, delete.
 
 Every write is a compare-and-set that says whether it landed; the moves are the
-functions in `sql/`, the reads are queries over the models. Rows stay in here: what
-leaves is frozen.
+functions in `sql/`. The reads that users look for here too come from `queries`.
 
 For producers and tools. Workers write through `records`, and never import this.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session, aliased
 
-from execution.database import CONNECT_OPTIONS
-from execution.errors import DatabaseError, SubmissionConflictError
+from execution.errors import SubmissionConflictError
 from execution.identity import draw_execution_id
 from execution.models import (
-    Action,
     Execution,
-    ExecutionEvent,
-    ExecutionState,
-    ExecutionStep,
-    Installation,
     Submission,
-    Worker,
-)
-from execution.models import (
-    Plan as PlanRow,
 )
 from execution.plan import Plan
-from execution.records import Window, read_windows
+from execution.queries import ExecutionQueries
 from execution.results import (
     ErrorRecord,
-    Event,
-    ExecutionPage,
-    ExecutionSummary,
-    StateChange,
-    StepSummary,
 )
 from execution.states import (
     TERMINAL_EXECUTION_STATUSES,
     ExecutionStatus,
-    StepStatus,
 )
-
-_MOST_PAGE_SIZE = 500
+from execution.windows import Window, read_windows
 
 
 @dataclass(frozen=True)
@@ -78,45 +56,13 @@ class Move:
     windows: tuple[Window, ...] = ()
 
 
-@dataclass(frozen=True)
-class ExecutionFilter:
-    """Which executions a list shows; None means all."""
-
-    status: ExecutionStatus | None = None
-    plan: str | None = None
-    tag: str | None = None
-    since: datetime | None = None
-
-
-class ExecutionRepository:
-    """Executions in PostgreSQL."""
+class ExecutionRepository(ExecutionQueries):
+    """Executions in PostgreSQL: what `ExecutionQueries` reads, and the writes."""
 
     def __init__(self, url: str, schema: str) -> None:
         """Connect to `url` when first needed; every object lies in `schema`."""
-        self._engine = sa.create_engine(
-            url,
-            pool_pre_ping=True,
-            pool_size=2,
-            connect_args={**CONNECT_OPTIONS, "application_name": "celery-plans"},
-        ).execution_options(schema_translate_map={None: schema})
-        self._functions = self._engine.dialect.identifier_preparer.quote(schema)
+        super().__init__(url, schema)
         self._plan_ids: dict[str, str] = {}
-
-    def close(self) -> None:
-        """Close every connection."""
-        self._engine.dispose()
-
-    def get_installation_id(self) -> str:
-        """Return the id under which this installation's events travel."""
-        with self._reading() as session:
-            return session.scalars(sa.select(Installation.id)).one()
-
-    def read_clock(self) -> datetime:
-        """Return the database's time."""
-        now: datetime = self._call("plans_now")["plans_now"]
-        return now
-
-    # submit
 
     def submit(
         self,
@@ -177,126 +123,6 @@ class ExecutionRepository:
             )
             known = self._plan_ids[plan.digest] = str(row["register_plan"])
         return known
-
-    # reads
-
-    def get_by_id(self, execution_id: str) -> ExecutionSummary | None:
-        """Return an execution, or None when there is no such one."""
-        with self._reading() as session:
-            row = session.execute(
-                _select_executions().where(Execution.id == execution_id)
-            ).one_or_none()
-            return _read_execution(row) if row else None
-
-    def list_executions(
-        self,
-        wanted: ExecutionFilter | None = None,
-        *,
-        page: int = 1,
-        page_size: int = 50,
-    ) -> ExecutionPage:
-        """Return one page of executions, newest first, and the total.
-
-        Raises ValueError when `page` is below 1 or `page_size` not in 1..500.
-        """
-        if page < 1 or not 1 <= page_size <= _MOST_PAGE_SIZE:
-            raise ValueError(
-                f"page counts from 1, page_size from 1 to {_MOST_PAGE_SIZE}"
-            )
-        conditions = _build_conditions(wanted or ExecutionFilter())
-        with self._reading() as session:
-            rows = session.execute(
-                _select_executions()
-                .where(*conditions)
-                .order_by(Execution.created_at.desc(), Execution.id.desc())
-                .limit(page_size)
-                .offset((page - 1) * page_size)
-            ).all()
-            total = session.scalar(
-                sa.select(sa.func.count())
-                .select_from(Execution)
-                .join(PlanRow)
-                .where(*conditions)
-            )
-        return ExecutionPage(
-            tuple(_read_execution(row) for row in rows), total or 0, page, page_size
-        )
-
-    def list_steps(self, execution_id: str) -> tuple[StepSummary, ...]:
-        """Return the steps of an execution in their order."""
-        with self._reading() as session:
-            rows = session.scalars(
-                sa.select(ExecutionStep)
-                .where(ExecutionStep.execution_id == execution_id)
-                .order_by(ExecutionStep.position)
-            )
-            return tuple(_read_step(row) for row in rows)
-
-    def list_events(
-        self, execution_id: str, *, after: int = 0, limit: int = 1000
-    ) -> tuple[Event, ...]:
-        """Return up to `limit` events of an execution with a number above `after`."""
-        step = aliased(ExecutionStep)
-        query = (
-            sa.select(ExecutionEvent, step.name)
-            .outerjoin(
-                step,
-                (step.execution_id == ExecutionEvent.execution_id)
-                & (step.position == ExecutionEvent.position),
-            )
-            .where(
-                ExecutionEvent.execution_id == execution_id, ExecutionEvent.seq > after
-            )
-            .order_by(ExecutionEvent.seq)
-            .limit(limit)
-        )
-        with self._reading() as session:
-            return tuple(
-                Event(row.execution_id, row.seq, row.type, name, row.data, row.at)
-                for row, name in session.execute(query)
-            )
-
-    def get_state_history(self, execution_id: str) -> tuple[StateChange, ...]:
-        """Return every change of an execution's state, in order."""
-        with self._reading() as session:
-            rows = session.scalars(
-                sa.select(ExecutionState)
-                .where(ExecutionState.execution_id == execution_id)
-                .order_by(ExecutionState.seq)
-            )
-            return tuple(
-                StateChange(
-                    ExecutionStatus(row.from_status) if row.from_status else None,
-                    ExecutionStatus(row.to_status),
-                    row.by,
-                    row.reason,
-                    row.at,
-                )
-                for row in rows
-            )
-
-    def list_unserved_actions(self, plan: Plan) -> tuple[str, ...]:
-        """Return the actions of `plan` that no worker has ever published, sorted."""
-        wanted = {step.action for step in plan.steps}
-        with self._reading() as session:
-            known = session.scalars(
-                sa.select(Action.name).where(Action.name.in_(wanted))
-            )
-            return tuple(sorted(wanted.difference(known)))
-
-    def count_living_workers(self) -> int:
-        """Return how many workers have signed on and were not declared dead."""
-        with self._reading() as session:
-            return (
-                session.scalar(
-                    sa.select(sa.func.count())
-                    .select_from(Worker)
-                    .where(Worker.ended_at.is_(None))
-                )
-                or 0
-            )
-
-    # writes
 
     def update_state(
         self,
@@ -411,36 +237,6 @@ class ExecutionRepository:
                 )
             return bool(deleted)
 
-    @contextmanager
-    def _reading(self) -> Iterator[Session]:
-        try:
-            with Session(self._engine) as session:
-                yield session
-        except SQLAlchemyError as error:
-            raise _translate(error) from error
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._reading() as session, session.begin():
-            yield session
-
-    def _call(self, function: str, *arguments: object) -> Mapping[str, Any]:
-        names = [f"a{index}" for index in range(len(arguments))]
-        places = ", ".join(f":{name}" for name in names)
-        statement = sa.text(f"SELECT * FROM {self._functions}.{function}({places})")  # noqa: S608  # names of our own
-        with self._writing() as session:
-            values = dict(zip(names, arguments, strict=True))
-            return dict(session.execute(statement, values).mappings().one())
-
-
-def _translate(error: SQLAlchemyError) -> DatabaseError:
-    cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-    if "does not exist" in cause:
-        return DatabaseError(
-            f"PostgreSQL refused: {cause}; was `plans db upgrade` run?"
-        )
-    return DatabaseError(f"PostgreSQL refused: {cause}")
-
 
 def _compiled_row(step: Any) -> dict[str, Any]:
     return {
@@ -459,66 +255,6 @@ def _compiled_row(step: Any) -> dict[str, Any]:
         "max_lost": step.max_lost,
         "inputs": step.inputs,
     }
-
-
-def _select_executions() -> sa.Select[*tuple[Any, ...]]:
-    return sa.select(Execution, PlanRow.name, PlanRow.version).join(PlanRow)
-
-
-def _build_conditions(wanted: ExecutionFilter) -> list[sa.ColumnElement[bool]]:
-    conditions: list[sa.ColumnElement[bool]] = []
-    if wanted.status is not None:
-        conditions.append(Execution.status == wanted.status)
-    if wanted.plan is not None:
-        conditions.append(PlanRow.name == wanted.plan)
-    if wanted.tag is not None:
-        conditions.append(Execution.tags.contains([wanted.tag]))
-    if wanted.since is not None:
-        conditions.append(Execution.created_at >= wanted.since)
-    return conditions
-
-
-def _read_execution(row: Any) -> ExecutionSummary:
-    execution, plan, version = row
-    return ExecutionSummary(
-        id=execution.id,
-        plan=plan,
-        version=version,
-        status=ExecutionStatus(execution.status),
-        reason=execution.reason,
-        epoch=execution.epoch,
-        last_seq=execution.next_seq - 1,
-        open_steps=execution.open_steps,
-        total_steps=execution.total_steps,
-        tags=tuple(execution.tags),
-        parameters=execution.parameters,
-        variables=execution.variables,
-        result=execution.result,
-        error=ErrorRecord.from_json(execution.error) if execution.error else None,
-        created_at=execution.created_at,
-        started_at=execution.started_at,
-        ended_at=execution.ended_at,
-    )
-
-
-def _read_step(row: ExecutionStep) -> StepSummary:
-    return StepSummary(
-        position=row.position,
-        name=row.name,
-        action=row.action,
-        queue=row.queue,
-        status=StepStatus(row.status),
-        reason=row.reason,
-        attempt=row.attempt,
-        failures=row.failures,
-        losses=row.losses,
-        progress=row.progress,
-        progress_message=row.progress_message,
-        worker_id=row.worker_id,
-        claimed_at=row.claimed_at,
-        ended_at=row.ended_at,
-        error=ErrorRecord.from_json(row.error) if row.error else None,
-    )
 
 
 def _read_move(execution_id: str, row: Mapping[str, Any]) -> Move:

@@ -21,6 +21,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.exc import SQLAlchemyError
 
 from execution.assets import find_asset
+from execution.database import name_driver
 from execution.errors import DatabaseError
 from execution.models import Base
 from execution.sql import functions_digest, read_functions
@@ -72,10 +73,15 @@ def downgrade(url: str, schema: str, *, revision: str) -> None:
     own with its `plans db upgrade`.
     """
     with _connection(url, schema) as connection:
-        _drop_functions(connection)
-        config = _config(connection)
-        connection.execute(sa.text("UPDATE installation SET functions_digest = NULL"))
-        command.downgrade(config, revision)
+        if _has_tables(connection):
+            _drop_functions(connection)
+            connection.execute(
+                sa.text("UPDATE installation SET functions_digest = NULL")
+            )
+        command.downgrade(_config(connection), revision)
+        if MigrationContext.configure(connection).get_current_revision() is None:
+            # empty now, and all that Alembic leaves behind
+            connection.execute(sa.text("DROP TABLE alembic_version"))
 
 
 def check(url: str, schema: str) -> tuple[str, ...]:
@@ -98,7 +104,7 @@ def check(url: str, schema: str) -> tuple[str, ...]:
 
 @contextmanager
 def _connection(url: str, schema: str) -> Iterator[sa.Connection]:
-    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    engine = sa.create_engine(name_driver(url), poolclass=sa.NullPool)
     try:
         with engine.begin() as connection:
             quoted = engine.dialect.identifier_preparer.quote(schema)
@@ -118,8 +124,13 @@ def _connection(url: str, schema: str) -> Iterator[sa.Connection]:
         engine.dispose()
 
 
+def _has_tables(connection: sa.Connection) -> bool:
+    found = connection.scalar(sa.text("SELECT to_regclass('executions')"))
+    return found is not None
+
+
 def _drop_functions(connection: sa.Connection) -> None:
-    if connection.scalar(sa.text("SELECT to_regclass('executions') IS NOT NULL")):
+    if _has_tables(connection):
         _run_script(connection, _DROP_FUNCTIONS)
 
 

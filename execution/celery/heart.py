@@ -20,8 +20,8 @@ from celery.worker import state
 from execution.actions import registry
 from execution.celery.board import WorkerBoard
 from execution.errors import DatabaseError
+from execution.liveness import LivenessRecords
 from execution.reconciler import Reconciler
-from execution.records import StepRecords
 from execution.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -42,10 +42,10 @@ class Heart:
     """Registers the worker and beats for it."""
 
     def __init__(
-        self, records: StepRecords, board: WorkerBoard, facts: WorkerFacts
+        self, liveness: LivenessRecords, board: WorkerBoard, facts: WorkerFacts
     ) -> None:
         """Beat for the worker that `facts` describes, with what `board` shows."""
-        self._records = records
+        self._liveness = liveness
         self._board = board
         self._facts = facts
         self._seen_at: datetime | None = None
@@ -57,7 +57,7 @@ class Heart:
         """
         if self._seen_at is not None:
             deliveries = list_deliveries()
-            self._seen_at = self._records.beat(
+            self._seen_at = self._liveness.beat(
                 self._board.worker_id,
                 slots=self._facts.count_slots(),
                 queues=sorted(self._facts.list_queues()),
@@ -73,11 +73,11 @@ class Heart:
     def end(self) -> None:
         """Take the worker off the list."""
         if self._seen_at is not None:
-            self._records.end_worker(self._board.worker_id)
+            self._liveness.end_worker(self._board.worker_id)
 
     def _register(self) -> datetime:
         worker_id = str(uuid.uuid4())
-        seen_at = self._records.register_worker(
+        seen_at = self._liveness.register_worker(
             worker_id,
             hostname=self._facts.hostname,
             pid=os.getpid(),
@@ -96,10 +96,10 @@ class Watch:
     """Runs the reconciler, and ends this worker's own overdue attempts."""
 
     def __init__(
-        self, records: StepRecords, reconciler: Reconciler, board: WorkerBoard
+        self, liveness: LivenessRecords, reconciler: Reconciler, board: WorkerBoard
     ) -> None:
         """Watch over all executions, and over the attempts that `board` shows."""
-        self._records = records
+        self._liveness = liveness
         self._reconciler = reconciler
         self._board = board
 
@@ -114,9 +114,9 @@ class Watch:
             logger.info("reconciled", extra={"round": done})
 
     def _end_overdue_attempts(self) -> None:
-        for step in self._records.find_overdue_steps(self._board.worker_id):
+        for step in self._liveness.find_overdue_steps(self._board.worker_id):
             # the token goes first: from here on nothing that the attempt writes is kept
-            completion = self._records.take_overdue(step)
+            completion = self._liveness.take_overdue(step)
             if completion is None:
                 continue
             logger.warning(

@@ -22,6 +22,7 @@ from execution.dispatcher import STEP_TASK, ExecutionDispatcher
 from execution.errors import PlansError, SettingsError
 from execution.events import ExecutionEventEmitter
 from execution.identity import is_execution_id
+from execution.liveness import LivenessRecords
 from execution.reconciler import Reconciler
 from execution.records import StepRecords
 from execution.runner import Delivery, ExecutionTaskRunner
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 class _Parts:
     """What a process works with."""
 
+    liveness: LivenessRecords
     records: StepRecords
     emitter: ExecutionEventEmitter
     dispatcher: ExecutionDispatcher
@@ -91,11 +93,15 @@ class PlansInApp:
             return
         parts = self._build_parts()
         reconciler = Reconciler(
-            parts.records, parts.dispatcher, parts.emitter, self._settings
+            parts.liveness,
+            parts.records,
+            parts.dispatcher,
+            parts.emitter,
+            self._settings,
         )
         self._pulse = Pulse(
-            Heart(parts.records, self._board, _read_facts(worker)),
-            Watch(parts.records, reconciler, self._board),
+            Heart(parts.liveness, self._board, _read_facts(worker)),
+            Watch(parts.liveness, reconciler, self._board),
             self._settings,
         )
         self._pulse.start()
@@ -124,6 +130,7 @@ class PlansInApp:
         )
         installation_id = waiting(self._database.check)
         return _Parts(
+            LivenessRecords(self._database),
             StepRecords(self._database),
             ExecutionEventEmitter(self._settings.events_url, installation_id),
             ExecutionDispatcher(self._app),

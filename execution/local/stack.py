@@ -8,6 +8,7 @@ This module must not know how any of that is brought about.
 """
 
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,24 +59,34 @@ class LocalStack:
         postgres: RunningServer | None,
         valkey: RunningServer | None,
         shares: ExitStack,
+        locks: Sequence[int] = (),
     ) -> None:
         self.postgres = postgres
         self.valkey = valkey
         self.urls = _urls(postgres=postgres, valkey=valkey)
         self._shares = shares
+        self._locks = locks
 
     @classmethod
     def start(cls, home: Path, *, postgres: bool = True, valkey: bool = True) -> Self:
         """Start or share the servers and return when they can be used."""
         place = open_home(home)
+        locks: list[int] = []
         with ExitStack() as shares:
+            shares.callback(_close_all, locks)
             return cls(
-                postgres=_share(Postgres(), place / "postgres", shares)
+                postgres=_share(Postgres(), place / "postgres", locks)
                 if postgres
                 else None,
-                valkey=_share(Valkey(), place / "valkey", shares) if valkey else None,
+                valkey=_share(Valkey(), place / "valkey", locks) if valkey else None,
                 shares=shares.pop_all(),
+                locks=locks,
             )
+
+    def keep_across_exec(self) -> None:
+        """Leave this share to the program that this process becomes by `exec`."""
+        for lock in self._locks:
+            os.set_inheritable(lock, True)
 
     def close(self) -> None:
         """Give up this share; without waiting for the servers to stop."""
@@ -93,12 +104,17 @@ class LocalStack:
         self.close()
 
 
-def _share(server: Server, path: Path, shares: ExitStack) -> RunningServer:
+def _share(server: Server, path: Path, locks: list[int]) -> RunningServer:
     folder = Folder(private_directory(path))
     held = hold(server, folder)
-    # Closed, not unlocked: unlocking would also take it from a forked process.
-    shares.callback(os.close, held.users_lock)
+    locks.append(held.users_lock)
     return _running(held, folder)
+
+
+def _close_all(locks: Sequence[int]) -> None:
+    # Closed, not unlocked: unlocking would also take it from a forked process.
+    for lock in locks:
+        os.close(lock)
 
 
 def _running(held: Hold, folder: Folder) -> RunningServer:

@@ -1,7 +1,8 @@
 """Who is alive: silence is measured in the pulse, not in hours."""
 
-import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 
 import pytest
 
@@ -9,10 +10,21 @@ from execution import ExecutionEngine, Plan, Settings, Step, StepStatus
 from execution.database import Database
 from execution.dispatcher import ExecutionDispatcher, create_app
 from execution.events import ExecutionEventEmitter
+from execution.liveness import LivenessRecords
 from execution.reconciler import Reconciler
 from execution.records import StepRecords
 from tests.integration.test_protocol import claim, register
 
+
+@dataclass(frozen=True)
+class Hands:
+    """What a worker has in hand."""
+
+    deliveries: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = ()
+
+
+NOTHING = Hands()
 PLAN = Plan("one", steps=[Step("only", action="test.nothing")])
 
 
@@ -29,9 +41,17 @@ def records(database: Database) -> StepRecords:
     return StepRecords(database)
 
 
+@pytest.fixture(scope="module")
+def liveness(database: Database) -> LivenessRecords:
+    return LivenessRecords(database)
+
+
 @pytest.fixture
-def reconciler(records: StepRecords, settings: Settings) -> Reconciler:
+def reconciler(
+    liveness: LivenessRecords, records: StepRecords, settings: Settings
+) -> Reconciler:
     return Reconciler(
+        liveness,
         records,
         ExecutionDispatcher(create_app(settings)),
         ExecutionEventEmitter(None, ""),
@@ -54,15 +74,16 @@ def pulse_value(database: Database) -> float:
 
 
 def beat(
-    records: StepRecords, worker_id: str, settings: Settings, **hands: object
-) -> object:
-    seen_at = records._database.query("SELECT {schema}.plans_now() AS now")[0]["now"]
-    return records.beat(
+    database: Database, worker_id: str, settings: Settings, *, hands: Hands = NOTHING
+) -> datetime | None:
+    """Beat with what the worker has in hand at this moment."""
+    seen_at = database.query("SELECT {schema}.plans_now() AS now")[0]["now"]
+    return LivenessRecords(database).beat(
         worker_id,
         slots=8,
         queues=[settings.queue],
-        deliveries=hands.get("deliveries", []),  # type: ignore[arg-type]  # given as lists
-        tokens=hands.get("tokens", []),  # type: ignore[arg-type]
+        deliveries=hands.deliveries,
+        tokens=hands.tokens,
         sampled_at=seen_at,
     )
 
@@ -70,21 +91,21 @@ def beat(
 @pytest.mark.parametrize("jump", ["2 hours", "-2 hours"])
 def test_a_jump_of_the_clock_declares_nobody_dead(
     database: Database,
-    records: StepRecords,
     reconciler: Reconciler,
     settings: Settings,
+    liveness: LivenessRecords,
     jump: str,
 ) -> None:
-    worker_id = register(records, settings)
+    worker_id = register(liveness, settings)
     shift_clock(database, jump)
     try:
         done = [reconciler.run_round() for _ in range(3)]
 
         assert [r.dead_workers for r in done] == [0, 0, 0]
-        assert beat(records, worker_id, settings) is not None
+        assert beat(database, worker_id, settings) is not None
     finally:
         shift_clock(database, "0")
-        records.end_worker(worker_id)
+        liveness.end_worker(worker_id)
 
 
 def test_the_pulse_moves_by_no_more_than_a_step_after_an_outage(
@@ -102,74 +123,92 @@ def test_the_pulse_moves_by_no_more_than_a_step_after_an_outage(
 
 
 def test_a_silent_worker_is_declared_dead_for_good(
-    database: Database, records: StepRecords, reconciler: Reconciler, settings: Settings
+    database: Database,
+    reconciler: Reconciler,
+    settings: Settings,
+    liveness: LivenessRecords,
 ) -> None:
-    worker_id = register(records, settings)
+    worker_id = register(liveness, settings)
     database.query(
         "UPDATE {schema}.pulse SET value = value + %s RETURNING value",
         (settings.lease_seconds + 1,),
     )
 
     assert reconciler.run_round().dead_workers >= 1
-    assert beat(records, worker_id, settings) is None
+    assert beat(database, worker_id, settings) is None
 
 
 def test_a_step_in_hand_is_not_lost(
-    engine: ExecutionEngine, records: StepRecords, settings: Settings
+    engine: ExecutionEngine,
+    records: StepRecords,
+    settings: Settings,
+    liveness: LivenessRecords,
+    database: Database,
 ) -> None:
-    worker_id = register(records, settings)
+    worker_id = register(liveness, settings)
     execution_id = engine.submit(PLAN)
     held = claim(records, worker_id, execution_id, 0).held
 
-    beat(records, worker_id, settings, tokens=[held.token])
-    by_token = records.find_lost_steps(100)
-    beat(records, worker_id, settings, deliveries=["by-hand"])
-    by_delivery = records.find_lost_steps(100)
+    beat(database, worker_id, settings, hands=Hands(tokens=(held.token,)))
+    by_token = liveness.find_lost_steps(100)
+    beat(database, worker_id, settings, hands=Hands(("by-hand",)))
+    by_delivery = liveness.find_lost_steps(100)
 
     assert not [s for s in (*by_token, *by_delivery) if s.execution_id == execution_id]
-    records.end_worker(worker_id)
+    liveness.end_worker(worker_id)
 
 
 def test_a_step_that_left_its_workers_hands_is_lost(
-    engine: ExecutionEngine, records: StepRecords, settings: Settings
+    engine: ExecutionEngine,
+    records: StepRecords,
+    settings: Settings,
+    liveness: LivenessRecords,
+    database: Database,
 ) -> None:
-    worker_id = register(records, settings)
+    worker_id = register(liveness, settings)
     execution_id = engine.submit(PLAN)
     claim(records, worker_id, execution_id, 0)
 
-    beat(records, worker_id, settings)
+    beat(database, worker_id, settings)
 
-    assert [s for s in records.find_lost_steps(100) if s.execution_id == execution_id]
-    records.end_worker(worker_id)
+    assert [s for s in liveness.find_lost_steps(100) if s.execution_id == execution_id]
+    liveness.end_worker(worker_id)
 
 
 def test_a_sample_from_before_the_claim_proves_nothing(
-    engine: ExecutionEngine, records: StepRecords, settings: Settings
+    engine: ExecutionEngine,
+    records: StepRecords,
+    settings: Settings,
+    liveness: LivenessRecords,
+    database: Database,
 ) -> None:
-    worker_id = register(records, settings)
-    beat(records, worker_id, settings)
+    worker_id = register(liveness, settings)
+    beat(database, worker_id, settings)
     execution_id = engine.submit(PLAN)
 
     claim(records, worker_id, execution_id, 0)
 
     assert not [
-        s for s in records.find_lost_steps(100) if s.execution_id == execution_id
+        s for s in liveness.find_lost_steps(100) if s.execution_id == execution_id
     ]
-    records.end_worker(worker_id)
+    liveness.end_worker(worker_id)
 
 
 def test_two_reconcilers_take_a_lost_step_once(
-    engine: ExecutionEngine, records: StepRecords, settings: Settings
+    engine: ExecutionEngine,
+    records: StepRecords,
+    settings: Settings,
+    liveness: LivenessRecords,
 ) -> None:
-    worker_id = register(records, settings)
+    worker_id = register(liveness, settings)
     execution_id = engine.submit(PLAN)
     claim(records, worker_id, execution_id, 0)
-    records.end_worker(worker_id)
+    liveness.end_worker(worker_id)
     (lost,) = [
-        s for s in records.find_lost_steps(100) if s.execution_id == execution_id
+        s for s in liveness.find_lost_steps(100) if s.execution_id == execution_id
     ]
 
-    taken = [records.take_lost(lost, is_patient=True) for _ in range(2)]
+    taken = [liveness.take_lost(lost, is_patient=True) for _ in range(2)]
 
     assert taken[0] is not None
     assert taken[1] is None
@@ -178,49 +217,49 @@ def test_two_reconcilers_take_a_lost_step_once(
 
 def test_a_step_whose_message_was_lost_is_sent_once_by_many(
     engine: ExecutionEngine,
-    records: StepRecords,
     settings: Settings,
+    liveness: LivenessRecords,
     database: Database,
 ) -> None:
     execution_id = engine.submit(PLAN)
-    worker_id = register(records, settings)
+    worker_id = register(liveness, settings)
     database.query(
         "UPDATE {schema}.execution_steps SET published_at = published_at"
         " - interval '1 hour' WHERE execution_id = %s RETURNING 1",
         (execution_id,),
     )
-    beat(records, worker_id, settings)
+    beat(database, worker_id, settings)
     (unsent,) = [
         s
-        for s in records.find_unsent_steps(settings.beat_seconds)
+        for s in liveness.find_unsent_steps(settings.beat_seconds)
         if s.execution_id == execution_id
     ]
 
-    windows = [records.mark_resent(unsent) for _ in range(2)]
+    windows = [liveness.mark_resent(unsent) for _ in range(2)]
 
     assert [len(w) for w in windows] == [1, 0]
-    records.end_worker(worker_id)
+    liveness.end_worker(worker_id)
 
 
 def test_a_backlog_behind_busy_workers_is_not_sent_again(
     engine: ExecutionEngine,
-    records: StepRecords,
     settings: Settings,
+    liveness: LivenessRecords,
     database: Database,
 ) -> None:
     execution_id = engine.submit(PLAN)
-    worker_id = register(records, settings)
+    worker_id = register(liveness, settings)
     database.query(
         "UPDATE {schema}.execution_steps SET published_at = published_at"
         " - interval '1 hour' WHERE execution_id = %s RETURNING 1",
         (execution_id,),
     )
 
-    beat(records, worker_id, settings, deliveries=[str(uuid.uuid4()) for _ in range(8)])
+    beat(database, worker_id, settings, hands=Hands(tuple(map(str, range(8)))))
 
-    unsent = records.find_unsent_steps(settings.beat_seconds)
+    unsent = liveness.find_unsent_steps(settings.beat_seconds)
     assert not [s for s in unsent if s.execution_id == execution_id]
-    records.end_worker(worker_id)
+    liveness.end_worker(worker_id)
 
 
 def test_an_execution_whose_last_runner_died_is_finished(
@@ -228,8 +267,9 @@ def test_an_execution_whose_last_runner_died_is_finished(
     records: StepRecords,
     reconciler: Reconciler,
     settings: Settings,
+    liveness: LivenessRecords,
 ) -> None:
-    worker_id = register(records, settings)
+    worker_id = register(liveness, settings)
     execution_id = engine.submit(PLAN)
     held = claim(records, worker_id, execution_id, 0).held
     from_last = records.complete(held, StepStatus.COMPLETED, result="7", epoch=1)
@@ -237,4 +277,4 @@ def test_an_execution_whose_last_runner_died_is_finished(
     assert from_last.is_last
     assert reconciler.run_round().finished_executions >= 1
     assert engine.get_result(execution_id).unwrap() == 7
-    records.end_worker(worker_id)
+    liveness.end_worker(worker_id)

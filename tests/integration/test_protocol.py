@@ -8,6 +8,7 @@ import pytest
 
 from execution import ExecutionEngine, ExecutionStatus, Plan, Settings, Step, StepStatus
 from execution.database import Database
+from execution.liveness import LivenessRecords
 from execution.records import Claim, ClaimAnswer, ClaimOutcome, Recorded, StepRecords
 from tests.racing import run_at_once
 from tests.timeline import check_timeline, heads, read_timeline
@@ -32,22 +33,32 @@ DIAMOND = Plan(
 
 
 @pytest.fixture(scope="module")
-def records(settings: Settings) -> Iterator[StepRecords]:
+def database(settings: Settings) -> Iterator[Database]:
     assert settings.database_url is not None
-    database = Database(settings.database_url, settings.schema)
-    yield StepRecords(database)
-    database.close()
+    opened = Database(settings.database_url, settings.schema)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="module")
-def worker_id(records: StepRecords, settings: Settings) -> str:
+def records(database: Database) -> StepRecords:
+    return StepRecords(database)
+
+
+@pytest.fixture(scope="module")
+def liveness(database: Database) -> LivenessRecords:
+    return LivenessRecords(database)
+
+
+@pytest.fixture(scope="module")
+def worker_id(liveness: LivenessRecords, settings: Settings) -> str:
     """A worker that is only a row: these tests claim in its name."""
-    return register(records, settings)
+    return register(liveness, settings)
 
 
-def register(records: StepRecords, settings: Settings) -> str:
+def register(liveness: LivenessRecords, settings: Settings) -> str:
     worker_id = str(uuid.uuid4())
-    records.register_worker(
+    liveness.register_worker(
         worker_id,
         hostname="by-hand",
         pid=1,
@@ -166,16 +177,20 @@ def test_a_message_never_skips_past_a_change_of_queue(
 
 
 def test_a_late_result_is_dropped(
-    engine: ExecutionEngine, records: StepRecords, settings: Settings, worker_id: str
+    engine: ExecutionEngine,
+    records: StepRecords,
+    liveness: LivenessRecords,
+    settings: Settings,
+    worker_id: str,
 ) -> None:
-    zombie_worker = register(records, settings)
+    zombie_worker = register(liveness, settings)
     execution_id = engine.submit(SEQUENCE)
     zombie = claim(records, zombie_worker, execution_id, 0).held
-    records.end_worker(zombie_worker)
+    liveness.end_worker(zombie_worker)
     (lost,) = [
-        s for s in records.find_lost_steps(100) if s.execution_id == execution_id
+        s for s in liveness.find_lost_steps(100) if s.execution_id == execution_id
     ]
-    assert records.take_lost(lost, is_patient=True) is not None
+    assert liveness.take_lost(lost, is_patient=True) is not None
     heir = claim(records, worker_id, execution_id, 0).held
 
     late = records.complete(zombie, StepStatus.COMPLETED, result='"late"', epoch=1)
@@ -310,10 +325,13 @@ def test_a_worker_that_lacks_the_action_refuses_before_anything_is_counted(
 
 
 def test_a_worker_that_was_declared_dead_cannot_claim(
-    engine: ExecutionEngine, records: StepRecords, settings: Settings
+    engine: ExecutionEngine,
+    records: StepRecords,
+    liveness: LivenessRecords,
+    settings: Settings,
 ) -> None:
-    dead = register(records, settings)
-    records.end_worker(dead)
+    dead = register(liveness, settings)
+    liveness.end_worker(dead)
     execution_id = engine.submit(SEQUENCE)
 
     answer = try_claim(records, dead, execution_id, 0)

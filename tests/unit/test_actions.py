@@ -263,7 +263,7 @@ def test_positional_parameters_are_refused() -> None:
 
 @pytest.mark.parametrize("timeout", ["", "30", "soon", "-1s", "4000d"])
 def test_a_timeout_that_is_no_duration_is_refused(timeout: str) -> None:
-    with pytest.raises(ActionRegistrationError, match="test.unit.*timeout="):
+    with pytest.raises(ActionRegistrationError, match=r"test\.unit.*timeout="):
         add(plain, timeout)
 
 

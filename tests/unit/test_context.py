@@ -218,7 +218,7 @@ def test_a_metric_that_cannot_be_stored_is_refused(name: str, value: float) -> N
 
 
 def test_a_checkpoint_that_is_no_json_is_refused_before_it_is_sent() -> None:
-    with pytest.raises(ResultError, match="the checkpoint of step scan.done is a set"):
+    with pytest.raises(ResultError, match=r"checkpoint of step scan\.done is a set"):
         build_context().save_checkpoint({"done": {1}})
 
 

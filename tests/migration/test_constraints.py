@@ -1,0 +1,225 @@
+"""Rows that cannot be: each is refused by the constraint that is there for it."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from psycopg2 import errors
+from psycopg2.extensions import cursor as Cursor  # noqa: N812  # a class with a small name
+
+from execution.settings import Settings
+from execution.states import ExecutionStatus, StepStatus
+from tests.rows import ENDED, NOW, insert, insert_execution, insert_step, rolled_back
+
+TOKEN = str(uuid.uuid4())
+ENDED_STEPS = sorted({*ENDED, "skipped"})
+OPEN_STEPS = sorted({*StepStatus} - {*ENDED_STEPS})
+
+EXECUTIONS: list[tuple[str, str, dict[str, Any]]] = [
+    ("status_known", "running", {"status": "lost"}),
+    ("reason_known", "ending", {"reason": "because"}),
+    *(("ending_has_reason", s, {"reason": None}) for s in ("ending", *sorted(ENDED))),
+    *(
+        ("ending_has_reason", s, {"reason": "cancel"})
+        for s in ("pending", "running", "paused")
+    ),
+    *(("ended_has_time", s, {"ended_at": None}) for s in sorted(ENDED)),
+    *(
+        ("ended_has_time", s, {"ended_at": NOW, "open_steps": 0})
+        for s in sorted({*ExecutionStatus} - ENDED)
+    ),
+    *(("ended_is_closed", s, {"open_steps": 1}) for s in sorted(ENDED)),
+    ("open_steps_counted", "running", {"open_steps": -1}),
+    ("counters_start_at_one", "running", {"next_seq": 0}),
+    ("counters_start_at_one", "running", {"epoch": 0}),
+]
+STEPS: list[tuple[str, str, dict[str, Any]]] = [
+    ("status_known", "pending", {"status": "lost"}),
+    *(
+        ("running_has_holder", "running", {column: None})
+        for column in ("lease_token", "worker_id", "delivery", "claimed_at")
+    ),
+    ("running_has_holder", "running", {"attempt": 0}),
+    *(
+        ("unstarted_has_no_holder", s, {"lease_token": TOKEN})
+        for s in ("pending", "ready", "waiting")
+    ),
+    ("started_needs_settled", "pending", {"pending_deps": -1}),
+    *(
+        ("started_needs_settled", s, {"pending_deps": 1})
+        for s in sorted({*StepStatus} - {"pending", "cancelled"})
+    ),
+    ("ready_has_time", "ready", {"ready_at": None}),
+    *(
+        ("result_is_success", s, {"result": {"n": 1}})
+        for s in sorted({*StepStatus} - {"completed"})
+    ),
+    *(("ended_has_time", s, {"ended_at": None}) for s in ENDED_STEPS),
+    *(("ended_has_time", s, {"ended_at": NOW}) for s in OPEN_STEPS),
+    *(
+        ("counters_not_negative", "pending", {counter: -1})
+        for counter in ("failures", "losses", "publishes", "attempt")
+    ),
+    *(
+        ("progress_is_percentage", "running", {"progress": progress})
+        for progress in (-0.1, 100.1, 101.0, float("inf"), float("nan"))
+    ),
+]
+WORKER = {
+    "id": TOKEN,
+    "hostname": "h",
+    "pid": 1,
+    "pool": "prefork",
+    "slots": 1,
+    "queues": ["q"],
+    "actions": [],
+    "pulse": 0.0,
+    "sampled_at": NOW,
+    "started_at": NOW,
+    "beat_at": NOW,
+}
+
+
+def insert_attempt(cursor: Cursor) -> None:
+    execution_id = insert_execution(cursor)
+    insert_step(cursor, execution_id)
+    insert(
+        cursor,
+        "step_attempts",
+        execution_id=execution_id,
+        position=0,
+        attempt=1,
+        outcome="fine",
+        ended_at=NOW,
+    )
+
+
+def insert_state(cursor: Cursor) -> None:
+    insert(
+        cursor,
+        "execution_states",
+        execution_id=insert_execution(cursor),
+        seq=1,
+        to_status="lost",
+        at=NOW,
+    )
+
+
+def insert_event(cursor: Cursor) -> None:
+    insert(
+        cursor,
+        "execution_events",
+        execution_id=insert_execution(cursor),
+        seq=0,
+        type="step.ready",
+        data={},
+        at=NOW,
+    )
+
+
+def insert_worker(**columns: Any) -> Callable[[Cursor], None]:
+    return lambda cursor: insert(cursor, "workers", **{**WORKER, **columns})
+
+
+def insert_only_row(table: str) -> Callable[[Cursor], None]:
+    return lambda cursor: insert(cursor, table, is_only=False)
+
+
+OTHERS: list[tuple[str, Callable[[Cursor], None]]] = [
+    ("ck_step_attempts_outcome_known", insert_attempt),
+    ("ck_execution_states_status_known", insert_state),
+    ("ck_execution_events_seq_starts_at_one", insert_event),
+    (
+        "ck_workers_end_reason_known",
+        insert_worker(ended_at=NOW, end_reason="bored"),
+    ),
+    ("ck_workers_ended_has_reason", insert_worker(ended_at=NOW)),
+    ("ck_workers_ended_has_reason", insert_worker(end_reason="lost")),
+    ("ck_pulse_one_row", insert_only_row("pulse")),
+    ("ck_installation_one_row", insert_only_row("installation")),
+]
+
+
+@pytest.fixture
+def cursor(settings: Settings) -> Iterator[Cursor]:
+    """A transaction that leaves nothing behind."""
+    assert settings.database_url is not None
+    with rolled_back(settings.database_url, settings.schema) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(("constraint", "status", "columns"), EXECUTIONS)
+def test_an_impossible_execution_is_refused(
+    cursor: Cursor, constraint: str, status: str, columns: dict[str, Any]
+) -> None:
+    with pytest.raises(errors.CheckViolation) as refusal:
+        insert_execution(cursor, **{"status": status, **columns})
+
+    assert refusal.value.diag.constraint_name == f"ck_executions_{constraint}"
+
+
+@pytest.mark.parametrize(("constraint", "status", "columns"), STEPS)
+def test_an_impossible_step_is_refused(
+    cursor: Cursor, constraint: str, status: str, columns: dict[str, Any]
+) -> None:
+    execution_id = insert_execution(cursor)
+
+    with pytest.raises(errors.CheckViolation) as refusal:
+        insert_step(cursor, execution_id, **{"status": status, **columns})
+
+    assert refusal.value.diag.constraint_name == f"ck_execution_steps_{constraint}"
+
+
+@pytest.mark.parametrize(("constraint", "insert_row"), OTHERS)
+def test_any_other_impossible_row_is_refused(
+    cursor: Cursor, constraint: str, insert_row: Callable[[Cursor], None]
+) -> None:
+    with pytest.raises(errors.CheckViolation) as refusal:
+        insert_row(cursor)
+
+    assert refusal.value.diag.constraint_name == constraint
+
+
+def test_every_check_has_a_row_that_it_refuses(cursor: Cursor) -> None:
+    cursor.execute(
+        "SELECT conname FROM pg_constraint"
+        " WHERE contype = 'c' AND connamespace = current_schema()::regnamespace"
+    )
+
+    assert {name for (name,) in cursor.fetchall()} == {
+        *(f"ck_executions_{constraint}" for constraint, _, _ in EXECUTIONS),
+        *(f"ck_execution_steps_{constraint}" for constraint, _, _ in STEPS),
+        *(constraint for constraint, _ in OTHERS),
+    }
+
+
+@pytest.mark.parametrize("status", ExecutionStatus)
+def test_a_possible_execution_is_let_in(cursor: Cursor, status: str) -> None:
+    assert insert_execution(cursor, status)
+
+
+@pytest.mark.parametrize("status", StepStatus)
+def test_a_possible_step_is_let_in(cursor: Cursor, status: str) -> None:
+    insert_step(cursor, insert_execution(cursor), status)
+
+
+@pytest.mark.parametrize("table", ["pulse", "installation"])
+def test_a_table_of_one_row_has_no_second(cursor: Cursor, table: str) -> None:
+    with pytest.raises(errors.UniqueViolation):
+        insert(cursor, table, is_only=True)
+
+
+def test_a_plan_names_each_step_once(cursor: Cursor) -> None:
+    execution_id = insert_execution(cursor)
+    insert_step(cursor, execution_id, position=0, name="a")
+
+    with pytest.raises(errors.UniqueViolation) as refusal:
+        insert_step(cursor, execution_id, position=1, name="a")
+
+    assert refusal.value.diag.constraint_name == "uq_execution_steps_name"
+
+
+def test_a_step_belongs_to_an_execution(cursor: Cursor) -> None:
+    with pytest.raises(errors.ForeignKeyViolation):
+        insert_step(cursor, str(uuid.uuid4()))
