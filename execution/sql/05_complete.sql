@@ -28,7 +28,7 @@ BEGIN
      WHERE t.execution_id = p_execution AND t."position" = p_position;
     IF s.lease_token = p_token AND s.status = 'running' THEN
         outcome := 'recorded';
-        IF p_error IS NOT NULL THEN
+        IF p_status IN ('failed', 'timed_out') THEN
             UPDATE execution_steps t SET failures = t.failures + 1
              WHERE t.execution_id = p_execution AND t."position" = p_position;
         END IF;
@@ -83,7 +83,7 @@ BEGIN
     SELECT * INTO e FROM executions WHERE id = p_execution;
     SELECT * INTO s FROM execution_steps
      WHERE execution_id = p_execution AND "position" = p_position;
-    IF p_error IS NOT NULL THEN
+    IF p_status IN ('failed', 'timed_out') THEN
         PERFORM archive_attempt(
             s, CASE p_error ->> 'code' WHEN 'E002' THEN 'timed_out' WHEN 'E008' THEN 'lost'
                ELSE 'failed' END, p_error);
