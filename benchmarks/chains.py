@@ -143,9 +143,8 @@ def print_table(
         name: [work.total_steps / s for s in all_] for name, all_ in seconds.items()
     }
     reference = statistics.median(rates["raw Celery"])
-    table = Table(
-        title=f"{work.executions} executions of {work.steps} steps, {work.rounds} rounds"
-    )
+    size = f"{work.executions} executions of {work.steps} steps"
+    table = Table(title=f"{size}, {work.rounds} rounds")
     for heading in ("", "steps/s (median)", "range", "against raw", "workers, MB"):
         table.add_column(heading, justify="right")
     for name, values in rates.items():

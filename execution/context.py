@@ -156,10 +156,11 @@ class Context:
         self._metrics.append({"name": name, "value": float(value)})
 
     def raise_if_cancelled(self) -> None:
-        """Raise ExecutionCancelledError when the execution is being cancelled.
+        """Raise ExecutionCancelledError when nobody wants the step's work any more.
 
-        Raises StaleLeaseError's parent as well when the step was taken away. Asks the
-        database at most twice a second, so it can stand in a tight loop.
+        That is when the execution is being cancelled, or when the step was given to
+        another attempt. Asks the database at most twice a second, so it can stand in a
+        tight loop.
         """
         if time.monotonic() < self._cancel_due:
             return

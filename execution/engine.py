@@ -175,6 +175,7 @@ class ExecutionEngine:
         Every event with a number above `after` comes exactly once, in order. Raises
         ExecutionNotFoundError when there is no such execution.
         """
+        self.get_status(execution_id)
         with self._listen(execution_id) as listener:
             while True:
                 update = self._read_update(execution_id, after)

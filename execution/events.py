@@ -126,7 +126,12 @@ class EventSubscription:
         ):
             return
         try:
-            self._client = redis.Redis.from_url(self._url, socket_connect_timeout=1.0)
+            self._client = redis.Redis.from_url(
+                # a server that takes the connection and never answers is away, too
+                self._url,
+                socket_connect_timeout=1.0,
+                socket_timeout=1.0,
+            )
             self._pubsub = self._client.pubsub(  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
                 ignore_subscribe_messages=True
             )

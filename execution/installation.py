@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from execution.errors import SettingsError
 from execution.local import LocalStack
-from execution.schema import upgrade
+from execution.schema import upgrade_if_needed
 from execution.settings import Settings
 
 
@@ -49,7 +49,7 @@ def open_installation(settings: Settings) -> Installation:
         redis_url=settings.redis_url or stack.urls.redis_url,
     )
     if wants_postgres and filled.database_url:
-        upgrade(filled.database_url, filled.schema)
+        upgrade_if_needed(filled.database_url, filled.schema)
     return Installation(filled, stack)
 
 

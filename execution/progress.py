@@ -42,7 +42,8 @@ def compute_progress(
     share = 1.0 if not steps else (ended + partial) / len(steps)
     told = [step.progress_message for step in running if step.progress_message]
     return ExecutionProgress(
-        percentage=round(100 * share, 1),
+        # rounded up to 100, the last of many steps would look done
+        percentage=min(round(100 * share, 1), 100.0 if share >= 1 else 99.9),
         completed_steps=ended,
         total_steps=len(steps),
         current_steps=tuple(step.name for step in running),
@@ -58,4 +59,5 @@ def _estimate(execution: ExecutionSummary, share: float, now: datetime) -> float
     if not 0 < share < 1:
         return None
     elapsed = (now - execution.started_at).total_seconds()
-    return round(elapsed * (1 - share) / share, 1)
+    # a clock that was set back says nothing of the pace
+    return round(elapsed * (1 - share) / share, 1) if elapsed > 0 else None

@@ -239,7 +239,7 @@ def _build_conditions(wanted: ExecutionFilter) -> list[sa.ColumnElement[bool]]:
     if wanted.plan is not None:
         conditions.append(PlanRow.name == wanted.plan)
     if wanted.tag is not None:
-        conditions.append(Execution.tags.contains([wanted.tag]))
+        conditions.append(sa.literal(wanted.tag) == sa.any_(Execution.tags))
     if wanted.since is not None:
         conditions.append(Execution.created_at >= wanted.since)
     return conditions

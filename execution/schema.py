@@ -56,14 +56,38 @@ def upgrade(url: str, schema: str, *, revision: str = "head") -> None:
     Raises DatabaseError when the server refuses; nothing is changed then.
     """
     with _connection(url, schema) as connection:
-        connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
-        _drop_functions(connection)
-        command.upgrade(_config(connection), revision)
-        _run_script(connection, read_functions())
-        connection.execute(
-            sa.text("UPDATE installation SET functions_digest = :digest"),
-            {"digest": functions_digest()},
-        )
+        _upgrade(connection, schema, revision)
+
+
+def upgrade_if_needed(url: str, schema: str) -> None:
+    """Bring the schema to this release; change nothing if it is there already.
+
+    For databases that others may be using: to install a function anew breaks the calls
+    of it that are under way. Raises DatabaseError when the server refuses.
+    """
+    with _connection(url, schema) as connection:
+        if not _is_current(connection):
+            _upgrade(connection, schema, "head")
+
+
+def _upgrade(connection: sa.Connection, schema: str, revision: str) -> None:
+    connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
+    _drop_functions(connection)
+    command.upgrade(_config(connection), revision)
+    _run_script(connection, read_functions())
+    connection.execute(
+        sa.text("UPDATE installation SET functions_digest = :digest"),
+        {"digest": functions_digest()},
+    )
+
+
+def _is_current(connection: sa.Connection) -> bool:
+    if not _has_tables(connection):
+        return False
+    head = ScriptDirectory.from_config(_config(connection)).get_current_head()
+    found = MigrationContext.configure(connection).get_current_revision()
+    installed = connection.scalar(sa.text("SELECT functions_digest FROM installation"))
+    return found == head and installed == functions_digest()
 
 
 def downgrade(url: str, schema: str, *, revision: str) -> None:

@@ -1,7 +1,7 @@
 """What the timeline of an execution must be, whatever happened to its processes."""
 
 from execution.engine import ExecutionEngine
-from execution.records import Window
+from execution.windows import Window
 from execution.results import Event
 from execution.states import ExecutionStatus, StepStatus
 

@@ -23,7 +23,7 @@ def has_rabbitmq() -> bool:
 
 @pytest.fixture
 def rabbitmq_settings(settings: Settings) -> Iterator[Settings]:
-    """The module's settings with RabbitMQ for the broker and a queue that is removed."""
+    """The settings with RabbitMQ for the broker, and a queue that is removed."""
     if not has_rabbitmq():
         if os.environ.get("CI") == "true":
             pytest.fail("no RabbitMQ answers at 127.0.0.1:5672")

@@ -1,0 +1,30 @@
+"""The command line `plans`, one module per kind of reader:
+
+    app.py          the list of commands, and how each begins and ends
+    running.py      submit, run
+    looking.py      list, show, watch
+    checking.py     validate, db
+    serving.py      up, worker
+    demo.py         demo
+    ─────────────
+    options.py      options that several commands share
+    reading.py      plan files and parameters
+    record.py       all that the database knows of one execution
+    exits.py        exit codes, errors as one line, masked passwords
+    output.py       what `--json` prints
+    display.py      what people see: tables and lines
+    following.py    an execution shown while it runs
+    children.py     programs that are started and end with us
+    supervision.py  programs that are kept running until Ctrl-C
+    flower.py       Flower, behind a password
+    announcing.py   what `plans up` says
+    staging.py      the kill of the demo, and what it tells
+    verdict.py      what the demo claims, checked against the record
+
+It decides nothing about executions: it asks the engine and shows the answer. A command
+is imported when it is called, so that `plans --help` needs neither database nor queue.
+"""
+
+from execution.cli.app import main
+
+__all__ = ["main"]

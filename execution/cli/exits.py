@@ -1,0 +1,66 @@
+"""How commands end: exit codes, and errors as one message without passwords.
+
+Promises: the code depends on the kind of the error alone, so that scripts can rely on
+it. Pure.
+"""
+
+import re
+from enum import IntEnum
+
+from execution.errors import (
+    ExecutionNotFoundError,
+    LocalStackError,
+    ParameterError,
+    PlansError,
+    ServerError,
+    SetupError,
+)
+
+
+class ExitCode(IntEnum):
+    """What the shell is told; the help of `plans` explains each."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    UNAVAILABLE = 4
+    INTERRUPTED = 130
+
+
+class UsageError(PlansError):
+    """The command was called with something that it cannot work with."""
+
+
+_CODES = (
+    (UsageError, ExitCode.USAGE),
+    (ExecutionNotFoundError, ExitCode.NOT_FOUND),
+    (ServerError, ExitCode.UNAVAILABLE),
+    # its parent asks for another installation, but this one may just be full or slow
+    (LocalStackError, ExitCode.UNAVAILABLE),
+    (SetupError, ExitCode.USAGE),
+    (ParameterError, ExitCode.USAGE),
+)
+
+_PASSWORD_IN_URL = re.compile(r"(://[^/@\s:]*:)[^\s]+@")
+_PASSWORD_IN_WORDS = re.compile(r"(password=)[^\s&'\"]+")
+
+
+def exit_code(error: PlansError) -> ExitCode:
+    """Return the code for an error: that of the first kind it is of, else FAILED."""
+    return next(
+        (code for kind, code in _CODES if isinstance(error, kind)), ExitCode.FAILED
+    )
+
+
+def mask(text: str) -> str:
+    """Return the text with the passwords in its URLs made unreadable."""
+    return _PASSWORD_IN_WORDS.sub(r"\1***", _PASSWORD_IN_URL.sub(r"\1***@", text))
+
+
+def printable(text: object) -> str:
+    """Return the text on one line and without anything that a terminal would obey."""
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}"
+        for letter in " ".join(str(text).split("\n"))
+    )

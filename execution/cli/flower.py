@@ -1,0 +1,78 @@
+"""Flower for `plans up`: how it is started, and the login to it.
+
+Promises: it listens on the loopback alone, asks for a password that is new each time
+and stands in no list of processes, changes nothing, and reads no settings of its own
+from the environment or the working directory.
+"""
+
+import os
+import secrets
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+from execution.cli.children import Program, celery_command
+from execution.cli.exits import UsageError
+
+_ADDRESS = "127.0.0.1"
+_USUAL_PORT = 5555
+_MOST_TASKS = 10_000
+"""What it keeps of each task takes 4 kB; its own default adds up to 400 MB."""
+
+
+@dataclass(frozen=True)
+class FlowerLogin:
+    """Where Flower is, and who may look at it."""
+
+    url: str
+    user: str
+    password: str = field(repr=False)
+
+
+def is_installed() -> bool:
+    """Say whether Flower can be started."""
+    return find_spec("flower") is not None
+
+
+def choose_port(wanted: int | None) -> int:
+    """Return a free port: the one that is wanted, else the usual one or any.
+
+    Raises UsageError when the one that is wanted is taken.
+    """
+    for port in (wanted,) if wanted else (_USUAL_PORT, 0):
+        try:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((_ADDRESS, port))
+                chosen: int = probe.getsockname()[1]
+                return chosen
+        except OSError as error:
+            cause = error
+    raise UsageError(f"port {wanted or _USUAL_PORT} cannot be used: {cause.strerror}")
+
+
+def build_flower(
+    port: int, environment: Mapping[str, str], log: Path
+) -> tuple[Program, FlowerLogin]:
+    """Return how to start Flower on `port`, and the login that it will ask for."""
+    login = FlowerLogin(f"http://{_ADDRESS}:{port}", "plans", secrets.token_urlsafe(18))
+    program = Program(
+        name="Flower",
+        command=celery_command(
+            "flower",
+            f"--address={_ADDRESS}",
+            f"--port={port}",
+            f"--max-tasks={_MOST_TASKS}",
+            "--read-only",
+            # else it would run a flowerconfig.py of the working directory
+            f"--conf={os.devnull}",
+        ),
+        environment={
+            **environment,
+            "FLOWER_BASIC_AUTH": f"{login.user}:{login.password}",
+        },
+        log=log,
+    )
+    return program, login

@@ -1,0 +1,98 @@
+"""What `--json` prints. The shapes, whose keys do not change within a format:
+
+    validate  {"valid": bool, "plan": str|null, "version": str|null, "digest": str|null,
+               "steps": int, "faults": [fault], "warnings": [str]}
+    submit    {"execution_id": str}
+    run       result
+    list      {"items": [execution], "total": int, "page": int, "page_size": int}
+    show      {"execution": execution, "steps": [step], "history": [change]}
+              and, with --events, "events": [event]
+    watch     one update on each line
+
+    fault      place, message, line, column
+    result     execution_id, status, value, error, started_at, ended_at
+    execution  id, plan, version, status, reason, epoch, last_seq, open_steps,
+               total_steps, tags, parameters, variables, result, error, created_at,
+               started_at, ended_at
+    step       position, name, action, queue, status, reason, attempt, failures, losses,
+               progress, progress_message, worker_id, claimed_at, ended_at, error
+    change     from_status, to_status, by, reason, at
+    event      execution_id, seq, type, step, data, at
+    update     execution_id, status, progress, events, last_seq
+    progress   percentage, completed_steps, total_steps, current_steps, phase, message,
+               eta_seconds
+    error      code, message, step, timestamp, recoverable, context
+
+Times are ISO 8601 with their offset from UTC; what is not known is null. Later
+releases may add keys. The values are those of `execution.results`, field by field.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from execution.cli.record import Record
+from execution.errors import Fault
+from execution.plan import Plan
+
+
+def to_json(value: Any) -> Any:
+    """Return a value of ours in JSON types."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_json(getattr(value, f.name)) for f in fields(value)}
+    match value:
+        case Enum():
+            return value.value
+        case datetime():
+            return value.isoformat()
+        case Mapping():
+            return {str(key): to_json(item) for key, item in value.items()}
+        case list() | tuple():
+            return [to_json(item) for item in value]
+        case Path():
+            return str(value)
+        case _:
+            return value
+
+
+def print_json(value: Any, *, on_one_line: bool = False) -> None:
+    """Print a value of ours as JSON and flush, so that a pipe sees it at once."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "").lower()
+    text = json.dumps(
+        to_json(value),
+        indent=None if on_one_line else 2,
+        # another encoding would turn letters into question marks
+        ensure_ascii=not encoding.startswith("utf"),
+    )
+    typer.echo(text)
+    sys.stdout.flush()
+
+
+def shape_plan(plan: Plan | None, faults: tuple[Fault, ...]) -> dict[str, Any]:
+    """Return what `validate --json` prints; `plan` is None when it has faults."""
+    return {
+        "valid": plan is not None,
+        "plan": plan.name if plan else None,
+        "version": plan.version if plan else None,
+        "digest": plan.digest if plan else None,
+        "steps": len(plan.steps) if plan else 0,
+        "faults": faults,
+        "warnings": plan.warnings if plan else (),
+    }
+
+
+def shape_record(record: Record, *, with_events: bool) -> dict[str, Any]:
+    """Return what `show --json` prints."""
+    shape = {
+        "execution": record.execution,
+        "steps": record.steps,
+        "history": record.history,
+    }
+    return shape | ({"events": record.events} if with_events else {})

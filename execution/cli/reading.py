@@ -1,0 +1,70 @@
+"""Reads what a command line names: plan files and parameters.
+
+Promises: a file that is not there or is no text is wrong usage; a plan with faults is a
+fault of the plan. Knows no server.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from execution.cli.exits import UsageError
+from execution.errors import PlanValidationError
+from execution.plan import Plan
+
+
+def read_plan(path: Path) -> Plan:
+    """Return the plan in a file.
+
+    Raises PlanValidationError with all its faults, and UsageError when there is no
+    such file or it cannot be read.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path} is not a file")
+    try:
+        return Plan.from_file(path)
+    except PlanValidationError as error:
+        if isinstance(error.__cause__, OSError | UnicodeDecodeError):
+            raise UsageError(f"{path} {error.faults[0].message}") from error
+        raise
+
+
+def bind_parameters(
+    plan: Plan, pairs: Sequence[str], file: Path | None
+) -> dict[str, object]:
+    """Return the parameters of `plan`, from `name=value` texts and a JSON file.
+
+    A text wins over the file's value of the same name. Raises ParameterError with
+    every fault, and UsageError for a text without `=` and a file without an object.
+    """
+    texts = _split_pairs(pairs)
+    given = {} if file is None else _read_parameters(file)
+    return plan.bind_text(texts, given)
+
+
+def _split_pairs(pairs: Sequence[str]) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not (name and equals):
+            raise UsageError(f"-p {pair} is not of the form name=value")
+        if name in texts:
+            raise UsageError(f"-p {name}=… was given twice")
+        texts[name] = text
+    return texts
+
+
+def _read_parameters(path: Path) -> Mapping[str, Any]:
+    try:
+        values = json.loads(path.read_text("utf-8"), parse_constant=_refuse_constant)
+    except (OSError, ValueError) as error:
+        cause = getattr(error, "strerror", None) or error
+        raise UsageError(f"{path} cannot be read as JSON: {cause}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} must hold a JSON object of names and values")
+    return values
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")

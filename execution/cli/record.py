@@ -1,0 +1,42 @@
+"""All that the database knows of one execution, read in one go."""
+
+from dataclasses import dataclass
+
+from execution.engine import ExecutionEngine
+from execution.results import Event, ExecutionSummary, StateChange, StepSummary
+
+_EVENTS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class Record:
+    """An execution, its steps, its changes of state and its whole timeline."""
+
+    execution: ExecutionSummary
+    steps: tuple[StepSummary, ...]
+    history: tuple[StateChange, ...]
+    events: tuple[Event, ...]
+
+
+def read_record(engine: ExecutionEngine, execution_id: str) -> Record:
+    """Return the record of an execution.
+
+    Raises ExecutionNotFoundError when there is no such one.
+    """
+    return Record(
+        execution=engine.get_status(execution_id),
+        steps=engine.list_steps(execution_id),
+        history=engine.get_state_history(execution_id),
+        events=_read_events(engine, execution_id),
+    )
+
+
+def _read_events(engine: ExecutionEngine, execution_id: str) -> tuple[Event, ...]:
+    events: list[Event] = []
+    while found := engine.list_events(
+        execution_id,
+        after=events[-1].seq if events else 0,
+        limit=_EVENTS_AT_ONCE,
+    ):
+        events.extend(found)
+    return tuple(events)

@@ -1,0 +1,133 @@
+"""`plans submit` and `plans run`: begin an execution, and perhaps wait for it.
+
+Promises: the standard output carries the id or the result and nothing else, so that a
+shell can take it; everything that is said besides goes to the standard error.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from execution.cli.display import open_console, write_error
+from execution.cli.exits import ExitCode
+from execution.cli.following import UNIMPORTANT, draw_bar, open_view
+from execution.cli.options import AsJson, Local
+from execution.cli.output import print_json
+from execution.cli.reading import bind_parameters, read_plan
+from execution.engine import ExecutionEngine
+from execution.plan import Plan
+from execution.results import ExecutionResult
+
+PlanFile = Annotated[Path, typer.Argument(metavar="FILE", help="The plan.")]
+Pairs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-p",
+        "--parameter",
+        metavar="NAME=VALUE",
+        help="A parameter, written as its declaration asks; wins over the file's.",
+    ),
+]
+ParametersFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Parameters as a JSON object.")
+]
+Key = Annotated[
+    str | None,
+    typer.Option(help="Idempotency key: the same key gives the same execution."),
+]
+Tags = Annotated[
+    list[str] | None, typer.Option("--tag", help="A tag; may be repeated.")
+]
+
+app = typer.Typer()
+
+
+@app.command()
+def submit(
+    plan_file: PlanFile,
+    parameter: Pairs = None,
+    parameters_file: ParametersFile = None,
+    key: Key = None,
+    tag: Tags = None,
+    as_json: AsJson = False,
+    _local: Local = False,
+) -> None:
+    """Begin an execution and print its id."""
+    plan = read_plan(plan_file)
+    values = bind_parameters(plan, parameter or (), parameters_file)
+    with ExecutionEngine.connect() as engine:
+        execution_id = engine.submit(plan, values, idempotency_key=key, tags=tag or ())
+        if as_json:
+            print_json({"execution_id": execution_id})
+        else:
+            typer.echo(execution_id)
+        _warn_of_idleness(engine, plan)
+
+
+@app.command()
+def run(
+    plan_file: PlanFile,
+    parameter: Pairs = None,
+    parameters_file: ParametersFile = None,
+    key: Key = None,
+    tag: Tags = None,
+    as_json: AsJson = False,
+    _local: Local = False,
+) -> None:
+    """Begin an execution, wait, and print its result.
+
+    The result is printed as JSON; with --json, together with the execution's
+    id, state, error and times. Progress goes to the standard error. Ctrl-C
+    ends the waiting, not the execution.
+    """
+    plan = read_plan(plan_file)
+    values = bind_parameters(plan, parameter or (), parameters_file)
+    with ExecutionEngine.connect() as engine:
+        execution_id = engine.submit(plan, values, idempotency_key=key, tags=tag or ())
+        _warn_of_idleness(engine, plan)
+        result = _wait(engine, execution_id)
+    _print_result(result, as_json=as_json)
+
+
+def _wait(engine: ExecutionEngine, execution_id: str) -> ExecutionResult:
+    console = open_console(stderr=True)
+    try:
+        with open_view(console, draw_bar, hidden=UNIMPORTANT) as view:
+            view.say(f"execution {execution_id}")
+            for update in engine.monitor(execution_id):
+                view.show(update)
+    except KeyboardInterrupt:
+        typer.echo(
+            f"execution {execution_id} goes on; follow it with:"
+            f" plans watch {execution_id}",
+            err=True,
+        )
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    return engine.get_result(execution_id)
+
+
+def _print_result(result: ExecutionResult, *, as_json: bool) -> None:
+    if as_json:
+        print_json(result)
+    elif result.is_success:
+        print_json(result.value)
+    if result.is_success:
+        return
+    cause = f": {write_error(result.error)}" if result.error else ""
+    typer.echo(f"execution {result.execution_id} is {result.status}{cause}", err=True)
+    raise typer.Exit(ExitCode.FAILED)
+
+
+def _warn_of_idleness(engine: ExecutionEngine, plan: Plan) -> None:
+    if engine.count_living_workers() == 0:
+        typer.echo(
+            "warning: no worker runs; start one with `plans worker` or `plans up`",
+            err=True,
+        )
+    if unserved := engine.list_unserved_actions(plan):
+        typer.echo(
+            f"warning: no worker has ever offered {', '.join(unserved)}; does"
+            " PLANS_IMPORTS of the workers name the modules?",
+            err=True,
+        )

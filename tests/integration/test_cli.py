@@ -1,0 +1,442 @@
+"""The commands on real servers, with a real worker that `plans worker` became.
+
+Commands that only ask run in this process; those that are about processes, pipes and
+signals run in one of their own. The working directory holds packages called
+`execution` and `workers` that are not ours, as somebody's project may.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from execution.cli.app import app
+from execution.cli.exits import ExitCode
+from execution.local import LocalStack
+from tests.integration.test_cli_up import clear_up
+
+PLANS = str(Path(sys.executable).with_name("plans"))
+ACTIONS = """
+import time
+from pathlib import Path
+from execution import action
+
+@action("cli.add")
+def add(left: int, right: int = 1) -> int:
+    return left + right
+
+@action("cli.fail")
+def fail() -> None:
+    raise ValueError("out of [red]luck")
+
+@action("cli.hold", timeout="60s")
+def hold(gate: str) -> None:
+    deadline = time.monotonic() + 30
+    while not Path(gate).exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+"""
+ADDING = """
+format: 1
+name: adding
+tags: [sums]
+parameters:
+  n: {type: integer, required: true}
+  label: {type: string, default: none}
+defaults: {timeout: 30s}
+steps:
+  - {id: one, action: cli.add, with: {left: "${parameters.n}"}}
+  - {id: two, action: cli.add, with: {left: "${steps.one.result}", right: 10}}
+result: {sum: "${steps.two.result}", label: "${parameters.label}"}
+"""
+FAILING = """
+format: 1
+name: failing
+steps:
+  - {id: bad, action: cli.fail}
+"""
+HOLDING = """
+format: 1
+name: holding
+parameters:
+  gate: {type: string, required: true}
+steps:
+  - {id: wait, action: cli.hold, with: {gate: "${parameters.gate}"}}
+"""
+FOREIGN = """
+format: 1
+name: foreign
+steps:
+  - {id: one, action: nobodys.action}
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command came to."""
+
+    code: int
+    output: str
+    complaint: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.output)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with plans and actions, and the environment that names its servers."""
+
+    folder: Path
+    environment: Mapping[str, str]
+
+    def file(self, name: str) -> str:
+        return str(self.folder / name)
+
+    def call(self, *arguments: str, **variables: str) -> Answer:
+        """Run a command in this process."""
+        result = CliRunner().invoke(
+            app, arguments, env={**self.environment, **variables}
+        )
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Answer(result.exit_code, result.stdout, result.stderr)
+
+    def spawn(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
+        """Start a command in a process of its own."""
+        return subprocess.Popen(
+            [PLANS, *arguments],
+            cwd=self.folder,
+            env={**os.environ, **self.environment, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+@contextmanager
+def open_project() -> Iterator[Project]:
+    """Make a folder with servers of its own, and clear up behind it."""
+    folder = Path(tempfile.mkdtemp(prefix="plans-cli-"))
+    for decoy in ("execution", "workers"):
+        (folder / decoy).mkdir()
+        (folder / decoy / "__init__.py").write_text("raise SystemExit('not ours')")
+    (folder / "own_actions.py").write_text(ACTIONS)
+    for name, text in (
+        ("adding", ADDING),
+        ("failing", FAILING),
+        ("holding", HOLDING),
+        ("foreign", FOREIGN),
+    ):
+        (folder / f"{name}.yaml").write_text(text)
+    with LocalStack.start(folder / "home") as stack:
+        urls = stack.urls
+        assert urls.database_url is not None
+        assert urls.broker_url is not None
+        assert urls.redis_url is not None
+        environment = {
+            "PLANS_DATABASE_URL": urls.database_url,
+            "PLANS_BROKER_URL": urls.broker_url,
+            "PLANS_REDIS_URL": urls.redis_url,
+            "PLANS_IMPORTS": "own_actions",
+            "PLANS_HOME": str(folder / "home"),
+        }
+        yield Project(folder, environment)
+    clear_up(folder / "home")
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def project() -> Iterator[Project]:
+    with open_project() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def served(project: Project) -> Iterator[Project]:
+    """The project with its schema installed and a worker running."""
+    assert project.call("db", "upgrade").code == ExitCode.OK
+    with project.spawn("worker", "-c", "2", "-l", "INFO") as worker:
+        yield project
+        worker.send_signal(signal.SIGTERM)
+        _, log = worker.communicate(timeout=30)
+    assert worker.returncode == 0, log
+
+
+@pytest.fixture(scope="module")
+def completed(served: Project) -> str:
+    """The id of an execution that completed."""
+    path = served.file("adding.yaml")
+    answer = served.call("run", path, "-p", "n=1", "--tag", "first", "--json")
+    assert answer.code == ExitCode.OK, answer.complaint
+    return str(answer.json["execution_id"])
+
+
+@pytest.fixture(scope="module")
+def failed(served: Project) -> str:
+    """The id of an execution that failed."""
+    answer = served.call("run", served.file("failing.yaml"), "--json")
+    assert answer.code == ExitCode.FAILED
+    return str(answer.json["execution_id"])
+
+
+# submit and run
+
+
+def test_submit_prints_the_id_alone(served: Project) -> None:
+    answer = served.call("submit", served.file("adding.yaml"), "-p", "n=2")
+
+    assert answer.code == ExitCode.OK
+    (execution_id,) = answer.output.splitlines()
+    assert served.call("watch", execution_id).code == ExitCode.OK
+
+
+def test_same_key_gives_the_same_execution_and_another_body_is_refused(
+    served: Project,
+) -> None:
+    path = served.file("adding.yaml")
+    first = served.call("submit", path, "-p", "n=1", "--key", "k", "--json")
+    again = served.call("submit", path, "-p", "n=1", "--key", "k", "--json")
+    other = served.call("submit", path, "-p", "n=2", "--key", "k")
+
+    assert first.json == again.json == {"execution_id": first.json["execution_id"]}
+    assert other.code == ExitCode.FAILED
+    assert first.json["execution_id"] in other.complaint
+    assert other.output == ""
+
+
+def test_run_prints_the_result_alone_and_the_way_there_aside(served: Project) -> None:
+    file = served.folder / "parameters.json"
+    file.write_text('{"n": 1, "label": "from the file"}')
+
+    answer = served.call(
+        "run",
+        served.file("adding.yaml"),
+        "--parameters-file",
+        str(file),
+        "-p",
+        "n=30",
+    )
+
+    assert answer.code == ExitCode.OK
+    assert answer.json == {"sum": 41, "label": "from the file"}
+    assert "step.completed two" in answer.complaint
+    assert "\x1b" not in answer.complaint
+
+
+def test_run_of_a_failing_plan_ends_with_1_and_the_error(served: Project) -> None:
+    answer = served.call("run", served.file("failing.yaml"))
+
+    assert answer.code == ExitCode.FAILED
+    assert answer.output == ""
+    last = answer.complaint.splitlines()[-1]
+    assert "is failed: E005 in step bad:" in last
+    assert "ValueError: out of [red]luck" in last
+
+
+def test_json_of_a_run_has_the_documented_keys(served: Project) -> None:
+    answer = served.call("run", served.file("failing.yaml"), "--json")
+
+    assert list(answer.json) == [
+        "execution_id",
+        "status",
+        "value",
+        "error",
+        "started_at",
+        "ended_at",
+    ]
+    assert answer.json["status"] == "failed"
+    assert answer.json["error"]["code"] == "E005"
+
+
+def test_parameters_that_do_not_fit_are_all_named_and_nothing_is_submitted(
+    served: Project,
+) -> None:
+    before = served.call("list", "--json").json["total"]
+
+    answer = served.call(
+        "submit", served.file("adding.yaml"), "-p", "n=x", "-p", "lable=y"
+    )
+
+    assert answer.code == ExitCode.USAGE
+    assert "parameters.n" in answer.complaint
+    assert "parameters.lable" in answer.complaint
+    assert served.call("list", "--json").json["total"] == before
+
+
+def test_interrupted_run_says_that_the_execution_goes_on(
+    served: Project, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    with served.spawn("run", served.file("holding.yaml"), "-p", f"gate={gate}") as run:
+        assert run.stderr is not None
+        seen = iter(run.stderr.readline, "")
+        line = next(line for line in seen if "step.started wait" in line)
+        run.send_signal(signal.SIGINT)
+        _, complaint = run.communicate(timeout=20)
+    execution_id = complaint.split()[-1]
+    gate.touch()
+
+    assert line
+    assert run.returncode == ExitCode.INTERRUPTED
+    assert f"goes on; follow it with: plans watch {execution_id}" in complaint
+    assert "Traceback" not in complaint
+    assert served.call("watch", execution_id).code == ExitCode.OK
+
+
+def test_submit_warns_when_no_worker_will_take_it(project: Project) -> None:
+    idle = {"PLANS_SCHEMA": "cli_idle"}
+    assert project.call("db", "upgrade", **idle).code == ExitCode.OK
+
+    answer = project.call("submit", project.file("foreign.yaml"), **idle)
+
+    assert answer.code == ExitCode.OK
+    assert len(answer.output.splitlines()) == 1
+    assert "no worker runs" in answer.complaint
+    assert "no worker has ever offered nobodys.action" in answer.complaint
+
+
+# list, show, watch
+
+
+def test_list_is_newest_first_and_filtered(
+    served: Project, completed: str, failed: str
+) -> None:
+    by_status = served.call("list", "--status", "failed", "--json").json["items"]
+    by_tag = served.call("list", "--tag", "first", "--json").json["items"]
+    by_plan = served.call("list", "--plan", "adding", "--json").json["items"]
+    times = [item["created_at"] for item in by_plan]
+
+    assert {item["plan"] for item in by_status} == {"failing"}
+    assert failed in {item["id"] for item in by_status}
+    assert [item["id"] for item in by_tag] == [completed]
+    assert by_tag[0]["tags"] == ["sums", "first"]
+    assert times == sorted(times, reverse=True)
+
+
+def test_list_comes_in_pages(served: Project, completed: str, failed: str) -> None:
+    first = served.call("list", "--page-size", "1", "--json").json
+    second = served.call("list", "--page-size", "1", "--page", "2", "--json").json
+
+    assert list(first) == ["items", "total", "page", "page_size"]
+    assert first["total"] == second["total"] >= 2
+    assert (second["page"], second["page_size"]) == (2, 1)
+    assert first["items"][0]["id"] != second["items"][0]["id"]
+
+
+def test_list_for_people_shows_whole_ids_in_a_pipe(
+    served: Project, completed: str
+) -> None:
+    answer = served.call("list", "--tag", "first")
+
+    assert completed in answer.output
+    assert "page 1 of 1, 1 in all" in answer.output
+
+
+def test_show_for_people_has_steps_history_and_result(
+    served: Project, completed: str
+) -> None:
+    answer = served.call("show", completed)
+
+    assert answer.code == ExitCode.OK
+    for expected in ("cli.add", "completed (result)", "history", '"sum": 12'):
+        assert expected in answer.output
+    assert "step.started" not in answer.output
+
+
+def test_show_with_events_has_the_timeline(served: Project, completed: str) -> None:
+    assert "step.started one" in served.call("show", completed, "--events").output
+
+
+def test_show_of_a_failed_execution_has_its_error(served: Project, failed: str) -> None:
+    assert "error E005 in step bad" in served.call("show", failed).output
+
+
+def test_json_of_show_has_the_documented_keys(served: Project, completed: str) -> None:
+    plain = served.call("show", completed, "--json").json
+    full = served.call("show", completed, "--events", "--json").json
+
+    assert list(plain) == ["execution", "steps", "history"]
+    assert list(full) == ["execution", "steps", "history", "events"]
+    assert plain["execution"]["result"] == {"sum": 12, "label": "none"}
+    assert [step["name"] for step in plain["steps"]] == ["one", "two"]
+    assert [change["to_status"] for change in plain["history"]] == [
+        "pending",
+        "running",
+        "ending",
+        "completed",
+    ]
+    sequence = [event["seq"] for event in full["events"]]
+    assert sequence == list(range(1, plain["execution"]["last_seq"] + 1))
+
+
+@pytest.mark.parametrize("command", ["show", "watch"])
+@pytest.mark.parametrize(
+    "execution_id", ["nonsense", "01a1fc5f-ecfd-7f66-aad4-cad5b7662969"]
+)
+def test_unknown_execution_ends_with_3(
+    served: Project, command: str, execution_id: str
+) -> None:
+    answer = served.call(command, execution_id)
+
+    assert answer.code == ExitCode.NOT_FOUND
+    assert answer.output == ""
+    assert execution_id in answer.complaint
+
+
+def test_watch_follows_until_the_end_in_json_lines(
+    served: Project, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    execution_id = served.call(
+        "submit", served.file("holding.yaml"), "-p", f"gate={gate}"
+    ).output.strip()
+    with served.spawn("watch", execution_id, "--json") as watch:
+        assert watch.stdout is not None
+        lines = []
+        for line in watch.stdout:
+            lines.append(json.loads(line))
+            if any(e["type"] == "step.started" for e in lines[-1]["events"]):
+                gate.touch()
+    sequence = [event["seq"] for update in lines for event in update["events"]]
+
+    assert watch.returncode == ExitCode.OK
+    assert sequence == list(range(1, len(sequence) + 1))
+    assert lines[-1]["status"] == "completed"
+    assert lines[-1]["progress"]["percentage"] == 100
+
+
+def test_watch_of_a_failed_execution_ends_with_1(served: Project, failed: str) -> None:
+    answer = served.call("watch", failed)
+
+    assert answer.code == ExitCode.FAILED
+    assert "execution.failed" in answer.output
+    assert "E005" in answer.complaint
+
+
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["show", "--events"], ["watch", "--json"]], ids=" ".join
+)
+def test_reader_that_went_away_is_no_error(
+    served: Project, completed: str, arguments: list[str]
+) -> None:
+    name, *options = arguments
+    ids = [] if name == "list" else [completed]
+    with served.spawn(name, *ids, *options) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        complaint = process.stderr.read()
+
+    assert complaint == ""
