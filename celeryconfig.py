@@ -39,10 +39,14 @@ worker_soft_shutdown_timeout = 20
 # Logging belongs to whoever starts the process.
 worker_hijack_root_logger = True
 
-# Redis need not keep what is in hand: reconcilers see it in PostgreSQL, and its
-# bookkeeping costs more than half of a worker's CPU time per message.
-broker_transport_options = (
-    {}
-    if (broker_url or "").startswith(("amqp", "pyamqp"))
-    else {"ack_emulation": False, "socket_timeout": 30, "socket_keepalive": True}
-)
+
+def choose_transport_options(url: str | None) -> dict[str, object]:
+    """Return what the broker's transport is told."""
+    if (url or "").startswith(("amqp", "pyamqp")):
+        return {}
+    # Redis need not keep what is in hand: reconcilers see that in PostgreSQL, and each
+    # message would cost it a write more when it comes and another when it is done.
+    return {"ack_emulation": False, "socket_timeout": 30, "socket_keepalive": True}
+
+
+broker_transport_options = choose_transport_options(broker_url)

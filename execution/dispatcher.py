@@ -37,6 +37,9 @@ def create_app(settings: Settings) -> Celery:
     app = Celery("celery_plans", set_as_current=False)
     app.config_from_object(config)
     app.conf.broker_url = settings.broker_url
+    app.conf.broker_transport_options = config.choose_transport_options(
+        settings.broker_url
+    )
     app.conf.task_default_queue = settings.queue
     return app
 

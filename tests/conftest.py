@@ -12,6 +12,7 @@ from execution.installation import Installation
 from execution.local import LocalStack
 from execution.schema import upgrade
 from execution.settings import Settings
+from tests.polling import wait_until
 from tests.worker_process import WorkerProcess
 
 LEASE_SECONDS = 2.0
@@ -24,7 +25,7 @@ def stack() -> Iterator[LocalStack]:
     home = Path(tempfile.mkdtemp(prefix="plans-test-"))
     with LocalStack.start(home) as started:
         yield started
-    shutil.rmtree(home, ignore_errors=True)
+    remove_stack(started, home)
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +66,16 @@ def ledger(tmp_path: Path) -> Path:
     path = tmp_path / "ledger"
     path.touch()
     return path
+
+
+def remove_stack(stack: LocalStack, home: Path) -> None:
+    """Remove the data of a stack once its servers have stopped.
+
+    For root, PostgreSQL's lies outside the home: it runs under another account.
+    """
+    servers = [server for server in (stack.postgres, stack.valkey) if server]
+    for server in servers:
+        keeper = Path(f"/proc/{server.keeper_pid}")
+        wait_until(lambda k=keeper: not k.exists(), what="a server to stop")  # type: ignore[misc]  # bound to this round
+        shutil.rmtree(server.data.parent)
+    shutil.rmtree(home, ignore_errors=True)

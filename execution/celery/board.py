@@ -15,6 +15,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 from billiard import current_process
@@ -24,6 +25,7 @@ _ID_BYTES = 16
 _SLOT = struct.Struct("<q16s")
 _MOST_SLOTS = 4096
 _EMPTY = bytes(16)
+_FILE_PREFIX = "celery-plans-worker-"
 
 
 class WorkerBoard:
@@ -42,7 +44,8 @@ class WorkerBoard:
     @classmethod
     def create(cls) -> "WorkerBoard":
         """Make a new file and name it in the environment, for the children."""
-        descriptor, name = tempfile.mkstemp(prefix="celery-plans-worker-")
+        _remove_abandoned_files()
+        descriptor, name = tempfile.mkstemp(prefix=f"{_FILE_PREFIX}{os.getpid()}-")
         os.ftruncate(descriptor, _ID_BYTES + _MOST_SLOTS * _SLOT.size)
         os.close(descriptor)
         os.environ[BOARD_VARIABLE] = name
@@ -113,3 +116,23 @@ class WorkerBoard:
         with self._lock:
             self._next_thread_slot += 1
             return self._next_thread_slot - 1
+
+
+def _remove_abandoned_files() -> None:
+    """Remove what workers left that were killed: nobody else would."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_FILE_PREFIX}*"):
+        owner = path.name.removeprefix(_FILE_PREFIX).partition("-")[0]
+        if owner.isdecimal() and not _is_running(int(owner)):
+            with suppress(OSError):
+                path.unlink()
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        # somebody else's, and so not ours to judge
+        return True
+    return True

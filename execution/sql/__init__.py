@@ -12,6 +12,9 @@ from pathlib import Path
 
 from execution.states import list_execution_edges, list_step_edges
 
+SCHEMA_REVISION = "0001"
+"""The migration that these functions need; a test compares it with the newest."""
+
 _GUARD = """
 -- Generated from the move tables: a change of state that is not in them is refused.
 CREATE FUNCTION refuse_move() RETURNS trigger
@@ -41,7 +44,9 @@ def read_functions() -> str:
         _guard("executions", list_execution_edges()),
         _guard("execution_steps", list_step_edges()),
     )
-    return "\n\n".join([*(f.read_text("utf-8") for f in files), _GUARD, *guards])
+    heading = f"-- for the tables of revision {SCHEMA_REVISION}"
+    texts = [f.read_text("utf-8") for f in files]
+    return "\n\n".join([heading, *texts, _GUARD, *guards])
 
 
 @cache

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from alembic.migration import MigrationContext
 
 from execution import schema
 from execution.errors import DatabaseError
@@ -14,6 +15,7 @@ from execution.local import LocalStack
 from execution.models import Base
 from execution.plan import Plan, Step
 from execution.repository import ExecutionRepository
+from execution.sql import SCHEMA_REVISION
 from tests.polling import wait_until
 from tests.rows import committed, connect, insert_execution
 from tests.worker_process import ROOT
@@ -233,3 +235,12 @@ def test_the_short_form_of_the_url_is_enough(url: str) -> None:
 def test_no_server_is_an_error_of_ours(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError):
         schema.upgrade(f"postgresql+psycopg2://a@/b?host={tmp_path}", "none")
+
+
+def test_the_functions_name_the_newest_revision(url: str) -> None:
+    schema.upgrade(url, "newest")
+
+    with schema._connection(url, "newest") as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+
+    assert found == SCHEMA_REVISION

@@ -1,0 +1,82 @@
+"""The file in which a worker's processes show what they hold."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from execution.celery.board import BOARD_VARIABLE, WorkerBoard
+
+
+@pytest.fixture
+def board(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WorkerBoard]:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv(BOARD_VARIABLE, "")
+    made = WorkerBoard.create()
+    yield made
+    made.remove()
+
+
+def test_a_child_shows_its_token_and_reads_the_workers_id(board: WorkerBoard) -> None:
+    board.worker_id, token = str(uuid.uuid4()), str(uuid.uuid4())
+    script = (
+        "import os; from execution.celery.board import WorkerBoard\n"
+        f"board = WorkerBoard.open(); board.expose({token!r})\n"
+        "print(os.getpid(), board.worker_id)"
+    )
+
+    output = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    ).stdout.split()
+
+    assert output[1] == board.worker_id
+    assert board.find_tokens({int(output[0])}) == (token,)
+    assert board.find_pid(token) == int(output[0])
+
+
+def test_a_token_of_a_process_that_is_gone_does_not_count(board: WorkerBoard) -> None:
+    board.expose(str(uuid.uuid4()))
+
+    assert board.find_tokens({os.getpid() + 1}) == ()
+
+
+def test_a_withdrawn_token_is_not_shown(board: WorkerBoard) -> None:
+    token = str(uuid.uuid4())
+    board.expose(token)
+    board.withdraw()
+
+    assert board.find_tokens({os.getpid()}) == ()
+    assert board.find_pid(token) is None
+
+
+def test_threads_have_slots_of_their_own(board: WorkerBoard) -> None:
+    tokens = [str(uuid.uuid4()) for _ in range(3)]
+    for token in tokens:
+        thread = threading.Thread(target=board.expose, args=(token,))
+        thread.start()
+        thread.join()
+
+    assert sorted(board.find_tokens({os.getpid()})) == sorted(tokens)
+
+
+def test_files_of_killed_workers_are_removed(
+    board: WorkerBoard, tmp_path: Path
+) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    abandoned = tmp_path / f"celery-plans-worker-{gone.pid}-x"
+    foreign = tmp_path / "celery-plans-worker-x"
+    for path in (abandoned, foreign):
+        path.touch()
+
+    WorkerBoard.create().remove()
+
+    assert not abandoned.exists()
+    assert foreign.exists()
+    assert board.path.exists()
