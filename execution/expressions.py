@@ -17,12 +17,13 @@ from execution.places import Path, nearest, place_of, shown
 MAX_EXPRESSION_CHARACTERS = 1024
 MAX_TEMPLATE_NESTING = 64
 
+# No possessive quantifiers: those of Python 3.11.2 match what they must not.
 _OPENING = re.compile(r"\$\$\{|\$\{")
 _STRING_OR_BRACE = re.compile(
-    r"""'(?:[^'\\]++|\\.)*+'|"(?:[^"\\]++|\\.)*+"|[{}'"]""", re.DOTALL
+    r"""'[^'\\]*(?:\\.[^'\\]*)*'|"[^"\\]*(?:\\.[^"\\]*)*"|[{}'"]""", re.DOTALL
 )
 _PLAIN_PATH = re.compile(
-    r"[A-Za-z_][A-Za-z0-9_]*+(?:\.(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++))*+"
+    r"[A-Za-z_][A-Za-z0-9_]*(?:\.(?:[A-Za-z_][A-Za-z0-9_]*|[0-9]+))*"
 )
 _INDEX = re.compile(r"0|[1-9][0-9]{0,17}")
 

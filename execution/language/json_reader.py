@@ -17,11 +17,11 @@ from execution.language.tree import MAX_NUMBER_CHARACTERS, Reading, TreeBuilder
 from execution.places import shown
 
 _TOKEN = re.compile(
-    r"""[ \t\n\r]*+(?:
+    r"""[ \t\n\r]*(?:
       (?P<mark>[{}\[\],:])
-    | (?P<string>"(?:[^"\\\x00-\x1f]++|\\.)*+")
-    | (?P<number>-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][-+]?[0-9]++)?)
-    | (?P<word>[A-Za-z]++)
+    | (?P<string>"[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*)*")
+    | (?P<number>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)
+    | (?P<word>[A-Za-z]+)
     | (?P<end>\Z)
     )""",
     re.VERBOSE,

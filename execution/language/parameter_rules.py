@@ -24,11 +24,11 @@ MAX_PATTERN_CHARACTERS = 256
 MAX_MATCHED_CHARACTERS = 1024
 
 _MAX_SHOWN_CHOICES = 10
-_CLASS = r"\[\^?\]?(?:[^\]\\]|\\.)*+\]"
+_CLASS = r"\[\^?\]?(?:[^\]\\]|\\.)*\]"
 _ENDLESS = r"(?:[*+]|\{[0-9]*,\})"
 # a group without groups inside, repeated without end
 _ENDLESS_GROUP = re.compile(
-    rf"\((?:\?:)?((?:[^()\\\[]|\\.|{_CLASS})*+)\){_ENDLESS}", re.DOTALL
+    rf"\((?:\?:)?((?:[^()\\\[]|\\.|{_CLASS})*)\){_ENDLESS}", re.DOTALL
 )
 # one character or class of them, and how often it comes
 _ATOM = rf"(?:\\.|{_CLASS}|[^\\\[*+?{{}}|])"

@@ -104,10 +104,12 @@ def _detach() -> None:
     # zombie for as long as the caller lives.
     if os.fork():
         os._exit(0)
-    # Both survive an exec. A server born with SIGTERM blocked cannot be stopped,
-    # and where SIGCHLD is ignored every child seems to have ended well.
+    # What a caller blocks or ignores, as under `nohup`, is handed on. A server
+    # would not hear a stop that comes before it has set up its own handlers, and
+    # where SIGCHLD is ignored every child seems to have ended well.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     os.umask(0o077)
 
 
