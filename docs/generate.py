@@ -144,7 +144,7 @@ def build_state_page() -> str:
         [
             "# States and moves",
             "",
-            "Generated from `execution/states.py` by `python docs/generate.py`. The same",
+            "Generated from `execution/states.py` by `python docs/generate.py`. These",
             "tables make the guard in the database, which refuses every other move.",
             "",
             "## Execution",
@@ -192,7 +192,7 @@ def _list_states(
 def build_tables() -> str:
     """Return the part of docs/models.md that lists every table."""
     classes = {
-        mapper.local_table.name: mapper.class_
+        str(mapper.class_.__tablename__): mapper.class_
         for mapper in models.Base.registry.mappers
     }
     ordered = sorted(classes)

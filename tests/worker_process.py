@@ -22,10 +22,13 @@ ROOT = Path(__file__).parent.parent
 class WorkerProcess:
     """`celery -A workers.app worker`, started with the settings of a test."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], log: Path, environment: dict[str, str]
+    ) -> None:
         """Hold a process that was started; `start` starts one."""
         self.process = process
         self.log = log
+        self.environment = environment
 
     @classmethod
     def start(
@@ -41,15 +44,16 @@ class WorkerProcess:
         command = [sys.executable, "-m", "celery", "-A", "workers.app", "worker"]
         command += ["-c", str(slots), "-P", pool, "-Q", settings.queue, "-l", "INFO"]
         command += ["--without-gossip", "--without-mingle", "-n", f"{log.stem}@test"]
+        variables = {**build_environment(settings), **(environment or {})}
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env={**build_environment(settings), **(environment or {})},
+                env=variables,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        worker = cls(process, log)
+        worker = cls(process, log, variables)
         worker._await_sign_on(settings)
         return worker
 

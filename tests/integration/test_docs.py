@@ -1,0 +1,158 @@
+"""The pages are true: what they show runs, and what they list is what there is."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from execution import ExecutionEngine, Plan, Settings, Step
+from execution.errors import PlanValidationError
+from tests.worker_process import ROOT, WorkerProcess
+
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+
+
+def read_blocks(page: str, language: str) -> list[str]:
+    """Return the fenced blocks of one language in a page."""
+    text = (ROOT / page).read_text("utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def list_test_names() -> set[str]:
+    return {
+        node.name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    }
+
+
+def test_derived_pages_are_up_to_date() -> None:
+    command = [sys.executable, "docs/generate.py", "--check"]
+
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8"))
+
+    local = [target for target in targets if "://" not in target]
+    assert [t for t in local if not (page.parent / t).exists()] == []
+
+
+def test_each_promise_names_a_test_that_there_is() -> None:
+    page = (ROOT / "docs/guarantees.md").read_text("utf-8")
+
+    named = set(re.findall(r"`(test_\w+)`", page))
+
+    assert len(named) > 15
+    assert named - list_test_names() == set()
+
+
+def test_the_architecture_lists_every_module() -> None:
+    page = (ROOT / "docs/architecture.md").read_text("utf-8")
+    listed = re.findall(r"^\| [a-zA-Z ]+ \| `(\w+)` \|", page, re.MULTILINE)
+
+    there = {path.stem for path in (ROOT / "execution").glob("[a-z]*.py")}
+    there |= {path.parent.name for path in (ROOT / "execution").glob("*/__init__.py")}
+
+    assert set(listed) - {"workers", "celery_plans"} == there - {"_assets"}
+    assert len(listed) == len(set(listed))
+
+
+def test_every_module_has_a_layer() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    contract = project["tool"]["importlinter"]["contracts"][0]
+    layered = set(re.findall(r"execution\.(\w+)", " ".join(contract["layers"])))
+
+    there = {path.stem for path in (ROOT / "execution").glob("[a-z]*.py")}
+    there |= {path.parent.name for path in (ROOT / "execution").glob("*/__init__.py")}
+
+    assert layered == there - {"_assets"}
+
+
+def test_example_queries_run(engine: ExecutionEngine, settings: Settings) -> None:
+    engine.submit(Plan("hello", steps=[Step("s", action="test.nothing")]))
+    assert settings.database_url is not None
+    connecting = sa.create_engine(settings.database_url, poolclass=sa.NullPool)
+
+    queries = read_blocks("docs/models.md", "sql")
+
+    assert len(queries) >= 6
+    with connecting.connect() as connection:
+        connection.exec_driver_sql(f"SET search_path TO {settings.schema}")
+        for query in queries:
+            connection.exec_driver_sql(query)
+
+
+def test_shown_plans_are_valid() -> None:
+    shown = read_blocks("docs/plans.md", "yaml") + read_blocks("README.md", "yaml")
+
+    assert len(shown) == 2
+    for text in shown:
+        Plan.from_text(text)
+
+
+def test_shown_faults_are_those_of_the_faulty_plan() -> None:
+    (text,) = read_blocks("docs/plans.md", "yaml faulty")
+    (shown,) = read_blocks("docs/plans.md", "text")
+
+    with pytest.raises(PlanValidationError) as caught:
+        Plan.from_text(text)
+
+    expected = [line.partition(": ")[2] for line in shown.splitlines()]
+    assert [
+        f"{fault.place}: {fault.message}" for fault in caught.value.faults
+    ] == expected
+
+
+def test_the_plan_shown_in_python_is_valid() -> None:
+    (code,) = read_blocks("docs/plans.md", "python")
+
+    exec(compile(code, "docs/plans.md", "exec"), {})  # noqa: S102  # our own page
+
+
+def test_the_readme_shows_the_two_commands() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+
+    assert "make demo" in readme
+    assert "make test" in readme
+
+
+def test_the_readme_runs(settings: Settings, tmp_path: Path) -> None:
+    actions, client = read_blocks("README.md", "python")
+    (plan,) = read_blocks("README.md", "yaml")
+    (tmp_path / "greetings.py").write_text(actions)
+    (tmp_path / "hello.yaml").write_text(plan)
+    with WorkerProcess.start(
+        settings,
+        environment={
+            "PLANS_IMPORTS": "greetings",
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}",
+        },
+    ) as worker:
+        done = subprocess.run(
+            [sys.executable, "-c", client],
+            cwd=tmp_path,
+            env=worker.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert done.stdout == "HELLO, ANN!\n", done.stderr
