@@ -1,9 +1,9 @@
 """What the timeline of an execution must be, whatever happened to its processes."""
 
 from execution.engine import ExecutionEngine
-from execution.windows import Window
 from execution.results import Event
 from execution.states import ExecutionStatus, StepStatus
+from execution.windows import Window
 
 _STEP_STATUS = {
     "step.ready": StepStatus.READY,

@@ -128,7 +128,7 @@ def test_an_engine_refuses_a_missing_schema(stack: LocalStack, url: str) -> None
 def test_another_default_isolation_is_refused(repeatable_url: str) -> None:
     schema.upgrade(repeatable_url, "strict")
 
-    with pytest.raises(SettingsError, match="'repeatable read'.*'read committed'"):
+    with pytest.raises(SettingsError, match=r"'repeatable read'.*'read committed'"):
         check(repeatable_url, "strict")
 
 

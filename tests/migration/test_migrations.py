@@ -120,11 +120,14 @@ def test_a_second_downgrade_changes_nothing(url: str) -> None:
 
 def test_the_tables_are_those_of_the_models(url: str) -> None:
     schema.upgrade(url, "migrated")
-    with closing(psycopg2.connect(url.replace("+psycopg2", ""))) as connection:
-        with connection, connection.cursor() as cursor:
-            cursor.execute("CREATE SCHEMA modelled")
-    with schema._connection(url, "modelled") as connection:
-        Base.metadata.create_all(connection)
+    with (
+        closing(psycopg2.connect(url.replace("+psycopg2", ""))) as connection,
+        connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("CREATE SCHEMA modelled")
+    with schema._connection(url, "modelled") as modelled:
+        Base.metadata.create_all(modelled)
 
     assert definitions(url, "migrated") == definitions(url, "modelled")
 

@@ -412,7 +412,7 @@ class TestTally:
 
     @pytest.mark.parametrize("seed", range(20))
     def test_any_split_gives_the_same_census(self, seed: int) -> None:
-        rng = random.Random(seed)  # noqa: S311  # nothing secret
+        rng = random.Random(seed)  # nothing secret
         parts = [
             census_of(
                 f"import x{n % 5}\ndef f{n}():" + n % 9 * "\n    1" + "\n    2", path

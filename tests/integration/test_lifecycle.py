@@ -1,0 +1,102 @@
+"""Moves on request: what is allowed, what is said when it is not."""
+
+import uuid
+
+import pytest
+
+from execution import (
+    ExecutionEngine,
+    ExecutionProgressTracker,
+    ExecutionStatus,
+    Plan,
+    Step,
+)
+from execution.errors import (
+    ExecutionNotFinishedError,
+    ExecutionNotFoundError,
+    InvalidExecutionStateError,
+)
+
+PLAN = Plan("moved", steps=[Step("only", action="test.nothing", queue="nobody_serves")])
+
+
+def test_a_request_is_followed_and_answered(engine: ExecutionEngine) -> None:
+    execution_id = engine.submit(PLAN)
+
+    states = [
+        engine.pause(execution_id, by="ann", reason="lunch"),
+        engine.resume(execution_id, by="ann"),
+        engine.cancel(execution_id, by="ann"),
+    ]
+
+    assert states == ["paused", "running", "ending"]
+    assert engine.get_status(execution_id).status is ExecutionStatus.CANCELLED
+
+
+@pytest.mark.parametrize("act", ["pause", "resume", "cancel"])
+def test_an_ended_execution_refuses_every_request(
+    engine: ExecutionEngine, act: str
+) -> None:
+    execution_id = engine.submit(PLAN)
+    engine.cancel(execution_id)
+
+    with pytest.raises(InvalidExecutionStateError, match="can not change any more"):
+        getattr(engine, act)(execution_id)
+
+
+def test_a_refusal_says_what_is_possible(engine: ExecutionEngine) -> None:
+    execution_id = engine.submit(PLAN)
+
+    with pytest.raises(
+        InvalidExecutionStateError, match="cannot resume; it can end, pause"
+    ):
+        engine.resume(execution_id)
+
+
+@pytest.mark.parametrize("execution_id", [str(uuid.uuid4()), "nonsense", ""])
+@pytest.mark.parametrize(
+    "ask",
+    ["pause", "resume", "cancel", "get_status", "get_result", "list_steps", "wait"],
+)
+def test_an_unknown_execution_is_named(
+    engine: ExecutionEngine, ask: str, execution_id: str
+) -> None:
+    with pytest.raises(ExecutionNotFoundError, match="there is no execution"):
+        getattr(engine, ask)(execution_id)
+
+
+def test_nobody_can_ask_for_a_terminal_state(engine: ExecutionEngine) -> None:
+    with pytest.raises(
+        InvalidExecutionStateError, match="nobody can ask for completed"
+    ):
+        engine._states.validate_transition(
+            ExecutionStatus.RUNNING, ExecutionStatus.COMPLETED
+        )
+
+
+def test_the_state_manager_names_an_unknown_execution(engine: ExecutionEngine) -> None:
+    with pytest.raises(ExecutionNotFoundError):
+        engine._states.change_state(str(uuid.uuid4()), ExecutionStatus.PAUSED)
+
+
+def test_a_wait_that_is_too_short_says_that_the_execution_goes_on(
+    engine: ExecutionEngine,
+) -> None:
+    execution_id = engine.submit(PLAN)
+
+    with pytest.raises(TimeoutError, match="it goes on"):
+        engine.wait(execution_id, timeout_seconds=0.1)
+
+    with pytest.raises(ExecutionNotFinishedError):
+        engine.get_result(execution_id)
+
+
+def test_progress_is_answered_for_known_executions_alone(
+    engine: ExecutionEngine,
+) -> None:
+    tracker = ExecutionProgressTracker(engine._repository)
+    execution_id = engine.submit(PLAN)
+
+    assert tracker.get_progress(execution_id).percentage == 0.0
+    with pytest.raises(ExecutionNotFoundError):
+        tracker.get_progress(str(uuid.uuid4()))
