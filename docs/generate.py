@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from sqlalchemy import CheckConstraint, Column, Table
+from sqlalchemy import CheckConstraint, Column, Index, Table, UniqueConstraint
+from sqlalchemy.dialects import postgresql
 
 from execution import models
 from execution.states import (
@@ -35,6 +36,16 @@ EXECUTION_STATES: Mapping[ExecutionStatus, str] = {
     ExecutionStatus.CANCELLED: "somebody asked for the end",
     ExecutionStatus.TIMED_OUT: "kept for deadlines of plans, which are not there yet",
 }
+EXECUTION_CAUSES: Mapping[ExecutionMove, str] = {
+    ExecutionMove.START: "the first claim of one of its steps",
+    ExecutionMove.PAUSE: "`pause`",
+    ExecutionMove.RESUME: "`resume`; the epoch rises",
+    ExecutionMove.END: "the end of the last step, a failure that aborts, or `cancel`",
+    ExecutionMove.COMPLETE: "the finish of one that ends by its result",
+    ExecutionMove.FAIL: "the finish of one that was aborted, or has a faulty result",
+    ExecutionMove.CANCEL: "the finish of one that was cancelled",
+    ExecutionMove.TIME_OUT: "nothing yet",
+}
 STEP_STATES: Mapping[StepStatus, str] = {
     StepStatus.PENDING: "waits for other steps",
     StepStatus.READY: "may run; a message is under way, or will be",
@@ -46,14 +57,27 @@ STEP_STATES: Mapping[StepStatus, str] = {
     StepStatus.CANCELLED: "the execution ended before it started",
     StepStatus.TIMED_OUT: "its last attempt outlived the timeout",
 }
+STEP_CAUSES: Mapping[StepMove, str] = {
+    StepMove.RELEASE: "the last of its needs is settled",
+    StepMove.CLAIM: "a worker takes it; the attempt is counted",
+    StepMove.COMPLETE: "an attempt has returned",
+    StepMove.FAIL: "the last attempt has failed, or the last loss is used up",
+    StepMove.SKIP: "all its needs were skipped, or it failed under `on_failure: skip`",
+    StepMove.TIME_OUT: "the last attempt has outlived its timeout",
+    StepMove.CANCEL: "the execution ends before it starts; while it runs, nothing yet",
+    StepMove.GIVE_BACK: "its attempt was lost or outlived its timeout; another follows",
+    StepMove.WAIT: "nothing yet",
+    StepMove.WAKE: "nothing yet",
+}
 
 MEANINGS: Mapping[str, str] = {
+    # a word that means something else in one table has `@table` behind it
     "action": "name of the code that runs",
     "actions": "names that the worker has code for",
     "advanced_at": "when the pulse was advanced last",
     "at": "when",
     "attempt": "number of the attempt, from 1; 0 before the first",
-    "attempt_deadline": "when the attempt is over, if it has a timeout",
+    "attempt_deadline": "when the attempt must be over, if it has a timeout",
     "beat_at": "last heartbeat",
     "by": "who asked for it",
     "chunks": "count that the step reports",
@@ -62,7 +86,7 @@ MEANINGS: Mapping[str, str] = {
     "created_at": "when it was stored",
     "data": "what belongs to it, as JSON",
     "definition": "the document, canonical",
-    "deliveries": "ids of the messages in hand at the last beat",
+    "deliveries": "ids of the messages that it ran at the last beat",
     "delivery": "id of the message that brought it",
     "digest": "SHA-256 of what must be the same",
     "doc": "first line of the action's documentation",
@@ -76,6 +100,7 @@ MEANINGS: Mapping[str, str] = {
     "functions_digest": "which release's functions are installed",
     "hostname": "Celery's name of the worker",
     "id": "identity",
+    "in_hand": "messages that it had, running or reserved, at the last beat",
     "input": "inputs as they were evaluated",
     "inputs": "template of the inputs",
     "is_only": "always true: there is one row",
@@ -91,18 +116,18 @@ MEANINGS: Mapping[str, str] = {
     "next_seq": "number of the next event",
     "on_failure": "abort or skip",
     "open_steps": "steps that have not ended",
-    "outcome": "failed, timed_out, lost or cancelled",
+    "outcome": "failed, timed_out or lost; cancelled is not used yet",
     "parameters": "values that the execution was submitted with",
     "pending_deps": "needs that are not settled yet",
     "pid": "process id of the worker's main process",
     "plan_id": "the plan",
-    "pool": "prefork, threads or solo",
+    "pool": "prefork, thread or solo",
     "position": "place of the step in the plan, from 0",
     "priority": "higher is sent first",
     "progress": "percentage that the step reports",
     "progress_message": "word that goes with it",
-    "published_at": "when its message was sent last",
-    "publishes": "how often its message was sent",
+    "published_at": "when it was marked as sent; null while it has to be sent",
+    "publishes": "how often it was marked as sent",
     "pulse": "the pulse at the last beat",
     "queue": "Celery queue",
     "queues": "queues that the worker serves",
@@ -114,7 +139,7 @@ MEANINGS: Mapping[str, str] = {
     "result_reads": "positions that the result names",
     "sampled_at": "the sample of what is in hand was begun after this",
     "saved_at": "when it was saved",
-    "seq": "number within the execution, without gaps for events",
+    "seq": "number within the execution, from 1, without gaps",
     "signature": "parameters of the action",
     "slots": "steps that it runs at once",
     "started_at": "when it started",
@@ -135,6 +160,76 @@ MEANINGS: Mapping[str, str] = {
     "published_at@actions": "when a worker published it last",
     "digest@submissions": "SHA-256 of plan, parameters, tags and priority",
     "value@pulse": "seconds that were lived through",
+    "attempt@execution_checkpoints": "attempt that saved it last",
+    "attempt@execution_logs": "attempt that wrote it",
+    "attempt@execution_metrics": "attempt that reported it",
+    "attempt@step_attempts": "its number, from 1",
+    "data@execution_checkpoints": "what the step has saved",
+    "data@execution_events": "details, by the type",
+    "digest@executions": "SHA-256 of plan, parameters, tags and priority",
+    "digest@plans": "SHA-256 of the definition",
+    "ended_at@workers": "when it signed off or was declared dead",
+    "id@execution_logs": "rises in the order of writing",
+    "id@execution_metrics": "rises in the order of writing",
+    "id@executions": "UUID of version 7, drawn by the client",
+    "id@installation": "drawn once; names the Redis channels",
+    "id@workers": "drawn at each registration",
+    "name@execution_metrics": "what was measured",
+    "name@execution_steps": "its id in the plan",
+    "name@plan_steps": "its id in the plan",
+    "position@execution_events": "step that it is about, if any",
+    "priority@execution_steps": "that of the step and of the execution, added",
+    "queue@plan_steps": "Celery queue; empty for the default of the submit",
+    "reason@execution_states": "what was given as the reason, or why it ends",
+    "reason@execution_steps": "why it was skipped: `failed` or `needs`",
+    "reason@executions": "why it ends: `result`, `abort` or `cancel`",
+    "result@execution_steps": "what the action returned",
+    "result@executions": "what the plan's result came to",
+    "result@plans": "template of the result",
+    "seq@execution_states": "number of the event that tells of it",
+    "started_at@executions": "when the first step was claimed",
+    "started_at@workers": "when it registered",
+    "timeout_seconds@actions": "longest time of one attempt, where a step states none",
+    "worker_id@execution_steps": "who holds it, or held it last",
+    "worker_id@step_attempts": "who held it",
+}
+
+REASONS: Mapping[str, str] = {
+    # why a row that breaks the rule must not be
+    "ck_execution_events_seq_starts_at_one": "readers begin after 0",
+    "ck_execution_states_status_known": "no code handles another word",
+    "ck_execution_steps_counters_not_negative": "something was counted twice",
+    "ck_execution_steps_ended_has_time": "an end without its time, or the reverse",
+    "ck_execution_steps_progress_is_percentage": "the estimate would be nonsense",
+    "ck_execution_steps_ready_has_time": "the age of a backlog is counted from it",
+    "ck_execution_steps_result_is_success": "others would read what is no success",
+    "ck_execution_steps_running_has_holder": "without a holder nobody could lose it",
+    "ck_execution_steps_started_needs_settled": "it started before what it needs",
+    "ck_execution_steps_status_known": "no code handles another word",
+    "ck_execution_steps_unstarted_has_no_holder": "an old token would match it",
+    "ck_executions_counters_start_at_one": "events and epochs are numbered from 1",
+    "ck_executions_ended_has_time": "an end without its time, or the reverse",
+    "ck_executions_ended_is_closed": "a terminal state comes when no step is open",
+    "ck_executions_ending_has_reason": "the first reason decides how it ends",
+    "ck_executions_open_steps_counted": "something was counted twice",
+    "ck_executions_reason_known": "no code handles another word",
+    "ck_executions_status_known": "no code handles another word",
+    "ck_installation_one_row": "a database holds one installation",
+    "ck_pulse_one_row": "there is one pulse",
+    "ck_step_attempts_outcome_known": "no code handles another word",
+    "ck_workers_end_reason_known": "no code handles another word",
+    "ck_workers_ended_has_reason": "an end without its reason, or the reverse",
+    "ix_execution_steps_ready": "the sweep for ready steps that were not sent",
+    "ix_execution_steps_running": "the sweep for steps whose worker is gone",
+    "ix_executions_created_at": "lists of all executions, newest first",
+    "ix_executions_ending": "the sweep for executions that only lack their end",
+    "ix_executions_plan_id": "the executions of a plan",
+    "ix_executions_status_created_at": "lists by state, newest first",
+    "ix_plans_name": "plans by name",
+    "ix_submissions_execution_id": "the key of an execution that is deleted",
+    "ix_workers_living": "the sweep for silent workers",
+    "uq_execution_steps_name": "a plan names each step once",
+    "uq_plans_digest": "the same plan is stored once",
 }
 
 
@@ -151,10 +246,12 @@ def build_state_page() -> str:
             "",
             *_draw(EXECUTION_MOVES, TERMINAL_EXECUTION_STATUSES),
             *_list_states(EXECUTION_STATES, TERMINAL_EXECUTION_STATUSES),
+            *_list_causes(EXECUTION_CAUSES, ExecutionMove),
             "## Step",
             "",
             *_draw(STEP_MOVES, TERMINAL_STEP_STATUSES),
             *_list_states(STEP_STATES, TERMINAL_STEP_STATUSES),
+            *_list_causes(STEP_CAUSES, StepMove),
         ]
     )
 
@@ -189,6 +286,18 @@ def _list_states(
     yield ""
 
 
+def _list_causes(
+    causes: Mapping[ExecutionMove, str] | Mapping[StepMove, str],
+    moves: type[ExecutionMove] | type[StepMove],
+) -> Iterable[str]:
+    said: dict[str, str] = {str(move): cause for move, cause in causes.items()}
+    yield "| move | what makes it |"
+    yield "|---|---|"
+    for move in moves:
+        yield f"| {move.replace('_', ' ')} | {said[move]} |"
+    yield ""
+
+
 def build_tables() -> str:
     """Return the part of docs/models.md that lists every table."""
     classes = {
@@ -208,21 +317,58 @@ def _describe(model: type) -> Iterable[str]:
     yield "| field | type | | meaning |"
     yield "|---|---|---|---|"
     for column in table.columns:
-        yield f"| `{column.name}` | {column.type} | {_keys(column)} | {_mean(column)} |"
+        kind = column.type.compile(postgresql.dialect()).lower()  # type: ignore[no-untyped-call]  # SQLAlchemy's own
+        kind = kind.replace("timestamp with time zone", "timestamptz")
+        yield f"| `{column.name}` | {kind} | {_keys(column)} | {_mean(column)} |"
     yield ""
-    checks = sorted(
-        f"- `{constraint.sqltext}`"
+    yield from _list_rules(table)
+    yield from _list_indexes(table)
+
+
+def _list_rules(table: Table) -> Iterable[str]:
+    rules = {
+        str(constraint.name): f"`{constraint.sqltext}`"
         for constraint in table.constraints
         if isinstance(constraint, CheckConstraint)
+    }
+    if rules:
+        yield "Every row keeps these rules; behind each, what one that broke it would mean:"
+        yield ""
+        yield from (f"- {rules[name]}: {REASONS[name]}" for name in sorted(rules))
+        yield ""
+
+
+def _list_indexes(table: Table) -> Iterable[str]:
+    indexes = {str(index.name): _write_index(index) for index in table.indexes}
+    indexes |= {
+        str(constraint.name): f"{_write_columns(constraint.columns)}, unique"
+        for constraint in table.constraints
+        if isinstance(constraint, UniqueConstraint)
+    }
+    if indexes:
+        yield "Besides its key it has an index on:"
+        yield ""
+        yield from (f"- {indexes[name]}: {REASONS[name]}" for name in sorted(indexes))
+        yield ""
+
+
+def _write_index(index: Index) -> str:
+    condition = index.dialect_options["postgresql"]["where"]
+    return (
+        _write_columns(index.columns)
+        + (", unique" if index.unique else "")
+        + (f", where `{condition}`" if condition is not None else "")
     )
-    if checks:
-        yield from ["Impossible otherwise:", "", *checks, ""]
+
+
+def _write_columns(columns: Iterable[Column[object]]) -> str:
+    return ", ".join(f"`{column.name}`" for column in columns)
 
 
 def _keys(column: Column[object]) -> str:
     marks = ["key"] if column.primary_key else []
     marks += [f"→ `{key.column.table.name}`" for key in column.foreign_keys]
-    marks += ["may be empty"] if column.nullable else []
+    marks += ["may be null"] if column.nullable else []
     return ", ".join(dict.fromkeys(marks))
 
 

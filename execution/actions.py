@@ -19,7 +19,11 @@ from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, runtime_checkable
 
 from execution.durations import DurationError, parse_duration_seconds
-from execution.errors import ActionRegistrationError, SettingsError
+from execution.errors import (
+    ActionExitError,
+    ActionRegistrationError,
+    SettingsError,
+)
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R", covariant=True)
@@ -47,11 +51,24 @@ class Action:
     timeout_seconds: float | None
 
     def call(self, context: object, inputs: Mapping[str, Any]) -> Any:
-        """Call the function with its inputs; wait for it, if it is `async def`."""
+        """Call the function with its inputs; wait for it, if it is `async def`.
+
+        Raises ActionExitError when the code tries to end its process.
+        """
         leading = (context,) if self.takes_context else ()
-        if self.is_async:
-            return asyncio.run(self.function(*leading, **inputs))
-        return self.function(*leading, **inputs)
+        try:
+            if self.is_async:
+                return asyncio.run(self.function(*leading, **inputs))
+            return self.function(*leading, **inputs)
+        except asyncio.CancelledError as error:
+            raise ActionExitError(f"action {self.name} was cancelled inside") from error
+        except SystemExit as error:
+            if type(error) is not SystemExit or _is_signal(error.code):
+                # not the code's wish but the pool's, which ends this process
+                raise
+            raise ActionExitError(
+                f"action {self.name} called sys.exit({error.code!r}); return or raise"
+            ) from error
 
     def check_inputs(self, inputs: Mapping[str, Any]) -> str | None:
         """Return what is wrong with the inputs' names, None when they fit."""
@@ -202,6 +219,11 @@ def _takes_context(function: Callable[..., Any]) -> bool:
         else getattr(annotation, "__name__", "")
     )
     return first.name == "ctx" or named.rpartition(".")[2] == "Context"
+
+
+def _is_signal(code: object) -> bool:
+    # billiard ends a pool's process by sys.exit(-(256 - signal)) in its signal handler
+    return isinstance(code, int) and code < 0
 
 
 def _origin(function: Callable[..., Any]) -> str:

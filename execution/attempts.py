@@ -17,6 +17,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception
 
 from execution.actions import Action
 from execution.context import Context
+from execution.database import DatabaseUnavailableError
 from execution.errors import ErrorCode, StaleLeaseError
 from execution.records import Claim
 from execution.results import ErrorRecord, as_storable, encode_json, error_code
@@ -63,7 +64,8 @@ class StepAttempts:
     def run(self, inputs: Mapping[str, Any], recorded_input: str) -> Outcome:
         """Call the action until it succeeds or no attempt is left.
 
-        Raises StaleLeaseError when the step belongs to somebody else by now.
+        Raises StaleLeaseError when the step belongs to somebody else by now, and
+        DatabaseUnavailableError when the process stops while PostgreSQL is away.
         """
         retrying = Retrying(
             retry=retry_if_exception(self._may_retry),
@@ -74,7 +76,8 @@ class StepAttempts:
         )
         try:
             result, variables = retrying(self._call, inputs)
-        except StaleLeaseError:
+        except (StaleLeaseError, DatabaseUnavailableError):
+            # nothing of the code's own: not an attempt that failed
             raise
         except NoMoreAttemptsError as refusal:
             error = describe_error(refusal.__cause__ or refusal, self.claim)
@@ -95,6 +98,8 @@ class StepAttempts:
         return result, variables
 
     def _may_retry(self, error: BaseException) -> bool:
+        if isinstance(error, DatabaseUnavailableError):
+            return False
         self.failures += 1
         return may_retry(
             error, failures=self.failures, max_attempts=self.claim.max_attempts

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from execution.errors import ExecutionCancelledError, StaleLeaseError
+from execution.patience import Patience
 from execution.records import Claim, StepRecords
 from execution.results import as_storable, encode_json
 
@@ -99,9 +100,18 @@ class Context:
     """
 
     def __init__(
-        self, claim: Claim, records: StepRecords, emit: Callable[[int | None], None]
+        self,
+        claim: Claim,
+        records: StepRecords,
+        emit: Callable[[int | None], None],
+        patience: Patience,
     ) -> None:
-        """Speak for `claim` through `records`; `emit` tells that the timeline grew."""
+        """Speak for `claim` through `records`; `emit` tells that the timeline grew.
+
+        While PostgreSQL is away, what an action tells waits with `patience`: an outage
+        is not an error of the action's.
+        """
+        self._until_answered = patience.until_answered
         self._held = claim.held
         self._records = records
         self._emit = emit
@@ -146,7 +156,9 @@ class Context:
         belongs to somebody else by now.
         """
         text = encode_json(data, place=f"the checkpoint of step {self.step}")
-        if not self._records.save_checkpoint(self._held, text):
+        if not self._until_answered(
+            lambda: self._records.save_checkpoint(self._held, text)
+        ):
             raise self._stale()
         self.checkpoint = data
 
@@ -165,7 +177,7 @@ class Context:
         if time.monotonic() < self._cancel_due:
             return
         self._cancel_due = time.monotonic() + _CANCEL_INTERVAL_SECONDS
-        if self._records.is_unwanted(self._held):
+        if self._until_answered(lambda: self._records.is_unwanted(self._held)):
             raise ExecutionCancelledError(
                 f"execution {self.execution_id} no longer wants step {self.step}"
             )
@@ -180,7 +192,10 @@ class Context:
                 json.dumps(self._metrics),
             )
             self._collector.lines, self._metrics = [], []
-            self._records.append_observations(self._held, lines, metrics)
+            # after an unknown commit these may stand there twice, as logs may
+            self._until_answered(
+                lambda: self._records.append_observations(self._held, lines, metrics)
+            )
 
     def begin_attempt(self, attempt: int) -> None:
         """Go on as the next attempt in place: what the last one set is forgotten."""
@@ -194,8 +209,10 @@ class Context:
         percent, message, chunks, records = self._progress
         self._progress = None
         self._progress_due = time.monotonic() + _PROGRESS_INTERVAL_SECONDS
-        seq = self._records.report_progress(
-            self._held, percent, message, chunks=chunks, records=records
+        seq = self._until_answered(
+            lambda: self._records.report_progress(
+                self._held, percent, message, chunks=chunks, records=records
+            )
         )
         if seq is None:
             raise self._stale()

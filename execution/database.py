@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
+from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812  # a class with a small name
 from psycopg2.extensions import quote_ident
 
@@ -34,12 +35,26 @@ CONNECT_OPTIONS: dict[str, Any] = {
     " -c statement_timeout=60s -c timezone=UTC",
 }
 
+_UNAVAILABLE = (
+    psycopg2.OperationalError,
+    psycopg2.InterfaceError,
+    # a server that became a standby, or whose functions are being installed anew, takes
+    # the same call again later, on a fresh connection
+    psycopg2.InternalError,
+    errors.UndefinedFunction,
+    errors.UndefinedObject,
+)
+
 _inherited: list[Connection] = []
 """The parent's connections; kept, for closing one would end the parent's session."""
 
 
 class DatabaseUnavailableError(DatabaseError):
     """The server is out of reach, or went away: the outcome is unknown."""
+
+
+class DatabaseBusyError(DatabaseUnavailableError):
+    """Somebody else held the row for too long; nothing was changed."""
 
 
 def name_driver(url: str) -> str:
@@ -144,7 +159,14 @@ class Database:
     def _translated_errors(self) -> Iterator[None]:
         try:
             yield
-        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        except errors.LockNotAvailable as error:
+            raise DatabaseBusyError(
+                f"PostgreSQL is busy: {_first_line(error)}"
+            ) from error
+        except errors.QueryCanceled as error:
+            # asked again, it would take as long again
+            raise DatabaseError(f"PostgreSQL gave up: {_first_line(error)}") from error
+        except _UNAVAILABLE as error:
             self.close()
             raise DatabaseUnavailableError(
                 f"PostgreSQL is not available: {_first_line(error)}"

@@ -20,6 +20,7 @@
     │   ├── RetryExhaustedError    E005  all attempts are used up
     │   ├── ExpressionError        E007  an input could not be evaluated
     │   ├── WorkerLostError        E008  the worker of an attempt vanished
+    │   ├── ActionExitError        E003  the code tried to end its process
     │   ├── ActionInputError       E003  the inputs do not fit the action's parameters
     │   ├── ResultError            E003  a step returned what JSON cannot hold
     │   └── StaleLeaseError              the holder no longer holds the step
@@ -168,6 +169,12 @@ class WorkerLostError(ExecutionError):
     """The process that ran an attempt vanished."""
 
     code = ErrorCode.WORKER_LOST
+
+
+class ActionExitError(ExecutionError):
+    """The code of an action called `sys.exit`, or cancelled itself."""
+
+    code = ErrorCode.EXECUTION
 
 
 class ActionInputError(ExecutionError):

@@ -76,21 +76,25 @@ class LivenessRecords:
         worker_id: str,
         *,
         slots: int,
+        in_hand: int,
         queues: Sequence[str],
         deliveries: Sequence[str],
         tokens: Sequence[str],
         sampled_at: datetime,
     ) -> datetime | None:
-        """Say that the worker lives, and what it has in hand.
+        """Say that the worker lives, and what it does.
 
+        `in_hand` counts its messages, reserved ones included; `deliveries` are those
+        that run; `tokens` are what its living processes show.
         `sampled_at` is what the previous beat returned. None means that the worker was
         declared dead and has to register anew.
         """
         row = self._database.query(
-            "SELECT {schema}.beat(%s, %s, %s, %s, %s::uuid[], %s) AS seen_at",
+            "SELECT {schema}.beat(%s, %s, %s, %s, %s, %s::uuid[], %s) AS seen_at",
             (
                 worker_id,
                 slots,
+                in_hand,
                 list(queues),
                 list(deliveries),
                 list(tokens),

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session, aliased, defer
 
 from execution.database import CONNECT_OPTIONS, name_driver
 from execution.errors import DatabaseError
@@ -128,6 +128,8 @@ class ExecutionQueries:
         with self._reading() as session:
             rows = session.scalars(
                 sa.select(ExecutionStep)
+                # wide, and never shown in a list
+                .options(defer(ExecutionStep.input), defer(ExecutionStep.result))
                 .where(ExecutionStep.execution_id == execution_id)
                 .order_by(ExecutionStep.position)
             )

@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass
 
+from execution.database import DatabaseBusyError
 from execution.dispatcher import ExecutionDispatcher
 from execution.ending import finish_execution
 from execution.events import ExecutionEventEmitter
@@ -81,7 +82,11 @@ class Reconciler:
         for step in self._liveness.find_lost_steps(_MOST_AT_ONCE):
             self._passed_over[step.token] += 1
             is_patient = self._passed_over[step.token] > _PATIENCE
-            completion = self._liveness.take_lost(step, is_patient=is_patient)
+            try:
+                completion = self._liveness.take_lost(step, is_patient=is_patient)
+            except DatabaseBusyError:
+                # a stranger holds its row: the others must not wait for that
+                continue
             if completion is None:
                 continue
             del self._passed_over[step.token]
@@ -104,7 +109,10 @@ class Reconciler:
         return resent
 
     def _finish_executions(self) -> int:
-        return sum(
-            finish_execution(self._records, self._emitter, execution_id)
-            for execution_id in self._liveness.find_unfinished(_MOST_AT_ONCE)
-        )
+        finished = 0
+        for execution_id in self._liveness.find_unfinished(_MOST_AT_ONCE):
+            try:
+                finished += finish_execution(self._records, self._emitter, execution_id)
+            except DatabaseBusyError:
+                continue
+        return finished

@@ -173,9 +173,15 @@ class StepRecords:
         return read_completion(held.execution_id, Recorded(row["outcome"]), row)
 
     def retry(
-        self, held: HeldStep, *, recorded_input: str, error: str, wait_seconds: float
+        self,
+        held: HeldStep,
+        *,
+        attempt: int,
+        recorded_input: str,
+        error: str,
+        wait_seconds: float,
     ) -> tuple[int, int] | None:
-        """Count a failed attempt; the next one begins in place after `wait_seconds`.
+        """Count a failed `attempt`; the next one begins in place after `wait_seconds`.
 
         Returns the number of the new attempt and the last event's; None when the step
         is no longer ours or nothing may be tried again.
@@ -185,6 +191,7 @@ class StepRecords:
             held.execution_id,
             held.position,
             held.token,
+            attempt,
             recorded_input,
             error,
             wait_seconds,

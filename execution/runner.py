@@ -9,19 +9,13 @@ own chain is cut by whoever called.
 """
 
 import logging
-import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from tenacity import (
-    Retrying,
-    retry_if_exception_type,
     sleep_using_event,
-    stop_when_event_set,
-    wait_exponential,
-    wait_random,
 )
 
 from execution.actions import Action, ActionRegistry
@@ -32,13 +26,13 @@ from execution.attempts import (
     describe_error,
 )
 from execution.context import Context
-from execution.database import DatabaseUnavailableError
 from execution.dispatcher import ExecutionDispatcher
 from execution.ending import finish_execution
 from execution.errors import ActionInputError, ExecutionError, StaleLeaseError
 from execution.events import ExecutionEventEmitter
 from execution.expressions import evaluate_template
 from execution.faults import FaultPoint, reach
+from execution.patience import Patience
 from execution.records import (
     Claim,
     ClaimAnswer,
@@ -51,8 +45,6 @@ from execution.results import encode_json
 from execution.states import ExecutionStatus, StepStatus
 
 logger = logging.getLogger(__name__)
-
-_T = TypeVar("_T")
 
 
 class Holder(Protocol):
@@ -90,13 +82,13 @@ class ExecutionTaskRunner:
         registry: ActionRegistry,
         holder: Holder,
     ) -> None:
-        """Claim for `holder`; `stopping` interrupts every wait when it is set."""
+        """Claim for `holder`; its `patience` can be told that the process stops."""
         self._records = records
         self._emitter = emitter
         self._dispatcher = dispatcher
         self._registry = registry
         self._holder = holder
-        self.stopping = threading.Event()
+        self.patience = Patience()
 
     def run(self, delivery: Delivery) -> tuple[int, ...]:
         """Run the first step of the delivery that may run.
@@ -127,13 +119,15 @@ class ExecutionTaskRunner:
     def _claim(self, delivery: Delivery, token: str) -> ClaimAnswer:
         # a delivery that is in hand is kept until the database answers: acknowledged
         # away, it would be found again only by a sweep
-        answer = self._until_answered(lambda: self._try_claim(delivery, token))
-        while answer.outcome is ClaimOutcome.UNREGISTERED and not self.stopping.wait(
-            0.2
-        ):
+        while True:
+            answer = self.patience.until_answered(
+                lambda: self._try_claim(delivery, token)
+            )
+            if answer.outcome is not ClaimOutcome.UNREGISTERED:
+                return answer
             # the main process sees at its next beat that it was declared dead
-            answer = self._until_answered(lambda: self._try_claim(delivery, token))
-        return answer
+            if self.patience.stopping.wait(0.2):
+                return answer
 
     def _try_claim(self, delivery: Delivery, token: str) -> ClaimAnswer:
         return self._records.claim(
@@ -151,7 +145,7 @@ class ExecutionTaskRunner:
         reach(FaultPoint.CLAIMED)
         outcome = self._call(claim)
         reach(FaultPoint.CALLED)
-        completion = self._until_answered(
+        completion = self.patience.until_answered(
             lambda: self._records.complete(
                 claim.held,
                 outcome.status,
@@ -178,7 +172,7 @@ class ExecutionTaskRunner:
         self._emitter.emit(claim.held.execution_id, completion.last_seq)
         self._dispatcher.publish(completion.windows)
         if completion.is_last:
-            self._until_answered(
+            self.patience.until_answered(
                 lambda: finish_execution(
                     self._records, self._emitter, claim.held.execution_id
                 )
@@ -201,7 +195,7 @@ class ExecutionTaskRunner:
                 action,
                 context := self._build_context(claim),
                 self._build_retry(claim, context, recorded),
-                sleep_using_event(self.stopping),
+                sleep_using_event(self.patience.stopping),
             )
             return attempts.run(inputs, recorded)
         except StaleLeaseError as error:
@@ -217,16 +211,20 @@ class ExecutionTaskRunner:
     def _build_context(self, claim: Claim) -> Context:
         execution_id = claim.held.execution_id
         return Context(
-            claim, self._records, lambda seq: self._emitter.emit(execution_id, seq)
+            claim,
+            self._records,
+            lambda seq: self._emitter.emit(execution_id, seq),
+            self.patience,
         )
 
     def _build_retry(
         self, claim: Claim, context: Context, recorded: str
     ) -> Callable[[str, float], None]:
         def begin_retry(error: str, wait_seconds: float) -> None:
-            begun = self._until_answered(
+            begun = self.patience.until_answered(
                 lambda: self._records.retry(
                     claim.held,
+                    attempt=context.attempt,
                     recorded_input=recorded,
                     error=error,
                     wait_seconds=wait_seconds,
@@ -239,20 +237,6 @@ class ExecutionTaskRunner:
             context.begin_attempt(attempt)
 
         return begin_retry
-
-    def _until_answered(self, call: Callable[[], _T]) -> _T:
-        """Make a call again for as long as PostgreSQL does not answer.
-
-        Each call carries its token, so one that had landed answers the same again.
-        """
-        retrying = Retrying(
-            retry=retry_if_exception_type(DatabaseUnavailableError),
-            wait=wait_exponential(multiplier=0.1, max=5.0) + wait_random(0, 1),
-            sleep=sleep_using_event(self.stopping),
-            stop=stop_when_event_set(self.stopping),
-            reraise=True,
-        )
-        return retrying(call)
 
 
 def _evaluate_inputs(claim: Claim) -> tuple[Mapping[str, Any], str]:

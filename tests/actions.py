@@ -3,8 +3,12 @@
 import asyncio
 import os
 import signal
+import sys
 import time
+from contextlib import closing
 from pathlib import Path
+
+import psycopg2
 
 from execution import Context, action
 
@@ -118,3 +122,31 @@ def run_until_cancelled(ctx: Context, ledger: str) -> None:
 def sleep(seconds: float) -> None:
     """Take some time."""
     time.sleep(seconds)
+
+
+@action("test.exit")
+def leave() -> None:
+    """Try to end the process."""
+    sys.exit("enough")
+
+
+@action("test.cancel_itself")
+async def cancel_itself() -> None:
+    """End as a cancelled coroutine does."""
+    raise asyncio.CancelledError
+
+
+@action("test.cut_connections")
+def cut_connections(ctx: Context) -> str:
+    """Tell something, lose every connection to the database, and tell some more."""
+    ctx.log.info("before")
+    url = os.environ["PLANS_DATABASE_URL"].replace("+psycopg2", "")
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'celery-plans'"
+        )
+    ctx.log.info("after")
+    ctx.progress(50)
+    ctx.save_checkpoint({"half": True})
+    return "done"

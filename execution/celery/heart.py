@@ -11,20 +11,31 @@ import os
 import signal
 import threading
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from celery.worker import state
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from execution.actions import registry
 from execution.celery.board import WorkerBoard
+from execution.database import DatabaseBusyError, DatabaseUnavailableError
 from execution.errors import DatabaseError
 from execution.liveness import LivenessRecords
 from execution.reconciler import Reconciler
 from execution.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+_ONCE_MORE = Retrying(
+    retry=retry_if_exception_type(DatabaseUnavailableError),
+    stop=stop_after_attempt(2),
+    reraise=True,
+)
+"""A connection that was cut while it was idle says so only when it is used."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,7 @@ class Heart:
         self._board = board
         self._facts = facts
         self._seen_at: datetime | None = None
+        self._has_left = False
 
     def beat(self) -> None:
         """Say that the worker lives; register it first, and when it was declared dead.
@@ -56,19 +68,23 @@ class Heart:
         Raises DatabaseError when PostgreSQL does not answer.
         """
         if self._seen_at is not None:
-            deliveries = list_deliveries()
             self._seen_at = self._liveness.beat(
                 self._board.worker_id,
                 slots=self._facts.count_slots(),
+                in_hand=len(copy_set(state.reserved_requests)),
                 queues=sorted(self._facts.list_queues()),
-                deliveries=deliveries,
+                deliveries=[str(r.id) for r in copy_set(state.active_requests)],
                 tokens=self._board.find_tokens(self._facts.list_pids()),
                 sampled_at=self._seen_at,
             )
-            if self._seen_at is None:
+            if self._seen_at is None and not self._has_left:
                 logger.warning("declared dead while alive; registering anew")
-        if self._seen_at is None:
+        if self._seen_at is None and not self._has_left:
             self._seen_at = self._register()
+
+    def leave(self) -> None:
+        """Register no more: a beat under way must not bring back who is leaving."""
+        self._has_left = True
 
     def end(self) -> None:
         """Take the worker off the list."""
@@ -108,15 +124,18 @@ class Watch:
 
         Raises DatabaseError when PostgreSQL does not answer.
         """
-        self._end_overdue_attempts()
         done = self._reconciler.run_round()
         if done.dead_workers or done.lost_steps or done.resent_steps:
             logger.info("reconciled", extra={"round": done})
+        self._end_overdue_attempts()
 
     def _end_overdue_attempts(self) -> None:
         for step in self._liveness.find_overdue_steps(self._board.worker_id):
-            # the token goes first: from here on nothing that the attempt writes is kept
-            completion = self._liveness.take_overdue(step)
+            try:
+                # the token goes first: nothing that the attempt writes is kept then
+                completion = self._liveness.take_overdue(step)
+            except DatabaseBusyError:
+                continue
             if completion is None:
                 continue
             logger.warning(
@@ -156,11 +175,12 @@ class Pulse:
 
     def stop(self) -> None:
         """End both threads and sign the worker off; call it once nothing runs."""
+        self._heart.leave()
         self._stopping.set()
         for thread in self._threads:
             thread.join(timeout=5)
         try:
-            self._heart.end()
+            _ONCE_MORE(self._heart.end)
         except DatabaseError as error:
             # its silence will say the same, a lease later
             logger.warning("worker could not sign off", extra={"cause": str(error)})
@@ -185,11 +205,11 @@ class Pulse:
         return threading.Thread(target=repeat, name=name, daemon=True)
 
 
-def list_deliveries() -> list[str]:
-    """Return the ids of all messages in hand, reserved or running."""
+def copy_set(changing: Iterable[_T]) -> list[_T]:
+    """Return the members of a set that another thread changes meanwhile."""
     while True:
         try:
-            return [str(request.id) for request in list(state.reserved_requests)]
+            return list(changing)
         except RuntimeError:
-            # the set changed while it was copied; the event loop is another thread
+            # it changed while it was copied
             continue

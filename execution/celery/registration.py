@@ -91,7 +91,14 @@ class PlansInApp:
         """Begin to beat and to reconcile, once the worker consumes."""
         if self._pulse is not None or self._board is None:
             return
-        parts = self._build_parts()
+        try:
+            parts = self._build_parts()
+        except PlansError as error:
+            # Celery logs what a signal's handler raises and goes on without us
+            raise SystemExit(f"celery-plans: {error}") from error
+        finally:
+            # this thread needs it again only at the end, and idle ones get cut
+            self._database.close()
         reconciler = Reconciler(
             parts.liveness,
             parts.records,
@@ -107,6 +114,11 @@ class PlansInApp:
         self._pulse.start()
         # a cold shutdown sends no signal at its end
         atexit.register(self.stop_worker)
+
+    def stop_waiting(self) -> None:
+        """Let steps of this very process (threads, solo) give up on PostgreSQL."""
+        if self._runner is not None:
+            self._runner[1].patience.stopping.set()
 
     def stop_worker(self) -> None:
         """Sign off, once nothing runs any more."""
@@ -160,6 +172,10 @@ def register(app: Celery, settings: Settings | None = None) -> None:
         links = task.request.chain
         task.request.chain = links[: len(rest)] if links and rest else None
 
+    _connect_signals(app, plans)
+
+
+def _connect_signals(app: Celery, plans: PlansInApp) -> None:
     def prepare(sender: Any, **_: object) -> None:
         if sender.app is app:
             plans.prepare_worker()
@@ -168,12 +184,16 @@ def register(app: Celery, settings: Settings | None = None) -> None:
         if sender.app is app:
             plans.start_worker(sender.controller)
 
+    def begin_to_stop(**_: object) -> None:
+        plans.stop_waiting()
+
     def stop(sender: Any, **_: object) -> None:
         if sender.app is app:
             plans.stop_worker()
 
     signals.worker_init.connect(prepare, weak=False)
     signals.worker_ready.connect(start, weak=False)
+    signals.worker_shutting_down.connect(begin_to_stop, weak=False)
     signals.worker_shutdown.connect(stop, weak=False)
 
 

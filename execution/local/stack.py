@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from execution.errors import LocalStackError
 from execution.local.locks import Folder
 from execution.local.places import open_home, private_directory
 from execution.local.postgres import DATABASE, ROLE, Postgres
@@ -105,8 +106,14 @@ class LocalStack:
 
 
 def _share(server: Server, path: Path, locks: list[int]) -> RunningServer:
-    folder = Folder(private_directory(path))
-    held = hold(server, folder)
+    try:
+        folder = Folder(private_directory(path))
+        held = hold(server, folder)
+    except OSError as error:
+        raise LocalStackError(
+            f"{server.name} cannot be started in {path} ({error}). "
+            "Put that right, or set PLANS_HOME to another directory."
+        ) from error
     locks.append(held.users_lock)
     return _running(held, folder)
 

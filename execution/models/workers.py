@@ -35,6 +35,7 @@ class Worker(Base):
     slots: Mapped[int]
     queues: Mapped[list[str]]
     actions: Mapped[list[str]]
+    in_hand: Mapped[int] = mapped_column(server_default="0")
     deliveries: Mapped[list[str]] = mapped_column(server_default="{}")
     tokens: Mapped[list[str]] = mapped_column(
         ARRAY(UUID(as_uuid=False)), server_default="{}"

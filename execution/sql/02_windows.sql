@@ -41,20 +41,43 @@ LANGUAGE sql VOLATILE AS $$
 $$;
 
 
--- Mark up to `p_most` ready steps of the execution as published, none of which was
--- sent before, and return their windows. The caller holds the execution's lock.
-CREATE FUNCTION publish_ready(p_execution uuid, p_most int) RETURNS jsonb
+-- Mark ready steps of the execution that were never sent as published, and return their
+-- windows: of each queue as many as its limit leaves room for, so that a fan-out over
+-- several queues keeps all of them busy. The caller holds the execution's lock.
+CREATE FUNCTION publish_ready(p_execution uuid) RETURNS jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
     chosen int[];
 BEGIN
-    SELECT array_agg("position") INTO chosen FROM (
-        SELECT "position" FROM execution_steps
-         WHERE execution_id = p_execution AND status = 'ready' AND published_at IS NULL
-         ORDER BY priority DESC, "position"
-         LIMIT p_most
-    ) AS first_ones;
+    WITH ready AS (
+        SELECT "position", queue, published_at,
+               row_number() OVER (PARTITION BY queue, published_at IS NULL
+                                  ORDER BY priority DESC, "position") AS rank,
+               count(published_at) OVER (PARTITION BY queue) AS under_way
+          FROM execution_steps
+         WHERE execution_id = p_execution AND status = 'ready'
+    ), limits AS (
+        SELECT queue, publish_limit(queue) AS most FROM (SELECT DISTINCT queue FROM ready) q
+    )
+    SELECT array_agg("position" ORDER BY "position") INTO chosen
+      FROM ready JOIN limits USING (queue)
+     WHERE published_at IS NULL AND rank + under_way <= most;
     RETURN publish_steps(p_execution, chosen);
+END $$;
+
+
+-- The same for the next step of one queue: a lane ended, a lane begins.
+CREATE FUNCTION publish_next(p_execution uuid, p_queue text) RETURNS jsonb
+LANGUAGE plpgsql AS $$
+DECLARE
+    chosen int;
+BEGIN
+    SELECT "position" INTO chosen FROM execution_steps
+     WHERE execution_id = p_execution AND status = 'ready' AND published_at IS NULL
+       AND queue = p_queue
+     ORDER BY priority DESC, "position"
+     LIMIT 1;
+    RETURN publish_steps(p_execution, CASE WHEN FOUND THEN ARRAY[chosen] END);
 END $$;
 
 

@@ -51,7 +51,10 @@ BEGIN
         ON CONFLICT (key) DO NOTHING;
         SELECT s.execution_id AS id, s.digest INTO earlier
           FROM submissions s WHERE s.key = p_key;
-        IF earlier.digest <> p_digest THEN
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'the execution of key % is being deleted', p_key
+                USING ERRCODE = 'serialization_failure', HINT = 'Submit again.';
+        ELSIF earlier.digest <> p_digest THEN
             outcome := 'conflict'; execution_id := earlier.id; RETURN;
         ELSIF earlier.id <> p_execution THEN
             outcome := 'existing'; execution_id := earlier.id; windows := '[]'; RETURN;
@@ -68,6 +71,10 @@ BEGIN
     IF NOT FOUND THEN
         SELECT CASE WHEN e.digest = p_digest THEN 'existing' ELSE 'conflict' END
           INTO outcome FROM executions e WHERE e.id = p_execution;
+        IF outcome = 'conflict' THEN
+            -- written above, for an execution that this call does not begin
+            DELETE FROM submissions s WHERE s.key = p_key AND s.execution_id = p_execution;
+        END IF;
         windows := '[]';
         RETURN;
     END IF;
@@ -90,6 +97,6 @@ BEGIN
     PERFORM write_state(p_execution, 1, NULL, 'pending', NULL, 'submitted');
     UPDATE executions SET next_seq = last_seq + 1 WHERE id = p_execution;
 
-    windows := publish_ready(p_execution, publish_limit(p_queue));
+    windows := publish_ready(p_execution);
     outcome := 'created';
 END $$;

@@ -29,23 +29,21 @@ DECLARE
     p plan_steps;
     w workers;
     drafts event_draft[] := '{}';
+    refusal text;
 BEGIN
     PERFORM begin_write();
-    skipped := 0;
     SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
-    outcome := 'dropped';
-    detail := CASE WHEN e.id IS NULL THEN 'no such execution'
-                   WHEN e.epoch <> p_epoch THEN 'the message is of another epoch'
-                   WHEN e.status NOT IN ('pending', 'running') THEN e.status END;
-    IF detail IS NOT NULL THEN
-        RETURN;
-    END IF;
-
+    refusal := CASE WHEN e.id IS NULL THEN 'no such execution'
+                    WHEN e.epoch <> p_epoch THEN 'the message is of another epoch'
+                    WHEN e.status NOT IN ('pending', 'running') THEN e.status END;
     SELECT c.step_outcome, c.step_detail, c.step_skipped, c.step_position
       INTO outcome, detail, skipped, "position"
       FROM choose_link(p_execution, p_positions, p_token)
         AS c(step_outcome, step_detail, step_skipped, step_position);
-    IF outcome NOT IN ('ready', 'claimed') THEN
+    IF refusal IS NOT NULL AND outcome <> 'claimed' THEN
+        -- what this very claim took before the execution was paused is still its own
+        outcome := 'dropped'; detail := refusal; RETURN;
+    ELSIF outcome NOT IN ('ready', 'claimed') THEN
         RETURN;
     END IF;
     SELECT * INTO s FROM execution_steps t

@@ -166,11 +166,11 @@ BEGIN
     IF cardinality(others) = 1 THEN
         RETURN publish_steps(p_execution, others);
     ELSIF cardinality(others) > 1 THEN
-        RETURN publish_ready(p_execution, publish_limit(p_queue));
+        RETURN publish_ready(p_execution);
     ELSIF is_covered THEN
         RETURN '[]';
     END IF;
-    RETURN publish_ready(p_execution, 1);
+    RETURN publish_next(p_execution, p_queue);
 END $$;
 
 
@@ -214,21 +214,31 @@ LANGUAGE plpgsql AS $$
 DECLARE
     front int[] := ARRAY[p_position];
     freed int[];
+    skipped int[] := '{}';
 BEGIN
-    ready := '{}'; skips := 0; drafts := '{}';
+    ready := '{}';
     WHILE cardinality(front) > 0 LOOP
+        -- OFFSET 0 keeps each look-up one of its own: joined, the planner reads all the
+        -- rows of the execution in every round
         WITH counted AS (
             SELECT succ, count(*)::int AS n
-              FROM execution_steps f CROSS JOIN unnest(f.successors) AS succ
-             WHERE f.execution_id = p_execution AND f."position" = ANY (front)
+              FROM unnest(front) AS f
+              CROSS JOIN LATERAL (
+                  SELECT s.successors FROM execution_steps s
+                   WHERE s.execution_id = p_execution AND s."position" = f OFFSET 0
+              ) AS ended
+              CROSS JOIN unnest(ended.successors) AS succ
              GROUP BY succ
         ), judged AS (
-            SELECT t."position", c.n, t.pending_deps = c.n AS is_free,
-                   t.pending_deps = c.n AND is_wanted(t) AS is_ready
+            SELECT t.row_id, c.n, t.pending_deps = c.n AS is_free,
+                   t.pending_deps = c.n AND is_wanted(t.step) AS is_ready
               FROM counted c
-              JOIN execution_steps t
-                ON t.execution_id = p_execution AND t."position" = c.succ
-             WHERE t.status = 'pending'
+              CROSS JOIN LATERAL (
+                  SELECT s.ctid AS row_id, s.pending_deps, s AS step
+                    FROM execution_steps s
+                   WHERE s.execution_id = p_execution AND s."position" = c.succ
+                     AND s.status = 'pending' OFFSET 0
+              ) AS t
         ), released AS (
             UPDATE execution_steps t
                SET pending_deps = t.pending_deps - j.n,
@@ -238,7 +248,8 @@ BEGIN
                    ended_at = CASE WHEN j.is_free AND NOT j.is_ready THEN plans_now() END,
                    reason = CASE WHEN j.is_free AND NOT j.is_ready THEN 'needs' END
               FROM judged j
-             WHERE t.execution_id = p_execution AND t."position" = j."position"
+             -- the row cannot move: whoever would update it waits for our lock
+             WHERE t.ctid = j.row_id
             RETURNING t."position", t.status
         )
         SELECT coalesce(array_agg("position" ORDER BY "position")
@@ -247,12 +258,12 @@ BEGIN
                         FILTER (WHERE status = 'skipped'), '{}')
           INTO freed, front FROM released;
         ready := ready || freed;
-        skips := skips + cardinality(front);
-        drafts := drafts
-            || ARRAY(SELECT ROW('step.ready', p, '{}')::event_draft FROM unnest(freed) p)
-            || ARRAY(SELECT ROW('step.skipped', p, '{"reason": "needs"}')::event_draft
-                       FROM unnest(front) p);
+        skipped := skipped || front;
     END LOOP;
+    skips := cardinality(skipped);
+    drafts := ARRAY(SELECT ROW('step.skipped', p, '{"reason": "needs"}')::event_draft
+                      FROM unnest(skipped) p)
+           || ARRAY(SELECT ROW('step.ready', p, '{}')::event_draft FROM unnest(ready) p);
 END $$;
 
 
@@ -291,11 +302,11 @@ $$;
 
 
 -- An attempt failed and the next follows in place after p_wait seconds, under the same
--- token: archive the one, count the other. Refused (false) when the step is no longer the caller's, or
+-- token: archive the one, p_attempt, and count the other. Refused (false) when the step is no longer the caller's, or
 -- when the execution is ending: nothing is tried again then.
 CREATE FUNCTION retry_step(
-    p_execution uuid, p_position int, p_token uuid, p_input jsonb, p_error jsonb,
-    p_wait float,
+    p_execution uuid, p_position int, p_token uuid, p_attempt int, p_input jsonb,
+    p_error jsonb, p_wait float,
     OUT landed bool, OUT attempt int, OUT last_seq bigint
 )
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
@@ -307,9 +318,13 @@ BEGIN
     SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
     SELECT * INTO s FROM execution_steps t
      WHERE t.execution_id = p_execution AND t."position" = p_position;
-    landed := s.lease_token = p_token AND s.status = 'running'
-              AND e.status IN ('running', 'paused');
-    landed := coalesce(landed, false);
+    landed := coalesce(s.lease_token = p_token AND s.status = 'running', false);
+    IF landed AND s.attempt = p_attempt + 1 THEN
+        -- this very call had landed, and its answer was lost
+        attempt := s.attempt; last_seq := e.next_seq - 1;
+        RETURN;
+    END IF;
+    landed := landed AND e.status IN ('running', 'paused');
     IF NOT landed THEN
         RETURN;
     END IF;

@@ -37,7 +37,6 @@ CREATE FUNCTION resume_execution(
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     e executions;
-    busiest text;
 BEGIN
     PERFORM begin_write();
     SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
@@ -59,10 +58,7 @@ BEGIN
      WHERE id = p_execution;
     UPDATE execution_steps s SET published_at = NULL
      WHERE s.execution_id = p_execution AND s.status = 'ready';
-    SELECT s.queue INTO busiest FROM execution_steps s
-     WHERE s.execution_id = p_execution AND s.status = 'ready'
-     GROUP BY s.queue ORDER BY count(*) DESC LIMIT 1;
-    windows := publish_ready(p_execution, publish_limit(busiest));
+    windows := publish_ready(p_execution);
 END $$;
 
 

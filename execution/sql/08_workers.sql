@@ -30,20 +30,20 @@ BEGIN
 END $$;
 
 
--- A beat: the worker lives, and has this in hand. p_sampled_at is the answer to its
--- previous beat: the sample was begun after that moment, so a claim before it that
+-- A beat: the worker lives, has so many messages in hand, runs these deliveries, and its
+-- processes show these tokens. p_sampled_at is the answer to its previous beat: the sample was begun after that moment, so a claim before it that
 -- is not in the sample is not held by anybody.
 --
 -- Returns NULL for a worker that was declared dead or has left: it must register
 -- anew.
 CREATE FUNCTION beat(
-    p_worker uuid, p_slots int, p_queues text[], p_deliveries text[], p_tokens uuid[],
-    p_sampled_at timestamptz
+    p_worker uuid, p_slots int, p_in_hand int, p_queues text[], p_deliveries text[],
+    p_tokens uuid[], p_sampled_at timestamptz
 ) RETURNS timestamptz
 LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
     UPDATE workers
-       SET beat_at = plans_now(), slots = p_slots, queues = p_queues,
-           deliveries = p_deliveries, tokens = p_tokens, sampled_at = p_sampled_at,
+       SET beat_at = plans_now(), slots = p_slots, in_hand = p_in_hand,
+           queues = p_queues, deliveries = p_deliveries, tokens = p_tokens, sampled_at = p_sampled_at,
            pulse = (SELECT value FROM pulse)
      WHERE id = p_worker AND ended_at IS NULL
     RETURNING beat_at

@@ -2,8 +2,9 @@
 -- then locks one execution and looks again.
 
 -- Steps that nobody runs any more: their worker is dead, has left, or is unknown; or
--- it lives, and neither the delivery nor the token was in its hands in a sample that
--- was begun after the claim (a child was killed).
+-- it lives, and in a sample that was begun after the claim it neither ran the delivery
+-- nor showed the token (a child was killed). A delivery that only waits there proves
+-- nothing: it may be the killed child's own, come back.
 CREATE VIEW lost_steps AS
 SELECT s.execution_id, s."position", s.lease_token,
        CASE WHEN w.id IS NULL OR w.ended_at IS NOT NULL
@@ -56,6 +57,8 @@ BEGIN
     PERFORM begin_write();
     outcome := 'nothing'; windows := '[]';
     IF p_patient THEN
+        -- a stranger may hold the row for long: others wait for this reconciler
+        PERFORM set_config('lock_timeout', '1s', true);
         SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
     ELSE
         SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE SKIP LOCKED;
@@ -138,11 +141,13 @@ $$;
 CREATE FUNCTION unsent_steps(p_beat float)
 RETURNS TABLE (execution_id uuid, "position" int, publishes int)
 LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
-    WITH free AS (
-        SELECT q AS queue, max(w.sampled_at) AS sampled_at,
-               sum(greatest(w.slots - cardinality(w.deliveries), 0)) AS slots
-          FROM workers w CROSS JOIN unnest(w.queues) AS q
-         WHERE w.ended_at IS NULL AND w.slots > cardinality(w.deliveries)
+    WITH idle AS (
+        SELECT w.sampled_at, w.queues, w.actions, w.slots - w.in_hand AS slots
+          FROM workers w
+         WHERE w.ended_at IS NULL AND w.slots > w.in_hand
+    ), free AS (
+        SELECT q AS queue, sum(i.slots) AS slots
+          FROM idle i CROSS JOIN unnest(i.queues) AS q
          GROUP BY q
     ), missing AS (
         SELECT s.execution_id, s."position", s.publishes, f.slots,
@@ -153,9 +158,11 @@ LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
           JOIN executions e ON e.id = s.execution_id
          WHERE s.status = 'ready' AND e.status IN ('pending', 'running')
            AND (s.published_at IS NULL
-                OR (s.published_at < f.sampled_at
-                    AND s.published_at < plans_now() - make_interval(secs => least(
-                        300, 2 * p_beat * power(2, least(s.publishes - 1, 10))))))
+                OR s.published_at < plans_now() - make_interval(secs => least(
+                    300, 2 * p_beat * power(2, least(s.publishes - 1, 10)))))
+           AND EXISTS (SELECT FROM idle i
+                        WHERE s.queue = ANY (i.queues) AND s.action = ANY (i.actions)
+                          AND i.sampled_at > coalesce(s.published_at, '-infinity'))
     )
     SELECT execution_id, "position", publishes FROM missing WHERE rank <= slots
 $$;

@@ -107,6 +107,7 @@ def upgrade() -> None:
         sa.Column("slots", sa.Integer(), nullable=False),
         sa.Column("queues", sa.ARRAY(sa.Text()), nullable=False),
         sa.Column("actions", sa.ARRAY(sa.Text()), nullable=False),
+        sa.Column("in_hand", sa.Integer(), server_default="0", nullable=False),
         sa.Column(
             "deliveries", sa.ARRAY(sa.Text()), server_default="{}", nullable=False
         ),

@@ -231,3 +231,28 @@ def test_a_monitor_yields_every_event_once(engine: ExecutionEngine) -> None:
     assert numbers == list(range(1, len(numbers) + 1))
     assert updates[-1].status is ExecutionStatus.COMPLETED
     assert updates[-1].progress.percentage == 100.0
+
+
+@pytest.mark.parametrize("action", ["test.exit", "test.cancel_itself"])
+def test_code_that_tries_to_end_its_process_fails_as_code_does(
+    engine: ExecutionEngine, action: str
+) -> None:
+    execution_id = engine.submit(Plan("exits", steps=[Step("s", action=action)]))
+
+    result = engine.wait(execution_id, timeout_seconds=20)
+
+    assert result.status is ExecutionStatus.FAILED
+    (step,) = engine.list_steps(execution_id)
+    assert (step.attempt, step.failures, step.losses) == (1, 1, 0)
+
+
+def test_a_connection_cut_during_an_attempt_is_no_error_of_the_code(
+    engine: ExecutionEngine,
+) -> None:
+    plan = Plan("cut", steps=[Step("s", action="test.cut_connections")])
+    execution_id = engine.submit(plan)
+
+    result = engine.wait(execution_id, timeout_seconds=20)
+
+    assert result.unwrap() == "done"
+    assert engine.list_steps(execution_id)[0].attempt == 1

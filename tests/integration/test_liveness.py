@@ -14,12 +14,14 @@ from execution.liveness import LivenessRecords
 from execution.reconciler import Reconciler
 from execution.records import StepRecords
 from tests.integration.test_protocol import claim, register
+from tests.rows import committed
 
 
 @dataclass(frozen=True)
 class Hands:
     """What a worker has in hand."""
 
+    waiting: int = 0
     deliveries: tuple[str, ...] = ()
     tokens: tuple[str, ...] = ()
 
@@ -81,6 +83,7 @@ def beat(
     return LivenessRecords(database).beat(
         worker_id,
         slots=8,
+        in_hand=hands.waiting + len(hands.deliveries),
         queues=[settings.queue],
         deliveries=hands.deliveries,
         tokens=hands.tokens,
@@ -151,7 +154,7 @@ def test_a_step_in_hand_is_not_lost(
 
     beat(database, worker_id, settings, hands=Hands(tokens=(held.token,)))
     by_token = liveness.find_lost_steps(100)
-    beat(database, worker_id, settings, hands=Hands(("by-hand",)))
+    beat(database, worker_id, settings, hands=Hands(deliveries=("by-hand",)))
     by_delivery = liveness.find_lost_steps(100)
 
     assert not [s for s in (*by_token, *by_delivery) if s.execution_id == execution_id]
@@ -255,7 +258,7 @@ def test_a_backlog_behind_busy_workers_is_not_sent_again(
         (execution_id,),
     )
 
-    beat(database, worker_id, settings, hands=Hands(tuple(map(str, range(8)))))
+    beat(database, worker_id, settings, hands=Hands(waiting=8))
 
     unsent = liveness.find_unsent_steps(settings.beat_seconds)
     assert not [s for s in unsent if s.execution_id == execution_id]
@@ -278,3 +281,28 @@ def test_an_execution_whose_last_runner_died_is_finished(
     assert reconciler.run_round().finished_executions >= 1
     assert engine.get_result(execution_id).unwrap() == 7
     liveness.end_worker(worker_id)
+
+
+def test_one_held_row_does_not_stop_the_others(
+    engine: ExecutionEngine,
+    records: StepRecords,
+    liveness: LivenessRecords,
+    reconciler: Reconciler,
+    settings: Settings,
+) -> None:
+    worker_id = register(liveness, settings)
+    held_id, other_id = engine.submit(PLAN), engine.submit(PLAN)
+    for execution_id in (held_id, other_id):
+        claim(records, worker_id, execution_id, 0)
+    liveness.end_worker(worker_id)
+    with committed(str(settings.database_url), settings.schema) as stranger:
+        stranger.execute("SELECT FROM executions WHERE id = %s FOR UPDATE", (held_id,))
+        for _ in range(5):
+            reconciler.run_round()
+
+        losses = engine.list_steps(other_id)[0].losses
+
+    assert losses == 1
+    assert engine.list_steps(held_id)[0].losses == 0
+    reconciler.run_round()
+    assert engine.list_steps(held_id)[0].losses == 1

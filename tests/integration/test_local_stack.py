@@ -60,11 +60,13 @@ def eventually(condition: Callable[[], bool], *, seconds: float = 10) -> None:
 
 
 def runs(pid: int) -> bool:
+    process = Path(f"/proc/{pid}")
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text()
+        state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+        # A process whose first thread is dead has its locks until the last one is.
+        return state != "Z" or len(list((process / "task").iterdir())) > 1
     except (FileNotFoundError, ProcessLookupError):
         return False
-    return fields.rpartition(")")[2].split()[0] != "Z"
 
 
 @dataclass(frozen=True)
@@ -254,13 +256,24 @@ def test_data_outlives_the_kill_of(victim: str, home: Path) -> None:
         write(stack.urls, "a")
 
         for server in servers_of(stack):
-            os.kill(getattr(server, victim), signal.SIGKILL)
+            kill_now(getattr(server, victim))
 
-        for server in servers_of(stack):
-            eventually(partial(has_ended, server))
         with LocalStack.start(home) as again:
             assert not any(server.adopted for server in servers_of(again))
             assert read(again.urls) == (["a"], ["a"])
+        for server in servers_of(stack):
+            eventually(partial(has_ended, server))
+
+
+def test_a_server_that_answers_while_it_dies_is_not_adopted(home: Path) -> None:
+    with LocalStack.start(home, postgres=False) as stack:
+        (first,) = servers_of(stack)
+        kill_now(first.keeper_pid)
+
+        with LocalStack.start(home, postgres=False) as again:
+            (second,) = servers_of(again)
+            assert not second.adopted
+            assert second.server_pid != first.server_pid
 
 
 @pytest.mark.parametrize("postgres", [True, False])
@@ -284,6 +297,12 @@ def test_a_start_awaits_the_end_of_what_a_killed_keeper_left(
         (server,) = second.told()["servers"].values()
         assert not server["adopted"]
         eventually(partial(has_ended, first))
+
+
+def kill_now(pid: int) -> None:
+    """Return when it is dead, which is a little after the signal was sent."""
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not runs(pid))
 
 
 def resume(pid: int) -> None:
@@ -326,8 +345,8 @@ def test_one_of_three_concurrent_starts_starts_and_all_share(home: Path) -> None
 
 def test_a_starter_killed_in_the_middle_does_no_harm(home: Path) -> None:
     with holder(home) as doomed:
-        eventually(lambda: (home / "postgres" / "keeper.lock").exists())
-        eventually(lambda: not _is_free(home / "postgres" / "keeper.lock"))
+        keeper_lock = home / "postgres" / "keeper.lock"
+        eventually(lambda: keeper_lock.exists() and not _is_free(keeper_lock))
         doomed.kill()
 
         with LocalStack.start(home) as stack:
@@ -411,23 +430,37 @@ def test_an_interrupt_of_the_terminal_does_not_reach_the_servers(home: Path) -> 
             assert all(map(runs, pids(told)))
 
 
+# What a process blocks or ignores is handed on to all that it starts.
+DEAFEN = """
+import os, signal, sys
+numbers = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+for number in numbers:
+    signal.signal(number, signal.SIG_IGN)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+DEAF = (sys.executable, "-c", DEAFEN)
+
+
 def test_a_caller_with_blocked_and_ignored_signals_gets_servers_that_stop(
     home: Path,
 ) -> None:
-    # Both are handed on to whatever a process starts, as by `nohup`.
-    deaf = (
-        "import os, signal, sys\n"
-        "numbers = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}\n"
-        "signal.pthread_sigmask(signal.SIG_BLOCK, numbers)\n"
-        "for number in numbers: signal.signal(number, signal.SIG_IGN)\n"
-        "os.execv(sys.argv[1], sys.argv[1:])"
-    )
-    with holder(home, before=(sys.executable, "-c", deaf)) as only:
+    with holder(home, before=DEAF) as only:
         told = only.told()
 
         only.leave()
 
     eventually(lambda: not any(map(runs, pids(told))))
+
+
+def test_a_server_may_be_stopped_before_it_has_come_up(home: Path) -> None:
+    keeper_lock = home / "valkey" / "keeper.lock"
+    for _ in range(6):  # each hits the moment in half of the cases
+        with holder(home, postgres=False, before=DEAF) as doomed:
+            eventually(lambda: keeper_lock.exists() and not _is_free(keeper_lock))
+            doomed.kill()
+
+        _await_free(home)
 
 
 def test_the_keeper_imports_nothing_from_its_caller(home: Path, tmp_path: Path) -> None:

@@ -200,7 +200,10 @@ def test_a_late_result_is_dropped(
     assert records.report_progress(zombie, 10, None, chunks=None, records=None) is None
     assert not records.save_checkpoint(zombie, "{}")
     assert (
-        records.retry(zombie, recorded_input="{}", error="{}", wait_seconds=0) is None
+        records.retry(
+            zombie, attempt=1, recorded_input="{}", error="{}", wait_seconds=0
+        )
+        is None
     )
     assert not records.append_observations(
         zombie, '[{"level":"info","message":"x"}]', "[]"
@@ -364,3 +367,80 @@ def test_a_wide_fan_out_is_sent_a_lane_at_a_time(
 
     assert 16 <= len(fanned.windows) < 100
     assert heads(followed.windows) == [f"b{len(fanned.windows)}"]
+
+
+def test_the_same_claim_again_answers_the_same_after_a_pause(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    execution_id = engine.submit(SEQUENCE)
+    token = str(uuid.uuid4())
+    call = partial(
+        records.claim,
+        execution_id,
+        [0, 1],
+        epoch=1,
+        token=token,
+        worker_id=worker_id,
+        delivery="by-hand",
+    )
+    call()
+    engine.pause(execution_id)
+    paused = call()
+    engine.resume(execution_id)
+    resumed = call()
+
+    assert [a.outcome for a in (paused, resumed)] == [ClaimOutcome.CLAIMED] * 2
+    assert resumed.claim is not None
+    assert resumed.claim.attempt == 1
+
+
+def test_a_retry_whose_commit_was_unknown_counts_once(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    execution_id = engine.submit(SEQUENCE)
+    held = claim(records, worker_id, execution_id, 0).held
+    call = partial(
+        records.retry, held, attempt=1, recorded_input="{}", error="{}", wait_seconds=0
+    )
+
+    answers = [call(), call()]
+
+    assert [answer and answer[0] for answer in answers] == [2, 2]
+    step = engine.list_steps(execution_id)[0]
+    assert (step.attempt, step.failures) == (2, 1)
+
+
+def test_a_fan_out_over_two_queues_sends_to_both(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str, settings: Settings
+) -> None:
+    plan = Plan(
+        "queues",
+        steps=[
+            nothing("root", []),
+            *[
+                Step(f"{queue}{n}", action="test.nothing", queue=queue, needs=["root"])
+                for queue in ("left", "right")
+                for n in range(40)
+            ],
+        ],
+    )
+    execution_id = engine.submit(plan)
+    held = claim(records, worker_id, execution_id, 0).held
+
+    done = records.complete(held, StepStatus.COMPLETED, epoch=1)
+
+    sent = heads(done.windows)
+    assert {name.rstrip("0123456789") for name in sent} == {"left", "right"}
+
+
+def test_a_long_line_of_skips_is_recorded_in_time(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    line = [nothing(f"s{n}", [f"s{n - 1}"]) for n in range(1, 3000)]
+    first = Step("s0", action="test.nothing", needs=[], on_failure="skip")
+    execution_id = engine.submit(Plan("line", steps=[first, *line]))
+    held = claim(records, worker_id, execution_id, 0).held
+
+    done = records.complete(held, StepStatus.FAILED, error="{}", epoch=1)
+
+    assert done.is_last

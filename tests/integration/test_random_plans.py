@@ -167,6 +167,7 @@ class World:
         self.liveness.beat(
             self.worker_id,
             slots=8,
+            in_hand=0,
             queues=[self.settings.queue],
             deliveries=[],
             tokens=[],

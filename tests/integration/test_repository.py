@@ -336,3 +336,15 @@ def test_a_missing_schema_is_one_line_that_says_what_to_run(settings: Settings) 
 
     assert "\n" not in str(refusal.value)
     repository.close()
+
+
+def test_a_key_is_not_bound_to_an_execution_that_another_submit_began(
+    repository: ExecutionRepository,
+) -> None:
+    taken = submit(repository).execution_id
+    key = str(uuid.uuid4())
+
+    with pytest.raises(SubmissionConflictError):
+        submit(repository, execution_id=taken, key=key, tags=["other"])
+
+    assert submit(repository, key=key, tags=["other"]).is_new

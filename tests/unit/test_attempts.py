@@ -23,6 +23,7 @@ from execution.errors import (
     ExpressionError,
     StaleLeaseError,
 )
+from execution.patience import Patience
 from execution.records import Claim, HeldStep, StepRecords
 from execution.results import ErrorRecord
 from execution.states import StepStatus
@@ -55,7 +56,7 @@ class Bench:
     waits: list[float] = field(default_factory=list)
 
     def run(self, function: Callable[..., Any]) -> Outcome:
-        self.context = Context(self.claim, NOWHERE, lambda _: None)
+        self.context = Context(self.claim, NOWHERE, lambda _: None, Patience())
         attempts = StepAttempts(
             self.claim,
             ActionRegistry().add("census.scan", function, None),

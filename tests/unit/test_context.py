@@ -1,6 +1,7 @@
 """What an action sees and collects, as far as it needs no database."""
 
 import logging
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from execution.context import Context, Variables
 from execution.database import Database, DatabaseUnavailableError
 from execution.errors import ResultError
+from execution.patience import Patience
 from execution.records import Claim, HeldStep, StepRecords
 
 NOWHERE = "postgresql://nobody@/none?host=/nowhere"
@@ -18,6 +20,7 @@ def build_context(
     *,
     variables: Mapping[str, Any] | None = None,
     checkpoint: Mapping[str, Any] | None = None,
+    patience: Patience | None = None,
 ) -> Context:
     """Return the context of a claim whose database cannot be reached."""
     claim = Claim(
@@ -34,7 +37,12 @@ def build_context(
         recorded_input=None,
         checkpoint=checkpoint or {},
     )
-    return Context(claim, StepRecords(Database(NOWHERE, "none")), lambda _: None)
+    return Context(
+        claim,
+        StepRecords(Database(NOWHERE, "none")),
+        lambda _: None,
+        patience or Patience(),
+    )
 
 
 def lines_of(ctx: Context) -> list[tuple[str, str]]:
@@ -226,6 +234,12 @@ def test_nothing_is_written_when_nothing_was_told() -> None:
     build_context().flush()
 
 
-def test_an_absent_database_is_an_error_of_ours() -> None:
+def test_an_absent_database_is_waited_for_until_the_process_stops() -> None:
+    patience = Patience()
+    context = build_context(patience=patience)
+    threading.Timer(0.3, patience.stopping.set).start()
+
     with pytest.raises(DatabaseUnavailableError):
-        build_context().save_checkpoint({"done": [1]})
+        context.save_checkpoint({"done": [1]})
+
+    assert patience.stopping.is_set()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from execution.errors import LocalStackError
-from execution.local import binaries, places
+from execution.local import LocalStack, binaries, places
 from execution.local.startup import Move, decide
 
 
@@ -126,6 +126,16 @@ def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(LocalStackError, match="cannot be used as PLANS_HOME"):
         places.open_home(path)
+
+
+def test_what_the_system_refuses_is_told_as_a_fault_of_the_stack(
+    tmp_path: Path,
+) -> None:
+    home = places.open_home(tmp_path / "home")
+    (places.private_directory(home / "valkey") / "start.lock").mkdir()
+
+    with pytest.raises(LocalStackError, match="Valkey cannot be started in"):
+        LocalStack.start(home, postgres=False)
 
 
 def test_a_home_is_closed_and_kept_out_of_version_control(tmp_path: Path) -> None:
