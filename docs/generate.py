@@ -187,7 +187,7 @@ MEANINGS: Mapping[str, str] = {
     "result@executions": "what the plan's result came to",
     "result@plans": "template of the result",
     "seq@execution_states": "number of the event that tells of it",
-    "started_at@executions": "when the first step was claimed",
+    "started_at@executions": "when it was running for the first time",
     "started_at@workers": "when it registered",
     "timeout_seconds@actions": "longest time of one attempt, where a step states none",
     "worker_id@execution_steps": "who holds it, or held it last",
@@ -195,42 +195,38 @@ MEANINGS: Mapping[str, str] = {
 }
 
 REASONS: Mapping[str, str] = {
-    # why a row that breaks the rule must not be
-    "ck_execution_events_seq_starts_at_one": "readers begin after 0",
-    "ck_execution_states_status_known": "no code handles another word",
-    "ck_execution_steps_counters_not_negative": "something was counted twice",
-    "ck_execution_steps_ended_has_time": "an end without its time, or the reverse",
-    "ck_execution_steps_progress_is_percentage": "the estimate would be nonsense",
-    "ck_execution_steps_ready_has_time": "the age of a backlog is counted from it",
-    "ck_execution_steps_result_is_success": "others would read what is no success",
-    "ck_execution_steps_running_has_holder": "without a holder nobody could lose it",
-    "ck_execution_steps_started_needs_settled": "it started before what it needs",
-    "ck_execution_steps_status_known": "no code handles another word",
-    "ck_execution_steps_unstarted_has_no_holder": "an old token would match it",
-    "ck_executions_counters_start_at_one": "events and epochs are numbered from 1",
-    "ck_executions_ended_has_time": "an end without its time, or the reverse",
-    "ck_executions_ended_is_closed": "a terminal state comes when no step is open",
-    "ck_executions_ending_has_reason": "the first reason decides how it ends",
-    "ck_executions_open_steps_counted": "something was counted twice",
-    "ck_executions_reason_known": "no code handles another word",
-    "ck_executions_status_known": "no code handles another word",
-    "ck_installation_one_row": "a database holds one installation",
-    "ck_pulse_one_row": "there is one pulse",
-    "ck_step_attempts_outcome_known": "no code handles another word",
-    "ck_workers_end_reason_known": "no code handles another word",
-    "ck_workers_ended_has_reason": "an end without its reason, or the reverse",
+    "counters_not_negative": "below zero, something was counted twice",
+    "counters_start_at_one": "readers begin after 0",
+    "end_reason_known": "no code handles another word",
+    "ended_has_reason": "an end has a reason, and nothing else has",
+    "ended_has_time": "an end has a time, and nothing else has",
+    "ended_is_closed": "a terminal state comes when no step is open any more",
+    "ending_has_reason": "the first reason decides how it ends, so it is kept",
+    "one_row": "there is one row",
+    "open_steps_counted": "below zero, something was counted twice",
+    "outcome_known": "no code handles another word",
+    "progress_is_percentage": "beyond it, every estimate would be wrong",
+    "ready_has_time": "the age of a backlog is counted from it",
+    "reason_known": "no code handles another word",
+    "result_is_success": "only success leaves a result that others may read",
+    "running_has_holder": "without a holder nobody could lose it",
+    "seq_starts_at_one": "readers begin after 0",
+    "started_needs_settled": "nothing starts before all that it needs is settled",
+    "status_known": "no code handles another word",
+    "unstarted_has_no_holder": "an old token must not match it",
     "ix_execution_steps_ready": "the sweep for ready steps that were not sent",
     "ix_execution_steps_running": "the sweep for steps whose worker is gone",
     "ix_executions_created_at": "lists of all executions, newest first",
-    "ix_executions_ending": "the sweep for executions that only lack their end",
+    "ix_executions_ending": "the sweep for executions that lack only their end",
     "ix_executions_plan_id": "the executions of a plan",
     "ix_executions_status_created_at": "lists by state, newest first",
     "ix_plans_name": "plans by name",
-    "ix_submissions_execution_id": "the key of an execution that is deleted",
+    "ix_submissions_execution_id": "the keys of an execution that is deleted",
     "ix_workers_living": "the sweep for silent workers",
     "uq_execution_steps_name": "a plan names each step once",
     "uq_plans_digest": "the same plan is stored once",
 }
+"""Why there are these rules (by their names within the table) and indexes."""
 
 
 def build_state_page() -> str:
@@ -327,14 +323,14 @@ def _describe(model: type) -> Iterable[str]:
 
 def _list_rules(table: Table) -> Iterable[str]:
     rules = {
-        str(constraint.name): f"`{constraint.sqltext}`"
+        str(constraint.name).removeprefix(f"ck_{table.name}_"): constraint.sqltext
         for constraint in table.constraints
         if isinstance(constraint, CheckConstraint)
     }
     if rules:
-        yield "Every row keeps these rules; behind each, what one that broke it would mean:"
+        yield "What the database lets no row break, and why:"
         yield ""
-        yield from (f"- {rules[name]}: {REASONS[name]}" for name in sorted(rules))
+        yield from (f"- `{rules[name]}`: {REASONS[name]}" for name in sorted(rules))
         yield ""
 
 
