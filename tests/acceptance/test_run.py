@@ -256,3 +256,19 @@ def test_a_connection_cut_during_an_attempt_is_no_error_of_the_code(
 
     assert result.unwrap() == "done"
     assert engine.list_steps(execution_id)[0].attempt == 1
+
+
+def test_a_result_that_cannot_be_made_fails_the_execution(
+    engine: ExecutionEngine,
+) -> None:
+    plan = Plan(
+        "no-result",
+        steps=[Step("s", action="test.echo", with_={"value": 1})],
+        result="${steps.s.result.missing}",
+    )
+
+    result = engine.execute(plan, timeout_seconds=20)
+
+    assert result.status is ExecutionStatus.FAILED
+    assert result.error is not None
+    assert result.error.code == "E007"
