@@ -17,7 +17,8 @@ def test_both_packages_have_the_same_names() -> None:
 def test_a_package_that_hides_ours_is_named(tmp_path: Path) -> None:
     (tmp_path / "execution").mkdir()
     (tmp_path / "execution" / "__init__.py").write_text("")
-    code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; import celery_plans"
+    paths = [str(tmp_path), str(ROOT)]
+    code = f"import sys; sys.path[:0] = {paths!r}; import celery_plans"
 
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
