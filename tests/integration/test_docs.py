@@ -1,18 +1,27 @@
 """The pages are true: what they show runs, and what they list is what there is."""
 
 import ast
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from execution import ExecutionEngine, Plan, Settings, Step
-from execution.errors import PlanValidationError
+from execution.database import Database
+from execution.errors import ErrorCode
+from execution.liveness import LivenessRecords
+from execution.records import StepRecords
+from execution.results import ErrorRecord
+from execution.states import StepStatus
+from tests.integration.test_protocol import claim, register
 from tests.worker_process import ROOT, WorkerProcess
 
 PAGES = [
@@ -26,6 +35,20 @@ def read_blocks(page: str, language: str) -> list[str]:
     """Return the fenced blocks of one language in a page."""
     text = (ROOT / page).read_text("utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def run_plans(
+    arguments: list[str], directory: Path, environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run the command `plans` as a user would."""
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("plans")), *arguments],
+        cwd=directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def list_test_names() -> set[str]:
@@ -86,8 +109,35 @@ def test_every_module_has_a_layer() -> None:
     assert layered == there - {"_assets"}
 
 
-def test_example_queries_run(engine: ExecutionEngine, settings: Settings) -> None:
-    engine.submit(Plan("hello", steps=[Step("s", action="test.nothing")]))
+def play_out(engine: ExecutionEngine, settings: Settings) -> None:
+    """Leave executions that run, failed, were cancelled, and lost an attempt."""
+    assert settings.database_url is not None
+    database = Database(settings.database_url, settings.schema)
+    records, liveness = StepRecords(database), LivenessRecords(database)
+    plan = Plan("hello", steps=[Step("s", action="test.nothing")])
+    living, dying = register(liveness, settings), register(liveness, settings)
+    claim(records, living, engine.submit(plan), 0)
+    failed = engine.submit(plan)
+    held = claim(records, living, failed, 0).held
+    error = ErrorRecord(
+        ErrorCode.RETRY_EXHAUSTED, "no", "s", datetime.now(UTC), recoverable=True
+    )
+    records.complete(
+        held, StepStatus.FAILED, error=json.dumps(error.to_json()), epoch=1
+    )
+    engine._finish(failed)
+    claim(records, dying, engine.submit(plan), 0)
+    liveness.end_worker(dying)
+    for lost in liveness.find_lost_steps(100):
+        liveness.take_lost(lost, is_patient=True)
+    engine.cancel(engine.submit(plan), by="ann")
+    database.close()
+
+
+def test_example_queries_find_something(
+    engine: ExecutionEngine, settings: Settings
+) -> None:
+    play_out(engine, settings)
     assert settings.database_url is not None
     connecting = sa.create_engine(settings.database_url, poolclass=sa.NullPool)
 
@@ -97,7 +147,7 @@ def test_example_queries_run(engine: ExecutionEngine, settings: Settings) -> Non
     with connecting.connect() as connection:
         connection.exec_driver_sql(f"SET search_path TO {settings.schema}")
         for query in queries:
-            connection.exec_driver_sql(query)
+            assert connection.exec_driver_sql(query).all(), query
 
 
 def test_shown_plans_are_valid() -> None:
@@ -108,17 +158,34 @@ def test_shown_plans_are_valid() -> None:
         Plan.from_text(text)
 
 
-def test_shown_faults_are_those_of_the_faulty_plan() -> None:
+def test_shown_faults_are_what_the_command_prints(tmp_path: Path) -> None:
     (text,) = read_blocks("docs/plans.md", "yaml faulty")
     (shown,) = read_blocks("docs/plans.md", "text")
+    (tmp_path / "plan.yaml").write_text(text)
 
-    with pytest.raises(PlanValidationError) as caught:
-        Plan.from_text(text)
+    done = run_plans(["validate", "plan.yaml"], tmp_path, dict(os.environ))
 
-    expected = [line.partition(": ")[2] for line in shown.splitlines()]
-    assert [
-        f"{fault.place}: {fault.message}" for fault in caught.value.faults
-    ] == expected
+    assert done.stdout == shown
+    assert done.returncode == 1
+
+
+def test_the_shown_use_of_the_key_reaches_the_service() -> None:
+    (code,) = read_blocks("docs/guarantees.md", "python")
+    use = """
+from types import SimpleNamespace as N
+payments = N(charge=lambda amount, **options: {"paid": amount, **options})
+print(charge(N(idempotency_key="e:s"), 5))
+"""
+
+    done = subprocess.run(
+        [sys.executable, "-c", code + use],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout == "{'paid': 5, 'idempotency_key': 'e:s'}\n", done.stderr
 
 
 def test_the_plan_shown_in_python_is_valid() -> None:
@@ -137,6 +204,8 @@ def test_the_readme_shows_the_two_commands() -> None:
 def test_the_readme_runs(settings: Settings, tmp_path: Path) -> None:
     actions, client = read_blocks("README.md", "python")
     (plan,) = read_blocks("README.md", "yaml")
+    _, typed = read_blocks("README.md", "sh")
+    run, listing = (shlex.split(line, comments=True)[1:] for line in typed.splitlines())
     (tmp_path / "greetings.py").write_text(actions)
     (tmp_path / "hello.yaml").write_text(plan)
     with WorkerProcess.start(
@@ -154,5 +223,9 @@ def test_the_readme_runs(settings: Settings, tmp_path: Path) -> None:
             text=True,
             check=False,
         )
+        ran = run_plans(run, tmp_path, worker.environment)
+        listed = run_plans(listing, tmp_path, worker.environment)
 
     assert done.stdout == "HELLO, ANN!\n", done.stderr
+    assert ran.stdout == '"HELLO, ANN!"\n', ran.stderr
+    assert listed.stdout.count("hello") >= 2, listed.stderr
