@@ -94,18 +94,7 @@ class ExecutionRepository(ExecutionQueries):
             list(tags),
             queue,
         )
-        if row["outcome"] == "conflict":
-            used = f"the idempotency key {key!r}" if key else "the id"
-            raise SubmissionConflictError(
-                f"{used} belongs to execution {row['execution_id']}, which has another"
-                " plan, parameters, tags or priority"
-            )
-        return Submitted(
-            execution_id=str(row["execution_id"]),
-            is_new=row["outcome"] == "created",
-            last_seq=row["last_seq"],
-            windows=read_windows(str(row["execution_id"]), 1, row["windows"]),
-        )
+        return _read_submitted(key, row)
 
     def _register_plan(self, plan: Plan) -> str:
         known = self._plan_ids.get(plan.digest)
@@ -255,6 +244,22 @@ def _compiled_row(step: Any) -> dict[str, Any]:
         "max_lost": step.max_lost,
         "inputs": step.inputs,
     }
+
+
+def _read_submitted(key: str | None, row: Mapping[str, Any]) -> Submitted:
+    execution_id = str(row["execution_id"])
+    if row["outcome"] == "conflict":
+        used = f"the idempotency key {key!r}" if key else "the id"
+        raise SubmissionConflictError(
+            f"{used} belongs to execution {execution_id}, which has another plan,"
+            " parameters, tags or priority"
+        )
+    return Submitted(
+        execution_id=execution_id,
+        is_new=row["outcome"] == "created",
+        last_seq=row["last_seq"],
+        windows=read_windows(execution_id, 1, row["windows"]),
+    )
 
 
 def _read_move(execution_id: str, row: Mapping[str, Any]) -> Move:

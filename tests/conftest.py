@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from execution.database import Database
 from execution.engine import ExecutionEngine
 from execution.installation import Installation
+from execution.liveness import LivenessRecords
 from execution.local import LocalStack
+from execution.records import StepRecords
+from execution.repository import ExecutionRepository
 from execution.schema import upgrade
 from execution.settings import Settings
 from tests.polling import wait_until
@@ -51,6 +55,36 @@ def engine(settings: Settings) -> Iterator[ExecutionEngine]:
     """An engine on those settings."""
     with ExecutionEngine(Installation(settings, None)) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def database(settings: Settings) -> Iterator[Database]:
+    """The connection of a worker that is played by hand."""
+    assert settings.database_url is not None
+    opened = Database(settings.database_url, settings.schema)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def records(database: Database) -> StepRecords:
+    """What such a worker writes of its steps."""
+    return StepRecords(database)
+
+
+@pytest.fixture(scope="module")
+def liveness(database: Database) -> LivenessRecords:
+    """What such a worker, and a reconciler, write of who is alive."""
+    return LivenessRecords(database)
+
+
+@pytest.fixture(scope="module")
+def repository(settings: Settings) -> Iterator[ExecutionRepository]:
+    """Executions as their owners change them."""
+    assert settings.database_url is not None
+    opened = ExecutionRepository(settings.database_url, settings.schema)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Who is alive: silence is measured in the pulse, not in hours."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,24 +27,6 @@ class Hands:
 
 NOTHING = Hands()
 PLAN = Plan("one", steps=[Step("only", action="test.nothing")])
-
-
-@pytest.fixture(scope="module")
-def database(settings: Settings) -> Iterator[Database]:
-    assert settings.database_url is not None
-    opened = Database(settings.database_url, settings.schema)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture(scope="module")
-def records(database: Database) -> StepRecords:
-    return StepRecords(database)
-
-
-@pytest.fixture(scope="module")
-def liveness(database: Database) -> LivenessRecords:
-    return LivenessRecords(database)
 
 
 @pytest.fixture

@@ -1,13 +1,11 @@
 """The protocol, driven by hand: claims, ends, and what comes too late."""
 
 import uuid
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
 
 from execution import ExecutionEngine, ExecutionStatus, Plan, Settings, Step, StepStatus
-from execution.database import Database
 from execution.liveness import LivenessRecords
 from execution.records import Claim, ClaimAnswer, ClaimOutcome, Recorded, StepRecords
 from tests.racing import run_at_once
@@ -30,24 +28,6 @@ DIAMOND = Plan(
         nothing("join", ["left", "right"]),
     ],
 )
-
-
-@pytest.fixture(scope="module")
-def database(settings: Settings) -> Iterator[Database]:
-    assert settings.database_url is not None
-    opened = Database(settings.database_url, settings.schema)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture(scope="module")
-def records(database: Database) -> StepRecords:
-    return StepRecords(database)
-
-
-@pytest.fixture(scope="module")
-def liveness(database: Database) -> LivenessRecords:
-    return LivenessRecords(database)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ the edges alone.
 """
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -27,22 +26,6 @@ from tests.timeline import check_timeline
 
 SEEDS = 200
 QUIET = ExecutionEventEmitter(None, "")
-
-
-@pytest.fixture(scope="module")
-def database(settings: Settings) -> Iterator[Database]:
-    assert settings.database_url is not None
-    opened = Database(settings.database_url, settings.schema)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture(scope="module")
-def repository(settings: Settings) -> Iterator[ExecutionRepository]:
-    assert settings.database_url is not None
-    opened = ExecutionRepository(settings.database_url, settings.schema)
-    yield opened
-    opened.close()
 
 
 @dataclass(frozen=True)

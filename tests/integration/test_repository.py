@@ -1,7 +1,6 @@
 """Executions as their owners change them: submitted, moved, finished, deleted."""
 
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -37,27 +36,6 @@ TERMINAL = (
     ExecutionStatus.CANCELLED,
     ExecutionStatus.TIMED_OUT,
 )
-
-
-@pytest.fixture(scope="module")
-def repository(settings: Settings) -> Iterator[ExecutionRepository]:
-    assert settings.database_url is not None
-    opened = ExecutionRepository(settings.database_url, settings.schema)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture(scope="module")
-def database(settings: Settings) -> Iterator[Database]:
-    assert settings.database_url is not None
-    opened = Database(settings.database_url, settings.schema)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture(scope="module")
-def records(database: Database) -> StepRecords:
-    return StepRecords(database)
 
 
 @pytest.fixture(scope="module")
