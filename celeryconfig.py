@@ -34,10 +34,8 @@ worker_cancel_long_running_tasks_on_connection_loss = False
 # A worker waits for its broker for as long as it takes.
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
-# Warm shutdown gives running steps this long before their deliveries go back.
+# A warm shutdown waits for running steps; a cold one gives them this long first.
 worker_soft_shutdown_timeout = 20
-# Logging belongs to whoever starts the process.
-worker_hijack_root_logger = True
 
 
 def choose_transport_options(url: str | None) -> dict[str, object]:

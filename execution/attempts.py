@@ -18,7 +18,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception
 from execution.actions import Action
 from execution.context import Context
 from execution.database import DatabaseUnavailableError
-from execution.errors import ErrorCode, StaleLeaseError
+from execution.errors import ErrorCode, ExecutionCancelledError, StaleLeaseError
 from execution.records import Claim
 from execution.results import ErrorRecord, as_storable, encode_json, error_code
 from execution.retry import FATAL_ERRORS, compute_wait_seconds, may_retry
@@ -80,15 +80,21 @@ class StepAttempts:
             # nothing of the code's own: not an attempt that failed
             raise
         except NoMoreAttemptsError as refusal:
-            error = describe_error(refusal.__cause__ or refusal, self.claim)
-        except Exception as cause:  # noqa: BLE001  # users' code raises what it likes
-            is_used_up = self.failures >= self.claim.max_attempts
-            error = describe_error(cause, self.claim, is_used_up=is_used_up)
-        else:
-            return Outcome(
-                StepStatus.COMPLETED, recorded_input, result, None, variables
-            )
-        return Outcome(StepStatus.FAILED, recorded_input, None, error)
+            return self._end(refusal.__cause__ or refusal, recorded_input)
+        except Exception as error:  # noqa: BLE001  # users' code raises what it likes
+            return self._end(error, recorded_input)
+        return Outcome(StepStatus.COMPLETED, recorded_input, result, None, variables)
+
+    def _end(self, error: BaseException, recorded_input: str) -> Outcome:
+        # what the code told before it failed is what people look for
+        self.context.flush()
+        is_obeying = isinstance(error, ExecutionCancelledError)
+        is_used_up = self.failures >= self.claim.max_attempts
+        return Outcome(
+            StepStatus.CANCELLED if is_obeying else StepStatus.FAILED,
+            recorded_input,
+            error=describe_error(error, self.claim, is_used_up=is_used_up),
+        )
 
     def _call(self, inputs: Mapping[str, Any]) -> tuple[str, str]:
         value = self.action.call(self.context, inputs)

@@ -13,12 +13,13 @@ from typing import Any, Self
 from execution.database import Database
 from execution.dispatcher import ExecutionDispatcher, create_app
 from execution.ending import finish_execution
-from execution.errors import ExecutionNotFoundError
+from execution.errors import ExecutionNotFoundError, Fault, ParameterError
 from execution.events import ExecutionEventEmitter, subscription
 from execution.faults import FaultPoint, reach
 from execution.identity import draw_execution_id, is_execution_id
 from execution.installation import Installation, open_installation
 from execution.lifecycle import ExecutionStateManager
+from execution.patience import ASK_TWICE
 from execution.plan import Plan
 from execution.progress import compute_progress
 from execution.queries import ExecutionFilter
@@ -38,6 +39,7 @@ from execution.settings import Settings
 from execution.states import ExecutionStatus
 
 _POLL_SECONDS = 2.0
+_MOST_PRIORITY = 9
 
 
 class ExecutionEngine:
@@ -115,6 +117,8 @@ class ExecutionEngine:
         Raises ParameterError listing every parameter that does not fit the plan, and
         SubmissionConflictError for a key that was used for something else.
         """
+        if not 0 <= priority <= _MOST_PRIORITY:
+            raise ParameterError((Fault("priority", f"is {priority}, not 0 to 9"),))
         submitted = self._repository.submit(
             plan,
             plan.bind(parameters or {}),
@@ -275,7 +279,8 @@ class ExecutionEngine:
         return self._states.change_state(execution_id, target, by=by, reason=reason)
 
     def _finish(self, execution_id: str) -> bool:
-        return finish_execution(self._records, self._emitter, execution_id)
+        # the connection may have been cut since it was used last, and says so only now
+        return ASK_TWICE(finish_execution, self._records, self._emitter, execution_id)
 
     def _listen(self, execution_id: str) -> Any:
         return subscription(

@@ -1,7 +1,7 @@
 """The few named points where a test may stop or end a process.
 
 A test arms a point through the environment, `PLANS_FAULT=<point>:<action>`, before
-it starts the process; nothing else can. `exit` ends the process at once, as a kill
+it starts the process. `exit` ends the process at once, as a kill
 would; `wait:<path>` holds it until the file at `path` exists, after making
 `<path>.reached`. Unarmed, a point costs one comparison.
 """

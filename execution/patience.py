@@ -1,7 +1,8 @@
 """Waiting for PostgreSQL to answer, without giving anything up meanwhile.
 
-Every call that an attempt makes carries its token, so one that had landed answers the
-same when it is made again. Only a process that is stopping gives up.
+Every call that an attempt makes carries its token, so one that had landed does no harm
+when it is made again: what decides answers the same, and what is only told (progress,
+log lines) may be told twice. Only a process that is stopping gives up.
 """
 
 import logging
@@ -14,6 +15,7 @@ from tenacity import (
     Retrying,
     retry_if_exception_type,
     sleep_using_event,
+    stop_after_attempt,
     stop_when_event_set,
     wait_exponential_jitter,
 )
@@ -23,6 +25,13 @@ from execution.database import DatabaseUnavailableError
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+
+ASK_TWICE = Retrying(
+    retry=retry_if_exception_type(DatabaseUnavailableError),
+    stop=stop_after_attempt(2),
+    reraise=True,
+)
+"""For connections that lie idle for long: one that was cut says so when it is used."""
 
 
 class Patience:

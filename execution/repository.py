@@ -3,7 +3,8 @@
 Every write is a compare-and-set that says whether it landed; the moves are the
 functions in `sql/`. The reads that users look for here too come from `queries`.
 
-For producers and tools. Workers write through `records`, and never import this.
+For producers and tools. Workers write through `records` and `liveness`, and never
+import this.
 """
 
 import hashlib
@@ -162,7 +163,7 @@ class ExecutionRepository(ExecutionQueries):
             "finish_execution",
             execution_id,
             status.value,
-            json.dumps(result),
+            None if result is None else json.dumps(result),
             json.dumps(error.to_json()) if error else None,
         )
         return _read_move(execution_id, row)

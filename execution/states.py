@@ -123,7 +123,7 @@ TERMINAL_EXECUTION_STATUSES = frozenset(ExecutionStatus) - {
 }
 TERMINAL_STEP_STATUSES = frozenset(StepStatus) - {status for status, _ in STEP_MOVES}
 SETTLED_STEP_STATUSES = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED})
-"""What a successor may follow: see "Skips and joins" in `docs/plans.md`."""
+"""What a successor may follow: see "Failures, skips and joins" in `docs/plans.md`."""
 
 
 def next_status(status: ExecutionStatus, move: ExecutionMove) -> ExecutionStatus:

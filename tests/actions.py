@@ -150,3 +150,11 @@ def cut_connections(ctx: Context) -> str:
     ctx.progress(50)
     ctx.save_checkpoint({"half": True})
     return "done"
+
+
+@action("test.tell_and_fail")
+def tell_and_fail(ctx: Context) -> None:
+    """Say how far it came, twice at once, and fail."""
+    ctx.progress(30, "first")
+    ctx.progress(70, "second")
+    raise ValueError("now")

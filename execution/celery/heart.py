@@ -17,25 +17,19 @@ from datetime import datetime
 from typing import TypeVar
 
 from celery.worker import state
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from execution.actions import registry
 from execution.celery.board import WorkerBoard
-from execution.database import DatabaseBusyError, DatabaseUnavailableError
+from execution.database import DatabaseBusyError
 from execution.errors import DatabaseError
 from execution.liveness import LivenessRecords
+from execution.patience import ASK_TWICE
 from execution.reconciler import Reconciler
 from execution.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
-_ONCE_MORE = Retrying(
-    retry=retry_if_exception_type(DatabaseUnavailableError),
-    stop=stop_after_attempt(2),
-    reraise=True,
-)
-"""A connection that was cut while it was idle says so only when it is used."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +174,7 @@ class Pulse:
         for thread in self._threads:
             thread.join(timeout=5)
         try:
-            _ONCE_MORE(self._heart.end)
+            ASK_TWICE(self._heart.end)
         except DatabaseError as error:
             # its silence will say the same, a lease later
             logger.warning("worker could not sign off", extra={"cause": str(error)})

@@ -4,7 +4,7 @@ For readers of the schema and for queries: what exists, how it hangs together, a
 which rows are impossible. Each constraint says why it is there. The rows never
 leave the modules that query them; others get the frozen values of `results`.
 
-The schema's name is not written here: the engine in `repository` translates it.
+The schema's name is not written here: the engine in `queries` translates it.
 What workers write at speed goes through the functions in `sql/`, not through these
 classes, so that a worker need not import an ORM.
 """

@@ -1,6 +1,6 @@
 """What the tables have in common: names of constraints, types, keys.
 
-The schema's name is not written here: the engine in `repository` translates it.
+The schema's name is not written here: the engine in `queries` translates it.
 """
 
 from datetime import datetime

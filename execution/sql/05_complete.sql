@@ -2,8 +2,9 @@
 
 -- Record the end of an attempt that is the step's last.
 --
--- p_status is completed, failed, timed_out or skipped (by its condition); whether a
--- failure aborts the execution or is skipped over is the step's own policy.
+-- p_status is completed, failed, cancelled (the code obeyed) or skipped (by its
+-- condition); whether a failure aborts the execution or is skipped over is the step's
+-- own policy.
 -- p_covered is the position that the message's chain will send next, in the epoch
 -- p_epoch: it is not sent again, unless the execution has moved to another epoch.
 --
@@ -28,7 +29,7 @@ BEGIN
      WHERE t.execution_id = p_execution AND t."position" = p_position;
     IF s.lease_token = p_token AND s.status = 'running' THEN
         outcome := 'recorded';
-        IF p_status IN ('failed', 'timed_out') THEN
+        IF p_status = 'failed' THEN
             UPDATE execution_steps t SET failures = t.failures + 1
              WHERE t.execution_id = p_execution AND t."position" = p_position;
         END IF;
@@ -36,7 +37,7 @@ BEGIN
             p_execution, p_position, p_status, 'condition', p_result, p_input, p_error,
             p_variables, CASE WHEN e.epoch = p_epoch THEN p_covered END);
         SELECT * INTO e FROM executions WHERE id = p_execution;
-    ELSIF s.lease_token = p_token AND s.status IN ('completed', 'failed', 'skipped', 'timed_out') THEN
+    ELSIF s.lease_token = p_token AND s.status IN (p_status, 'skipped') THEN
         outcome := 'repeated';
         windows := republish_successors(
             p_execution, s.successors, CASE WHEN e.epoch = p_epoch THEN p_covered END);
@@ -83,10 +84,11 @@ BEGIN
     SELECT * INTO e FROM executions WHERE id = p_execution;
     SELECT * INTO s FROM execution_steps
      WHERE execution_id = p_execution AND "position" = p_position;
-    IF p_status IN ('failed', 'timed_out') THEN
+    IF p_status IN ('failed', 'timed_out', 'cancelled') THEN
         PERFORM archive_attempt(
-            s, CASE p_error ->> 'code' WHEN 'E002' THEN 'timed_out' WHEN 'E008' THEN 'lost'
-               ELSE 'failed' END, p_error);
+            s, CASE WHEN p_error ->> 'code' = 'E008' THEN 'lost' ELSE p_status END, p_error);
+    END IF;
+    IF p_status IN ('failed', 'timed_out') THEN
         SELECT p.on_failure INTO policy FROM plan_steps p
          WHERE p.plan_id = e.plan_id AND p."position" = p_position;
         IF policy = 'skip' THEN

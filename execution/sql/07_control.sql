@@ -96,7 +96,8 @@ BEGIN
 END $$;
 
 
--- Reach the terminal state: last of all, when nothing runs any more, and once.
+-- Reach the terminal state that the reason of the end leads to: last of all, when
+-- nothing runs any more, and once.
 CREATE FUNCTION finish_execution(
     p_execution uuid, p_status text, p_result jsonb, p_error jsonb,
     OUT landed bool, OUT status text, OUT last_seq bigint
@@ -109,7 +110,11 @@ BEGIN
     SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
     status := e.status;
     last_seq := e.next_seq - 1;
-    landed := coalesce(e.status = 'ending' AND e.open_steps = 0, false);
+    landed := coalesce(e.status = 'ending' AND e.open_steps = 0
+        AND (p_status = CASE e.reason WHEN 'result' THEN 'completed' WHEN 'abort' THEN 'failed'
+                        WHEN 'cancel' THEN 'cancelled' ELSE 'timed_out' END
+             -- all steps are well, but the result could not be made of them
+             OR (e.reason = 'result' AND p_status = 'failed')), false);
     IF landed THEN
         PERFORM write_state(p_execution, e.next_seq, 'ending', p_status, NULL, e.reason);
         last_seq := write_events(p_execution, e.next_seq, ARRAY[ROW(

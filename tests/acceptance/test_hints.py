@@ -123,6 +123,7 @@ def test_a_cancelled_step_is_told(
     assert result.status is ExecutionStatus.CANCELLED
     assert result.error is not None
     assert result.error.code == "E004"
+    assert engine.list_steps(execution_id)[0].status is StepStatus.CANCELLED
     check_timeline(engine, execution_id)
 
 

@@ -272,3 +272,13 @@ def test_a_result_that_cannot_be_made_fails_the_execution(
     assert result.status is ExecutionStatus.FAILED
     assert result.error is not None
     assert result.error.code == "E007"
+
+
+def test_what_a_failing_attempt_told_is_kept(engine: ExecutionEngine) -> None:
+    plan = Plan("told", steps=[Step("s", action="test.tell_and_fail")])
+
+    execution_id = engine.submit(plan)
+    engine.wait(execution_id, timeout_seconds=20)
+
+    (step,) = engine.list_steps(execution_id)
+    assert (step.progress, step.progress_message) == (70.0, "second")

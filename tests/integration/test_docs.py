@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -229,3 +230,10 @@ def test_the_readme_runs(settings: Settings, tmp_path: Path) -> None:
     assert done.stdout == "HELLO, ANN!\n", done.stderr
     assert ran.stdout == '"HELLO, ANN!"\n', ran.stderr
     assert listed.stdout.count("hello") >= 2, listed.stderr
+
+
+def test_the_readme_lists_every_setting() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    listed = re.findall(r"^\| `PLANS_(\w+)` \|", readme, re.MULTILINE)
+
+    assert sorted(listed) == sorted(f.name.upper() for f in fields(Settings))

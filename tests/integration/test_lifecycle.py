@@ -15,6 +15,7 @@ from execution.errors import (
     ExecutionNotFinishedError,
     ExecutionNotFoundError,
     InvalidExecutionStateError,
+    ParameterError,
 )
 
 PLAN = Plan("moved", steps=[Step("only", action="test.nothing", queue="nobody_serves")])
@@ -100,3 +101,11 @@ def test_progress_is_answered_for_known_executions_alone(
     assert tracker.get_progress(execution_id).percentage == 0.0
     with pytest.raises(ExecutionNotFoundError):
         tracker.get_progress(str(uuid.uuid4()))
+
+
+@pytest.mark.parametrize("priority", [-1, 10, 40_000])
+def test_a_priority_that_cannot_be_is_refused(
+    engine: ExecutionEngine, priority: int
+) -> None:
+    with pytest.raises(ParameterError, match="not 0 to 9"):
+        engine.submit(PLAN, priority=priority)

@@ -92,7 +92,7 @@ def failing(*errors: BaseException) -> Callable[[], str]:
 
 
 def error_of(outcome: Outcome) -> ErrorRecord:
-    assert outcome.status is StepStatus.FAILED
+    assert outcome.status in {StepStatus.FAILED, StepStatus.CANCELLED}
     assert outcome.error is not None
     return ErrorRecord.from_json(json.loads(outcome.error))
 
@@ -189,6 +189,21 @@ def test_what_would_only_repeat_itself_ends_the_step(
     assert record.message == f"{type(error).__name__}: {error}"
     assert not record.recoverable
     assert bench.counted == []
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ExecutionCancelledError("no longer wanted"), StepStatus.CANCELLED),
+        (ValueError("no"), StepStatus.FAILED),
+    ],
+)
+def test_code_that_obeys_a_cancel_is_cancelled_and_not_failed(
+    error: Exception, status: StepStatus
+) -> None:
+    outcome = Bench(replace(CLAIM, max_attempts=1)).run(failing(error))
+
+    assert outcome.status is status
 
 
 def test_a_result_that_is_no_json_ends_the_step() -> None:
