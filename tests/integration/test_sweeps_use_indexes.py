@@ -1,0 +1,225 @@
+"""Among many rows, nothing that runs all the time reads a whole table.
+
+Two thousand executions of ten steps, most of them over. What a query would do is
+asked of the planner; what a function did, of the counters of its own transaction.
+"""
+
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from psycopg2.extensions import cursor as Cursor  # noqa: N812  # a class with a small name
+
+from execution import ExecutionRepository, ExecutionStatus, Settings
+from execution.queries import ExecutionFilter
+from execution.sql import read_functions
+from tests.crowd import TOKEN, WORKER, find_execution, load_crowd
+from tests.rows import rolled_back
+
+BIG_TABLES = {"executions", "execution_steps", "execution_events"}
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _load(settings: Settings) -> None:
+    load_crowd(str(settings.database_url), settings.schema)
+
+
+@pytest.fixture
+def cursor(settings: Settings) -> Iterator[Cursor]:
+    """A transaction that leaves nothing behind."""
+    with rolled_back(str(settings.database_url), settings.schema) as opened:
+        yield opened
+
+
+def whole_reads(node: dict[str, Any]) -> set[str]:
+    """Return the big tables that a plan, or a part of it, reads from end to end."""
+    found = {str(node["Relation Name"])} if node["Node Type"] == "Seq Scan" else set()
+    return (found & BIG_TABLES).union(*map(whole_reads, node.get("Plans", ())))
+
+
+def explain(cursor: Cursor, statement: str, arguments: Any = None) -> set[str]:
+    cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", arguments)
+    ((plans,),) = cursor.fetchall()
+    return whole_reads(plans[0]["Plan"])
+
+
+def body_of(function: str, **arguments: str) -> str:
+    """Return the query of a function, with these texts for its parameters."""
+    found = re.search(
+        rf"CREATE FUNCTION {function}\(.*?AS \$\$(.*?)\$\$;",
+        read_functions(),
+        re.DOTALL,
+    )
+    assert found is not None
+    query = found[1]
+    for name, text in arguments.items():
+        query = re.sub(rf"\b{name}\b", text, query)
+    assert "p_" not in query
+    return query
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        ("lost_steps_of_all", {"p_most": "200"}),
+        ("overdue_steps", {"p_worker": f"'{WORKER}'::uuid"}),
+        ("unsent_steps", {"p_beat": "5.0::float"}),
+        ("unfinished_executions", {"p_most": "200"}),
+    ],
+)
+def test_a_sweep_reads_what_it_looks_for(
+    cursor: Cursor, function: str, arguments: dict[str, str]
+) -> None:
+    assert explain(cursor, body_of(function, **arguments)) == set()
+
+
+def test_the_sweeps_have_something_to_find(cursor: Cursor) -> None:
+    found = {}
+    for call in (
+        "lost_steps_of_all(200)",
+        f"overdue_steps('{WORKER}')",
+        "unsent_steps(5)",
+        "unfinished_executions(200)",
+    ):
+        cursor.execute(f"SELECT count(*) FROM {call}")  # noqa: S608  # names of our own
+        found[call.partition("(")[0]] = cursor.fetchall()[0][0]
+
+    assert found == {
+        "lost_steps_of_all": 0,  # their worker lives, and nothing was sampled since
+        "overdue_steps": 20,
+        "unsent_steps": 16,  # as many as there are free slots
+        "unfinished_executions": 20,
+    }
+
+
+@contextmanager
+def captured(
+    repository: ExecutionRepository,
+) -> Iterator[list[tuple[str, object]]]:
+    """Collect the statements that the repository sends, and their arguments."""
+    sent: list[tuple[str, object]] = []
+
+    def collect(*details: Any) -> None:
+        sent.append((details[2], details[3]))
+
+    sa.event.listen(repository._engine, "before_cursor_execute", collect)
+    yield sent
+    sa.event.remove(repository._engine, "before_cursor_execute", collect)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda r, _: r.list_executions(),
+        lambda r, _: r.list_executions(page=3),
+        lambda r, _: r.list_executions(ExecutionFilter(status=ExecutionStatus.PAUSED)),
+        lambda r, _: r.list_executions(ExecutionFilter(plan="plan 3")),
+        lambda r, _: r.list_executions(
+            ExecutionFilter(since=NOW - timedelta(minutes=30))
+        ),
+        lambda r, e: r.get_by_id(e),
+        lambda r, e: r.list_steps(e),
+        lambda r, e: r.list_events(e),
+        lambda r, e: r.get_state_history(e),
+    ],
+    ids=[
+        "all",
+        "third_page",
+        "by_state",
+        "by_plan",
+        "by_time",
+        "one",
+        "steps",
+        "events",
+        "history",
+    ],
+)
+def test_what_is_shown_is_read_by_an_index(
+    cursor: Cursor,
+    repository: ExecutionRepository,
+    ask: Callable[[ExecutionRepository, str], object],
+) -> None:
+    execution_id = find_execution(cursor, "running")
+    with captured(repository) as sent:
+        ask(repository, execution_id)
+
+    # the first statement is the page itself; the second counts what the filter finds
+    assert explain(cursor, *sent[0]) == set()
+
+
+CALLS = [
+    ("running", "ready", "claim_step(%(e)s, '{4,5,6}', 1, %(new)s, %(w)s, 'd')"),
+    (
+        "running",
+        "running",
+        "complete_step(%(e)s, 4, %(t)s, 'completed', '1', '{}', NULL, '{}', NULL, 1)",
+    ),
+    (
+        "running",
+        "running",
+        "complete_step(%(e)s, 4, %(t)s, 'skipped', NULL, '{}', NULL, '{}', NULL, 1)",
+    ),
+    (
+        "running",
+        "running",
+        "complete_step(%(e)s, 4, %(t)s, 'failed', NULL, '{}', '{}', '{}', NULL, 1)",
+    ),
+    ("running", "running", "retry_step(%(e)s, 4, %(t)s, 1, '{}', '{}', 0)"),
+    ("running", "running", "report_progress(%(e)s, 4, %(t)s, 40, 'on', 1, 1)"),
+    ("running", "running", "save_checkpoint(%(e)s, 4, %(t)s, '{}')"),
+    ("running", "running", "is_unwanted(%(e)s, 4, %(t)s)"),
+    ("running", "running", "take_step(%(e)s, 4, %(t)s, 'timeout', true)"),
+    (
+        "running",
+        "running",
+        "end_worker(%(w)s); take_step(%(e)s, 4, %(t)s, 'lost', true)",
+    ),
+    ("running", "ready", "resend_step(%(e)s, 4, 0)"),
+    ("running", "ready", "pause_execution(%(e)s, NULL, NULL)"),
+    ("running", "running", "cancel_execution(%(e)s, NULL, NULL)"),
+    ("paused", "ready", "resume_execution(%(e)s, NULL, NULL)"),
+    ("ending", None, "read_ending(%(e)s)"),
+    ("ending", None, "finish_execution(%(e)s, 'completed', '1', NULL)"),
+    ("running", None, "lost_steps_of_all(200)"),
+    ("running", None, "overdue_steps(%(w)s)"),
+    ("running", None, "unsent_steps(5)"),
+    ("running", None, "unfinished_executions(200)"),
+]
+
+
+def count_whole_reads(cursor: Cursor) -> dict[str, int]:
+    """Return how often this transaction has read each big table from end to end."""
+    cursor.execute(
+        "SELECT relname, seq_scan FROM pg_stat_xact_user_tables"
+        " WHERE schemaname = current_schema() AND relname = ANY (%s)",
+        (sorted(BIG_TABLES),),
+    )
+    return dict(cursor.fetchall())
+
+
+def test_the_counters_see_what_a_function_reads(cursor: Cursor) -> None:
+    cursor.execute("DO $$ BEGIN PERFORM count(*) FROM execution_steps; END $$")
+
+    assert count_whole_reads(cursor)["execution_steps"] == 1
+
+
+@pytest.mark.parametrize(("status", "step_status", "calls"), CALLS)
+def test_a_function_reads_no_whole_table(
+    settings: Settings, status: str, step_status: str | None, calls: str
+) -> None:
+    url, schema = str(settings.database_url), settings.schema
+    with rolled_back(url, schema) as looking:
+        execution_id = find_execution(looking, status, step_status)
+    # in a session of its own: the counters are those of the whole transaction
+    with rolled_back(url, schema) as cursor:
+        values = {"e": execution_id, "t": TOKEN, "w": WORKER, "new": str(uuid.uuid4())}
+        for call in calls.split("; "):
+            cursor.execute(f"SELECT * FROM {call}", values)  # noqa: S608  # calls of our own
+
+        assert count_whole_reads(cursor) == dict.fromkeys(BIG_TABLES, 0)
