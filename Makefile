@@ -23,7 +23,7 @@ demo: install ## a census of the standard library, with a worker killed on the w
 	$(BIN)/plans demo
 
 test: install ## every test, on servers of this checkout's own, with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
 
 check: install ## format, lint, types, and which module may import which
 	$(BIN)/ruff format --check

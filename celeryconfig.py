@@ -34,6 +34,15 @@ worker_cancel_long_running_tasks_on_connection_loss = False
 # A worker waits for its broker for as long as it takes.
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
+# One that takes no connection within this time is away; senders must not wait for it.
+broker_connection_timeout = 2
+# Where Celery itself sends something, it tries once more, at once, and that is all.
+task_publish_retry_policy = {
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0.2,
+    "interval_max": 0.2,
+}
 # A warm shutdown waits for running steps; a cold one gives them this long first.
 worker_soft_shutdown_timeout = 20
 
@@ -41,10 +50,17 @@ worker_soft_shutdown_timeout = 20
 def choose_transport_options(url: str | None) -> dict[str, object]:
     """Return what the broker's transport is told."""
     if (url or "").startswith(("amqp", "pyamqp")):
-        return {}
-    # Redis need not keep what is in hand: reconcilers see that in PostgreSQL, and each
-    # message would cost it a write more when it comes and another when it is done.
-    return {"ack_emulation": False, "socket_timeout": 30, "socket_keepalive": True}
+        # Without a confirmation, what is sent into a broker that stops is lost unseen.
+        return {"confirm_publish": True, "write_timeout": 3}
+    return {
+        # Redis need not keep what is in hand: reconcilers see that in PostgreSQL, and
+        # each message would cost it a write more when it comes and another when done.
+        "ack_emulation": False,
+        # One that hangs is away: what waits for it is a step that is recorded already.
+        "socket_timeout": 3,
+        "socket_connect_timeout": 2,
+        "socket_keepalive": True,
+    }
 
 
 broker_transport_options = choose_transport_options(broker_url)

@@ -34,40 +34,40 @@ EXECUTION_STATES: Mapping[ExecutionStatus, str] = {
     ExecutionStatus.COMPLETED: "all steps are settled and the result is recorded",
     ExecutionStatus.FAILED: "a step aborted it, or its result could not be made",
     ExecutionStatus.CANCELLED: "somebody asked for the end",
-    ExecutionStatus.TIMED_OUT: "kept for deadlines of plans, which are not there yet",
+    ExecutionStatus.TIMED_OUT: "the deadline of its plan has passed",
 }
 EXECUTION_CAUSES: Mapping[ExecutionMove, str] = {
     ExecutionMove.START: "the first claim of one of its steps",
     ExecutionMove.PAUSE: "`pause`",
     ExecutionMove.RESUME: "`resume`; the epoch rises",
-    ExecutionMove.END: "the end of the last step, a failure that aborts, or `cancel`",
+    ExecutionMove.END: "its last step ended, an aborting failure, `cancel`, a deadline",
     ExecutionMove.COMPLETE: "the finish of one that ends by its result",
     ExecutionMove.FAIL: "the finish of one that was aborted, or has a faulty result",
     ExecutionMove.CANCEL: "the finish of one that was cancelled",
-    ExecutionMove.TIME_OUT: "nothing yet",
+    ExecutionMove.TIME_OUT: "the finish of one that outlived its deadline",
 }
 STEP_STATES: Mapping[StepStatus, str] = {
     StepStatus.PENDING: "waits for other steps",
     StepStatus.READY: "may run; a message is under way, or will be",
     StepStatus.RUNNING: "an attempt holds it, by a lease token",
-    StepStatus.WAITING: "kept for durable timers, which are not there yet",
+    StepStatus.WAITING: "waits for a time before its next attempt, and holds nothing",
     StepStatus.COMPLETED: "recorded with its result",
     StepStatus.FAILED: "its attempts or losses are used up, or no other could help",
     StepStatus.SKIPPED: "all its needs were skipped, or its failure is skipped over",
     StepStatus.CANCELLED: "the execution ended before it started",
-    StepStatus.TIMED_OUT: "its last attempt outlived the timeout",
+    StepStatus.TIMED_OUT: "its last attempt outlived the timeout, or it its deadline",
 }
 STEP_CAUSES: Mapping[StepMove, str] = {
     StepMove.RELEASE: "the last of its needs is settled",
     StepMove.CLAIM: "a worker takes it; the attempt is counted",
     StepMove.COMPLETE: "an attempt has returned",
     StepMove.FAIL: "the last attempt has failed, or the last loss is used up",
-    StepMove.SKIP: "all its needs were skipped, or it failed under `on_failure: skip`",
-    StepMove.TIME_OUT: "the last attempt has outlived its timeout",
+    StepMove.SKIP: "its needs were all skipped, or it failed under `on_failure: skip`",
+    StepMove.TIME_OUT: "its last attempt outlived its timeout, or a deadline passed",
     StepMove.CANCEL: "the execution ends before it starts; while it runs, nothing yet",
     StepMove.GIVE_BACK: "its attempt was lost or outlived its timeout; another follows",
-    StepMove.WAIT: "nothing yet",
-    StepMove.WAKE: "nothing yet",
+    StepMove.WAIT: "an attempt failed, and the next is to follow only later",
+    StepMove.WAKE: "that time has come",
 }
 
 MEANINGS: Mapping[str, str] = {
@@ -79,11 +79,16 @@ MEANINGS: Mapping[str, str] = {
     "attempt": "number of the attempt, from 1",
     "attempt_deadline": "when the attempt must be over, if it has a timeout",
     "beat_at": "last heartbeat",
+    "beats": "how often it has beaten since it registered",
     "by": "who asked for it",
     "chunks": "count that the step reports",
     "claimed_at": "when the attempt began",
+    "claimed_beat": "how often its worker had beaten at the claim",
     "claimed_by_ride": "claimed without a message of its own; always false so far",
     "created_at": "when it was stored",
+    "deadline": "when all of it must be over, if there is such a moment",
+    "deadline_seconds": "how long all of it may take",
+    "default_queue": "queue of steps that name none, where SQL submits it",
     "data": "what belongs to it, as JSON",
     "definition": "the document, canonical",
     "deliveries": "ids of the messages that it ran at the last beat",
@@ -96,6 +101,7 @@ MEANINGS: Mapping[str, str] = {
     "error": "code, message, step, timestamp, recoverable, context",
     "execution_id": "the execution",
     "failures": "attempts that ended in the code's own error or timeout",
+    "front": "when the newest message was sent that a worker has claimed",
     "from_status": "state before; none at the submit",
     "functions_digest": "which release's functions are installed",
     "hostname": "Celery's name of the worker",
@@ -117,6 +123,7 @@ MEANINGS: Mapping[str, str] = {
     "on_failure": "abort or skip",
     "open_steps": "steps that have not ended",
     "outcome": "failed, timed_out or lost; cancelled is not used yet",
+    "paused_at": "when it was paused, while it is",
     "parameters": "values that the execution was submitted with",
     "pending_deps": "needs that are not settled yet",
     "pid": "process id of the worker's main process",
@@ -137,6 +144,9 @@ MEANINGS: Mapping[str, str] = {
     "records": "count that the step reports",
     "result": "what came out, or the template of it",
     "result_reads": "positions that the result names",
+    "retries_timeouts": "whether another attempt may follow a timeout",
+    "retry": "how long to wait before which attempt, and after which errors",
+    "rounds": "when its reconciler looked last, for how long, and what it has done",
     "sampled_at": "the sample of what is in hand was begun after this",
     "saved_at": "when it was saved",
     "seq": "number within the execution, from 1, without gaps",
@@ -155,8 +165,9 @@ MEANINGS: Mapping[str, str] = {
     "value": "number",
     "variables": "what steps have set",
     "version": "version that the document names",
-    "wake_at": "kept for durable timers",
+    "wake_at": "when it becomes ready again, while it waits",
     "worker_id": "who holds it",
+    "published_at@plans": "when its name was made to stand for it, if ever",
     "published_at@actions": "when a worker published it last",
     "digest@submissions": "SHA-256 of plan, parameters, tags and priority",
     "value@pulse": "seconds that were lived through",
@@ -179,7 +190,7 @@ MEANINGS: Mapping[str, str] = {
     "queue@plan_steps": "Celery queue; empty for the default of the submit",
     "reason@execution_states": "what was given as the reason, or why it ends",
     "reason@execution_steps": "why it was skipped: `failed` or `needs`",
-    "reason@executions": "why it ends: `result`, `abort` or `cancel`",
+    "reason@executions": "why it ends: `result`, `abort`, `cancel` or `deadline`",
     "result@execution_steps": "what the action returned",
     "result@executions": "what the plan's result came to",
     "result@plans": "template of the result",
@@ -202,6 +213,8 @@ REASONS: Mapping[str, str] = {
     "one_row": "there is one row",
     "open_steps_counted": "below zero, something was counted twice",
     "outcome_known": "no code handles another word",
+    "paused_has_time": "a resume gives that time back to what stood still",
+    "published_has_queue": "SQL must know where steps go that name no queue",
     "progress_is_percentage": "beyond it, every estimate would be wrong",
     "ready_has_time": "the age of a backlog is counted from it",
     "reason_known": "no code handles another word",
@@ -211,6 +224,11 @@ REASONS: Mapping[str, str] = {
     "started_needs_settled": "nothing starts before all that it needs is settled",
     "status_known": "no code handles another word",
     "unstarted_has_no_holder": "an old token must not match it",
+    "waiting_has_time": "what waits without an end would never be found",
+    "ix_execution_steps_deadline": "the sweep for steps that wait past their deadline",
+    "ix_execution_steps_unsent": "the next step of a fan-out, and what nobody sends",
+    "ix_execution_steps_waiting": "the sweep for timers that are due",
+    "ix_executions_deadline": "the sweep for executions beyond their deadline",
     "ix_execution_steps_ready": "the sweep for ready steps that were not sent",
     "ix_execution_steps_running": "the sweep for steps whose worker is gone",
     "ix_executions_created_at": "lists of all executions, newest first",
@@ -348,14 +366,15 @@ def _list_indexes(table: Table) -> Iterable[str]:
 def _write_index(index: Index) -> str:
     condition = index.dialect_options["postgresql"]["where"]
     return (
-        _write_columns(index.columns)
+        _write_columns(index.expressions)
         + (", unique" if index.unique else "")
         + (f", where `{condition}`" if condition is not None else "")
     )
 
 
-def _write_columns(columns: Iterable[Column[object]]) -> str:
-    return ", ".join(f"`{column.name}`" for column in columns)
+def _write_columns(columns: Iterable[object]) -> str:
+    # a column, or an expression such as one that is sorted downwards
+    return ", ".join(f"`{getattr(column, 'name', column)}`" for column in columns)
 
 
 def _keys(column: Column[object]) -> str:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from execution.actions import action
     from execution.context import Context
     from execution.engine import ExecutionEngine
-    from execution.errors import PlansError
+    from execution.errors import FatalError, PlansError, RetryableError
     from execution.events import ExecutionEventEmitter
     from execution.lifecycle import ExecutionStateManager
     from execution.plan import Plan, Step
@@ -39,8 +39,10 @@ __all__ = [
     "ExecutionStatus",
     "ExecutionTaskRunner",
     "ExecutionUpdate",
+    "FatalError",
     "Plan",
     "PlansError",
+    "RetryableError",
     "Settings",
     "Step",
     "StepStatus",
@@ -60,8 +62,10 @@ _HOMES = {
     "ExecutionStatus": "states",
     "ExecutionTaskRunner": "runner",
     "ExecutionUpdate": "results",
+    "FatalError": "errors",
     "Plan": "plan",
     "PlansError": "errors",
+    "RetryableError": "errors",
     "Settings": "settings",
     "Step": "plan",
     "StepStatus": "states",

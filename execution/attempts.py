@@ -9,6 +9,7 @@ Knows neither messages nor claims that failed.
 
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -18,14 +19,20 @@ from tenacity import RetryCallState, Retrying, retry_if_exception
 from execution.actions import Action
 from execution.context import Context
 from execution.database import DatabaseUnavailableError
-from execution.errors import ErrorCode, ExecutionCancelledError, StaleLeaseError
+from execution.errors import (
+    ErrorCode,
+    ExecutionCancelledError,
+    StaleLeaseError,
+    StepTimeoutError,
+)
 from execution.records import Claim
 from execution.results import ErrorRecord, as_storable, encode_json, error_code
-from execution.retry import FATAL_ERRORS, compute_wait_seconds, may_retry
+from execution.retry import FATAL_ERRORS
 from execution.states import StepStatus
 
 _MOST_MESSAGE_CHARACTERS = 2_000
 _MOST_TRACEBACK_CHARACTERS = 8_000
+_SLICE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -43,12 +50,18 @@ class NoMoreAttemptsError(Exception):
     """No further attempt: the execution is ending, or the lease is gone."""
 
 
+class StepParkedError(Exception):
+    """The next attempt comes later, perhaps to somebody else: let go of the step."""
+
+
 @dataclass
 class StepAttempts:
     """The attempts of one claimed step, from the claim's own one on.
 
     `begin_retry(error, wait_seconds)` counts a failed attempt and begins the next; it
-    raises NoMoreAttemptsError where none may follow.
+    raises NoMoreAttemptsError where none may follow, and StepParkedError where it does
+    not follow here. In the block `interruptible(claim, attempt)`, StepTimeoutError may
+    be raised from outside.
     """
 
     claim: Claim
@@ -56,6 +69,7 @@ class StepAttempts:
     context: Context
     begin_retry: Callable[[str, float], None]
     sleep: Callable[[float], None]
+    interruptible: Callable[[Claim, int], AbstractContextManager[None]]
     failures: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,19 +78,20 @@ class StepAttempts:
     def run(self, inputs: Mapping[str, Any], recorded_input: str) -> Outcome:
         """Call the action until it succeeds or no attempt is left.
 
-        Raises StaleLeaseError when the step belongs to somebody else by now, and
-        DatabaseUnavailableError when the process stops while PostgreSQL is away.
+        Raises StepParkedError when the next attempt is to come later, StaleLeaseError
+        when the step belongs to somebody else by now, and DatabaseUnavailableError when
+        the process stops while PostgreSQL is away.
         """
         retrying = Retrying(
             retry=retry_if_exception(self._may_retry),
-            wait=lambda _: compute_wait_seconds(self.failures),
+            wait=self._compute_wait_seconds,
             before_sleep=self._count,
-            sleep=self.sleep,
+            sleep=self._sleep,
             reraise=True,
         )
         try:
             result, variables = retrying(self._call, inputs)
-        except (StaleLeaseError, DatabaseUnavailableError):
+        except (StaleLeaseError, StepParkedError, DatabaseUnavailableError):
             # nothing of the code's own: not an attempt that failed
             raise
         except NoMoreAttemptsError as refusal:
@@ -88,16 +103,16 @@ class StepAttempts:
     def _end(self, error: BaseException, recorded_input: str) -> Outcome:
         # what the code told before it failed is what people look for
         self.context.flush()
-        is_obeying = isinstance(error, ExecutionCancelledError)
-        is_used_up = self.failures >= self.claim.max_attempts
+        is_used_up = self.failures >= self.claim.retry.max_attempts
         return Outcome(
-            StepStatus.CANCELLED if is_obeying else StepStatus.FAILED,
+            _judge(error),
             recorded_input,
             error=describe_error(error, self.claim, is_used_up=is_used_up),
         )
 
     def _call(self, inputs: Mapping[str, Any]) -> tuple[str, str]:
-        value = self.action.call(self.context, inputs)
+        with self.interruptible(self.claim, self.context.attempt):
+            value = self.action.call(self.context, inputs)
         result = encode_json(value, place=f"the result of step {self.claim.step}")
         variables = encode_json(self.context.variables.changed, place="variables")
         self.context.flush()
@@ -107,18 +122,43 @@ class StepAttempts:
         if isinstance(error, DatabaseUnavailableError):
             return False
         self.failures += 1
-        return may_retry(
-            error, failures=self.failures, max_attempts=self.claim.max_attempts
-        )
+        return self.claim.retry.allows(error, failures=self.failures)
+
+    def _compute_wait_seconds(self, state: RetryCallState) -> float:
+        return self.claim.retry.compute_wait_seconds(self.failures, _find_error(state))
 
     def _count(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        assert error is not None  # noqa: S101  # tenacity sleeps only after an error
+        error = _find_error(state)
         self.context.flush()
         try:
             self.begin_retry(describe_error(error, self.claim), state.upcoming_sleep)
         except NoMoreAttemptsError as refusal:
             raise refusal from error
+
+    def _sleep(self, seconds: float) -> None:
+        left = seconds
+        while left > 0:
+            self.sleep(min(left, _SLICE_SECONDS))
+            left -= _SLICE_SECONDS
+            if left > 0:
+                # who cancels does not wait for an attempt that has not begun
+                self.context.raise_if_cancelled()
+
+
+def _judge(error: BaseException) -> StepStatus:
+    match error:
+        case ExecutionCancelledError():
+            return StepStatus.CANCELLED
+        case StepTimeoutError():
+            return StepStatus.TIMED_OUT
+        case _:
+            return StepStatus.FAILED
+
+
+def _find_error(state: RetryCallState) -> BaseException:
+    error = state.outcome.exception() if state.outcome else None
+    assert error is not None  # noqa: S101  # tenacity asks only after an error
+    return error
 
 
 def describe_error(
@@ -127,10 +167,12 @@ def describe_error(
     """Return the record of an error as JSON text, its traceback in it, bounded."""
     text = f"{type(error).__name__}: {_say(error)}"
     code = error_code(error)
-    if is_used_up and not isinstance(error, FATAL_ERRORS):
-        text = f"attempt {claim.max_attempts} of {claim.max_attempts} failed: {text}"
+    # a timeout says more than that no attempt is left
+    if is_used_up and not isinstance(error, (*FATAL_ERRORS, StepTimeoutError)):
+        most = claim.retry.max_attempts
+        text = f"attempt {most} of {most} failed: {text}"
         code = ErrorCode.RETRY_EXHAUSTED
-    trace = "".join(traceback.format_exception(error))
+    trace = _trace(error)
     record = ErrorRecord(
         code=code,
         message=as_storable(text[:_MOST_MESSAGE_CHARACTERS]),
@@ -143,6 +185,13 @@ def describe_error(
         },
     )
     return encode_json(record.to_json(), place="error")
+
+
+def _trace(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001  # users' classes: notes, say, that raise when read
+        return "<the traceback could not be written>"
 
 
 def _say(error: BaseException) -> str:

@@ -9,6 +9,8 @@ It knows nothing of the functions that are called through it.
 """
 
 import os
+import re
+import selectors
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,8 +20,10 @@ import psycopg2
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812  # a class with a small name
 from psycopg2.extensions import quote_ident
+from psycopg2.extras import register_default_jsonb
 
 from execution.errors import DatabaseError, SchemaMismatchError, SettingsError
+from execution.results import decode_json
 from execution.sql import functions_digest
 
 CONNECT_OPTIONS: dict[str, Any] = {
@@ -43,6 +47,11 @@ _UNAVAILABLE = (
     psycopg2.InternalError,
     errors.UndefinedFunction,
     errors.UndefinedObject,
+)
+
+_MALFORMED = re.compile(
+    "invalid dsn|invalid integer value|invalid port|invalid URI|invalid percent-encoded"
+    "|invalid connection option|unexpected character|missing .=. after|end of string"
 )
 
 _inherited: list[Connection] = []
@@ -99,6 +108,28 @@ class Database:
                 names = [column.name for column in cursor.description or ()]
                 return [dict(zip(names, row, strict=True)) for row in cursor]
 
+    def wait_for_notice(self, channel: str, seconds: float) -> bool:
+        """Wait for a notice to this schema on `channel`; say whether one came.
+
+        For `seconds` at most. A new connection begins to listen here: notices from
+        before are not heard, and neither are any through a pool that shares sessions.
+        Raises DatabaseUnavailableError like every call.
+        """
+        with self._translated_errors():
+            connection = self._connect()
+            if self._local.__dict__.get("listener") is not connection:
+                with connection.cursor() as cursor:
+                    cursor.execute(f"LISTEN {quote_ident(channel, cursor)}")
+                self._local.listener = connection
+            if not connection.notifies:
+                with selectors.DefaultSelector() as selector:
+                    selector.register(connection, selectors.EVENT_READ)
+                    selector.select(seconds)
+                connection.poll()
+            heard = [notice.payload for notice in connection.notifies]
+            connection.notifies.clear()
+            return self._schema in heard
+
     def check(self) -> str:
         """Return the installation's id, after checking that the database is fit.
 
@@ -139,11 +170,26 @@ class Database:
             self._leave_inherited()
         connection: Connection | None = getattr(self._local, "connection", None)
         if connection is None or connection.closed:
-            connection = psycopg2.connect(
+            connection = self._open()
+            connection.autocommit = True
+            register_default_jsonb(connection, loads=decode_json)
+            self._local.connection = connection
+        return connection
+
+    def _open(self) -> Connection:
+        try:
+            connection: Connection = psycopg2.connect(
                 self._dsn, application_name="celery-plans", **CONNECT_OPTIONS
             )
-            connection.autocommit = True
-            self._local.connection = connection
+        except (psycopg2.ProgrammingError, psycopg2.OperationalError) as error:
+            if _MALFORMED.match(str(error)):
+                # its words quote parts of the URL, which may be of the password
+                raise SettingsError(
+                    "PLANS_DATABASE_URL is malformed; it has the form"
+                    " postgresql://user:password@host:5432/name, with %-escapes for"
+                    " what is special in URLs"
+                ) from None
+            raise
         return connection
 
     def _leave_inherited(self) -> None:
@@ -164,8 +210,13 @@ class Database:
                 f"PostgreSQL is busy: {_first_line(error)}"
             ) from error
         except errors.QueryCanceled as error:
-            # asked again, it would take as long again
-            raise DatabaseError(f"PostgreSQL gave up: {_first_line(error)}") from error
+            # a disk that stands still, say: what is finished must not be thrown away
+            raise DatabaseBusyError(
+                f"PostgreSQL gave up: {_first_line(error)}"
+            ) from error
+        except errors.RaiseException as error:
+            # one of our own functions refuses: another try would be refused as well
+            raise DatabaseError(f"PostgreSQL refused: {_first_line(error)}") from error
         except _UNAVAILABLE as error:
             self.close()
             raise DatabaseUnavailableError(

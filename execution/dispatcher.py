@@ -6,14 +6,19 @@ sent before it is sent, and a message that is lost, repeated or old changes noth
 but latency. Joins and branches are resolved in PostgreSQL, so no chord, link or
 countdown is ever used.
 
+A broker that is away costs a sender a few seconds at most, and then nothing for a
+while: after a failure nothing is tried. The reconcilers find what was not sent.
+
 Nothing here knows what a step does, or reads the database.
 """
 
 import importlib.util
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from amqp.exceptions import MessageNacked  # type: ignore[import-untyped]
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
@@ -22,6 +27,18 @@ from execution.settings import Settings
 from execution.windows import Link, Window
 
 STEP_TASK = "plans.step"
+
+_QUIET_SECONDS = 1.0
+"""How long nothing is tried, at least, after the broker has failed."""
+
+_QUIET_FACTOR = 3.0
+"""How much longer than the failure took: three quarters of the time are for work."""
+
+_ANSWER_SECONDS = 2.0
+"""How long a broker may take for one message, where its transport can be told so."""
+
+_INSTANT_SECONDS = 1.0
+"""What fails later than this has waited for the broker: a second try would, too."""
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +62,18 @@ def create_app(settings: Settings) -> Celery:
 
 
 class ExecutionDispatcher:
-    """Publishes windows through a Celery app."""
+    """Publishes through a Celery app; safe to use from any thread."""
 
-    def __init__(self, app: Celery) -> None:
-        """Send through the broker of `app`."""
+    def __init__(self, app: Celery, now: Callable[[], float] = time.monotonic) -> None:
+        """Send through the broker of `app`; `now()` is a clock that never jumps."""
         self._app = app
+        self._now = now
+        self._quiet_until = float("-inf")
+
+    @property
+    def is_quiet(self) -> bool:
+        """Say whether the broker failed a moment ago, so that nothing is sent now."""
+        return self._now() < self._quiet_until
 
     def publish(self, windows: Sequence[Window]) -> bool:
         """Send every window as one chain, all of them in one batch.
@@ -57,33 +81,67 @@ class ExecutionDispatcher:
         Says whether the broker took them. If not, nothing is lost: the reconcilers of
         the workers find what was not sent.
         """
-        if not windows:
+        return self._send_chains([_build_signatures(window) for window in windows])
+
+    def forward(self, links: Sequence[Mapping[str, Any]]) -> bool:
+        """Send the rest of a chain, as a message that was received brought it.
+
+        `links` are in Celery's order, the next one last. Celery would do the same when
+        the task returns, but it would wait for a broker that is away, and then call a
+        step failed that is recorded as completed.
+        """
+        return self._send_chains([links[::-1]] if links else [])
+
+    def _send_chains(self, chains: Sequence[Sequence[Mapping[str, Any]]]) -> bool:
+        if not chains:
             return True
-        for attempt in ("first", "second"):
-            # a broker that was restarted breaks the pooled connection once; what the
-            # first try may have sent already is dropped by its claim
-            try:
-                self._publish_batch(windows)
-            except (OperationalError, KombuError, OSError) as error:
-                logger.warning(
-                    "messages were not sent",
-                    extra={
-                        "windows": len(windows),
-                        "try": attempt,
-                        "cause": str(error),
-                    },
-                )
-            else:
-                return True
+        begun = self._now()
+        if begun < self._quiet_until:
+            return False
+        # a broker that was restarted breaks the pooled connection, and says so at once;
+        # what the first try may have sent already is dropped by its claim
+        if self._try_chains(chains) or (
+            self._now() - begun < _INSTANT_SECONDS and self._try_chains(chains)
+        ):
+            return True
+        ended = self._now()
+        self._quiet_until = ended + max(_QUIET_SECONDS, _QUIET_FACTOR * (ended - begun))
         return False
 
-    def _publish_batch(self, windows: Sequence[Window]) -> None:
-        with self._app.producer_pool.acquire(block=True) as producer, producer.batch():
-            for window in windows:
-                self._send(window, producer)
+    def _try_chains(self, chains: Sequence[Sequence[Mapping[str, Any]]]) -> bool:
+        try:
+            with self._app.producer_pool.acquire(
+                block=True, timeout=_ANSWER_SECONDS
+            ) as producer:
+                self._send_batch(chains, producer)
+        except (KombuError, OSError) as error:
+            logger.warning(
+                "messages were not sent",
+                extra={"windows": len(chains), "cause": str(error)},
+            )
+            return False
+        return True
 
-    def _send(self, window: Window, producer: Any) -> None:
-        head, *rest = _build_signatures(window)
+    def _send_batch(
+        self, chains: Sequence[Sequence[Mapping[str, Any]]], producer: Any
+    ) -> None:
+        connection = producer.connection
+        try:
+            # by itself kombu would try for as long as its connect timeout, and then
+            # wait six seconds more; each host of a list is tried once
+            connection.ensure_connection(max_retries=max(len(connection.alt) - 1, 0))
+            with producer.batch():
+                for chain in chains:
+                    self._send(chain, producer)
+        except Exception as error:
+            # half a conversation may be left in it
+            connection.collect()
+            if isinstance(error, _list_failures(connection)):
+                raise OperationalError(str(error)) from error
+            raise
+
+    def _send(self, chain: Sequence[Mapping[str, Any]], producer: Any) -> None:
+        head, *rest = chain
         # Celery keeps the links of a chain in reverse, the next one last
         self._app.send_task(
             STEP_TASK,
@@ -91,9 +149,18 @@ class ExecutionDispatcher:
             chain=rest[::-1] or None,
             producer=producer,
             retry=False,
+            timeout=_ANSWER_SECONDS,
+            confirm_timeout=_ANSWER_SECONDS,
+            add_to_parent=False,
             ignore_result=True,
             **head["options"],
         )
+
+
+def _list_failures(connection: Any) -> tuple[type[Exception], ...]:
+    # what a transport does not wrap: a full Redis, say, or one that became a replica,
+    # refuses a command, and RabbitMQ may take a message and then not want it
+    return (*connection.connection_errors, *connection.channel_errors, MessageNacked)
 
 
 def _build_signatures(window: Window) -> list[dict[str, Any]]:

@@ -7,22 +7,28 @@ same executions.
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 from execution.database import Database
 from execution.dispatcher import ExecutionDispatcher, create_app
 from execution.ending import finish_execution
-from execution.errors import ExecutionNotFoundError, Fault, ParameterError
+from execution.errors import (
+    ExecutionNotFoundError,
+    Fault,
+    ParameterError,
+    PlanNotFoundError,
+)
 from execution.events import ExecutionEventEmitter, subscription
 from execution.faults import FaultPoint, reach
 from execution.identity import draw_execution_id, is_execution_id
 from execution.installation import Installation, open_installation
 from execution.lifecycle import ExecutionStateManager
-from execution.patience import ASK_TWICE
+from execution.patience import ASK_TWICE, Patience
 from execution.plan import Plan
 from execution.progress import compute_progress
-from execution.queries import ExecutionFilter
+from execution.queries import ExecutionFilter, Transaction
 from execution.records import StepRecords
 from execution.repository import ExecutionRepository
 from execution.results import (
@@ -33,6 +39,7 @@ from execution.results import (
     ExecutionUpdate,
     StateChange,
     StepSummary,
+    WorkerSummary,
     read_result,
 )
 from execution.settings import Settings
@@ -99,26 +106,30 @@ class ExecutionEngine:
 
     def submit(
         self,
-        plan: Plan,
+        plan: Plan | str,
         parameters: Mapping[str, Any] | None = None,
         *,
         idempotency_key: str | None = None,
         execution_id: str | None = None,
         tags: Sequence[str] = (),
         priority: int = 0,
+        transaction: Transaction | None = None,
     ) -> str:
         """Begin an execution of `plan` and return its id, without waiting.
 
-        What has returned is not lost: the execution is committed, and runs as soon as
-        a worker is there. The same `idempotency_key` with the same plan and parameters
-        returns the execution that exists; so does the same `execution_id`, which a
-        caller may draw itself to repeat a submit whose outcome it does not know.
+        `plan` is one, or the name of one that was published. What has returned is
+        committed, and runs as soon as a worker is there; in a `transaction` that the
+        caller has begun, of a SQLAlchemy connection or session on the same database, it
+        is there once that commits. The same `idempotency_key` with the same plan and
+        parameters returns the execution that exists; so does the same `execution_id`,
+        which a caller may draw to repeat a submit whose outcome it does not know.
 
-        Raises ParameterError listing every parameter that does not fit the plan, and
-        SubmissionConflictError for a key that was used for something else.
+        Raises ParameterError with every fault, PlanNotFoundError for a name that none
+        was published under, and SubmissionConflictError for a key used otherwise.
         """
-        if not 0 <= priority <= _MOST_PRIORITY:
-            raise ParameterError((Fault("priority", f"is {priority}, not 0 to 9"),))
+        if isinstance(plan, str):
+            plan = self.get_plan(plan)
+        _check_priority(priority)
         submitted = self._repository.submit(
             plan,
             plan.bind(parameters or {}),
@@ -127,15 +138,38 @@ class ExecutionEngine:
             key=idempotency_key,
             tags=[*plan.tags, *tags],
             priority=priority,
+            transaction=transaction,
         )
+        if transaction is not None:
+            return submitted.execution_id
         reach(FaultPoint.SUBMITTED)
         self._emitter.emit(submitted.execution_id, submitted.last_seq)
         self._dispatcher.publish(submitted.windows)
         return submitted.execution_id
 
+    def publish(self, plan: Plan) -> None:
+        """Store `plan` as the one that its name stands for from now on.
+
+        Whoever knows the name can submit it then: another program, or SQL. Executions
+        that have begun keep the plan that they began with.
+        """
+        self._repository.publish_plan(plan, queue=self.settings.queue)
+
+    def get_plan(self, name: str) -> Plan:
+        """Return the plan that was published last under `name`.
+
+        Raises PlanNotFoundError when there is none.
+        """
+        definition = self._repository.get_published_plan(name)
+        if definition is None:
+            raise PlanNotFoundError(
+                f"no plan {name!r} is published; publish it: plans publish FILE"
+            )
+        return Plan.from_mapping(definition)
+
     def execute(
         self,
-        plan: Plan,
+        plan: Plan | str,
         parameters: Mapping[str, Any] | None = None,
         *,
         timeout_seconds: float | None = None,
@@ -153,16 +187,20 @@ class ExecutionEngine:
     ) -> ExecutionResult:
         """Wait until the execution has ended and return how.
 
-        Raises ExecutionNotFoundError, and TimeoutError after `timeout_seconds`.
+        An outage of PostgreSQL is waited out. Raises ExecutionNotFoundError, and after
+        `timeout_seconds` TimeoutError, or DatabaseError in an outage.
         """
-        deadline = (
-            None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        deadline = time.monotonic() + (
+            float("inf") if timeout_seconds is None else timeout_seconds
         )
+        patience = Patience(lambda: time.monotonic() >= deadline)
+
+        def look() -> ExecutionSummary:
+            return patience.until_answered(lambda: self.get_status(execution_id))
+
         with self._listen(execution_id) as listener:
-            while not (execution := self.get_status(execution_id)).has_ended:
-                left = (
-                    _POLL_SECONDS if deadline is None else deadline - time.monotonic()
-                )
+            while not (execution := look()).has_ended:
+                left = deadline - time.monotonic()
                 if left <= 0:
                     raise TimeoutError(
                         f"execution {execution_id} is still {execution.status} after"
@@ -176,17 +214,19 @@ class ExecutionEngine:
     ) -> Iterator[ExecutionUpdate]:
         """Yield where the execution stands, each time it has moved, until it has ended.
 
-        Every event with a number above `after` comes exactly once, in order. Raises
-        ExecutionNotFoundError when there is no such execution.
+        Every event with a number above `after` comes exactly once, in order. An outage
+        of PostgreSQL is waited out. Raises ExecutionNotFoundError when there is no such
+        execution.
         """
-        self.get_status(execution_id)
+        ask = Patience().until_answered
+        ask(partial(self.get_status, execution_id))
         with self._listen(execution_id) as listener:
             while True:
-                update = self._read_update(execution_id, after)
+                update = ask(partial(self._read_update, execution_id, after))
                 if update.events or after == 0:
                     yield update
                 after = max(after, update.last_seq)
-                ended = self.get_status(execution_id)
+                ended = ask(partial(self.get_status, execution_id))
                 if ended.has_ended and ended.last_seq <= after:
                     return
                 if not update.events:
@@ -240,8 +280,19 @@ class ExecutionEngine:
         return self._repository.list_unserved_actions(plan)
 
     def count_living_workers(self) -> int:
-        """Return how many workers have signed on and were not declared dead."""
-        return self._repository.count_living_workers()
+        """Return how many workers have beaten within a lease."""
+        return sum(
+            worker.beat_age_seconds <= self.settings.lease_seconds
+            for worker in self.list_workers()
+        )
+
+    def list_workers(self) -> tuple[WorkerSummary, ...]:
+        """Return the workers that signed on, and what they mended, by hostname.
+
+        One that was killed is among them until another declares it dead; see its
+        `beat_age_seconds`.
+        """
+        return self._repository.list_workers()
 
     def get_state_history(self, execution_id: str) -> tuple[StateChange, ...]:
         """Return every change of an execution's state, in order."""
@@ -299,3 +350,8 @@ class ExecutionEngine:
             events=events,
             last_seq=events[-1].seq if events else after,
         )
+
+
+def _check_priority(priority: int) -> None:
+    if not 0 <= priority <= _MOST_PRIORITY:
+        raise ParameterError((Fault("priority", f"is {priority}, not 0 to 9"),))

@@ -4,6 +4,7 @@
     ├── PlanError                        change the plan or the call
     │   ├── PlanValidationError    E001  the document has faults, all listed
     │   │   └── ParameterError     E001  the parameters do not fit the plan
+    │   ├── PlanNotFoundError            no plan was published under the name
     │   ├── SubmissionConflictError      the idempotency key has another body
     │   └── ActionRegistrationError      the decorated function cannot be an action
     ├── SetupError                       change the installation
@@ -23,14 +24,16 @@
     │   ├── ActionExitError        E003  the code tried to end its process
     │   ├── ActionInputError       E003  the inputs do not fit the action's parameters
     │   ├── ResultError            E003  a step returned what JSON cannot hold
+    │   ├── RetryableError         E003  the code asks for another attempt
+    │   ├── FatalError             E003  the code says that no other attempt helps
     │   └── StaleLeaseError              the holder no longer holds the step
     └── ServerError                      try again later
         ├── DatabaseError          E006  PostgreSQL refused or went away
         └── BrokerError                  the broker did not take a message
 
 The first level says who acts: the author of the plan, the one who installs, the
-one who looks after an execution, or nobody but time. This module knows nothing
-of the rest of the package.
+one who looks after an execution, or nobody but time. StepTimeoutError is Python's
+TimeoutError as well. This module knows nothing of the rest of the package.
 """
 
 from dataclasses import dataclass
@@ -93,6 +96,10 @@ class PlanValidationError(PlanError):
 
 class ParameterError(PlanValidationError):
     """The parameters given to a plan do not fit its declaration."""
+
+
+class PlanNotFoundError(PlanError):
+    """No plan was published under this name."""
 
 
 class SubmissionConflictError(PlanError):
@@ -185,6 +192,30 @@ class ActionInputError(ExecutionError):
 
 class ResultError(ExecutionError):
     """A step returned something that cannot be stored as JSON."""
+
+    code = ErrorCode.EXECUTION
+
+
+class RetryableError(ExecutionError):
+    """For the code of an action to raise: this failed, and may work later.
+
+    `retry_after_seconds` is the least time until the next attempt, one day at most;
+    None leaves it to the policy of the step. `retry_after` holds it. Another attempt
+    follows whatever `on` of the policy says, unless `not_on` names this error or the
+    attempts are used up.
+    """
+
+    code = ErrorCode.EXECUTION
+
+    def __init__(
+        self, message: str, *, retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after_seconds
+
+
+class FatalError(ExecutionError):
+    """For the code of an action to raise: another attempt would not help."""
 
     code = ErrorCode.EXECUTION
 

@@ -17,6 +17,7 @@ Events, by the names that the timeline keeps:
     step.started              attempt, worker
     step.progress             percent, message, chunks, records
     step.retrying             an attempt ended in an error, and another follows
+    step.waiting              the same, and the next one is to begin only later
     step.lost                 the attempt's process vanished; ready again
     step.completed|failed|timed_out|skipped|cancelled   the step's end
 """
@@ -52,6 +53,7 @@ EVENT_TYPES = frozenset(
         "step.started",
         "step.progress",
         "step.retrying",
+        "step.waiting",
         "step.lost",
         "step.completed",
         "step.failed",

@@ -40,13 +40,7 @@ class ExecutionStateManager:
         self, current: ExecutionStatus, target: ExecutionStatus
     ) -> None:
         """Raise InvalidExecutionStateError unless a request may lead there."""
-        move = _MOVES.get(target)
-        if move is None:
-            raise InvalidExecutionStateError(
-                f"nobody can ask for {target}; ask for"
-                f" {', '.join(sorted(_MOVES))} instead"
-            )
-        next_status(current, move)
+        next_status(current, _find_move(target))
 
     def change_state(
         self,
@@ -61,6 +55,7 @@ class ExecutionStateManager:
         `by` and `reason` are kept in its history. Raises ExecutionNotFoundError, and
         InvalidExecutionStateError when its state does not allow the move.
         """
+        _find_move(target)  # the repository itself would finish what is due
         move = self._repository.update_state(execution_id, target, by=by, reason=reason)
         if move.status is None:
             raise ExecutionNotFoundError(f"there is no execution {execution_id}")
@@ -77,3 +72,12 @@ class ExecutionStateManager:
         self._dispatcher.publish(move.windows)
         if move.status is ExecutionStatus.ENDING and move.open_steps == 0:
             self._finish(execution_id)
+
+
+def _find_move(target: ExecutionStatus) -> ExecutionMove:
+    move = _MOVES.get(target)
+    if move is None:
+        raise InvalidExecutionStateError(
+            f"nobody can ask for {target}; ask for {', '.join(sorted(_MOVES))} instead"
+        )
+    return move

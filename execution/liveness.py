@@ -7,13 +7,23 @@ compare-and-set: of several who find the same, one makes it land.
 Knows neither Celery nor Redis nor SQLAlchemy.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from execution.database import Database
 from execution.records import Completion, Recorded, read_completion
+from execution.retry import RetryPolicy
 from execution.windows import Window, read_windows
+
+
+@dataclass(frozen=True)
+class Beat:
+    """The answer to a beat: when it was, by the database, and which one."""
+
+    seen_at: datetime
+    beats: int
 
 
 @dataclass(frozen=True)
@@ -26,12 +36,49 @@ class LostStep:
 
 
 @dataclass(frozen=True)
+class OverdueStep:
+    """A step that has outlived its timeout; `failures` counts this one too."""
+
+    execution_id: str
+    position: int
+    token: str
+    attempt: int
+    failures: int
+    retry: RetryPolicy
+
+
+@dataclass(frozen=True)
+class ExpiredStep:
+    """A step that waits beyond its deadline."""
+
+    execution_id: str
+    position: int
+
+
+@dataclass(frozen=True)
 class UnsentStep:
     """A ready step whose message is missing, and how often it was sent."""
 
     execution_id: str
     position: int
     publishes: int
+
+
+@dataclass(frozen=True)
+class Awakening:
+    """Steps of an execution that were made ready, and what to send."""
+
+    steps: int
+    last_seq: int
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True)
+class Expiry:
+    """An execution that began to end for its deadline."""
+
+    last_seq: int
+    open_steps: int
 
 
 class LivenessRecords:
@@ -53,10 +100,10 @@ class LivenessRecords:
         slots: int,
         queues: Sequence[str],
         actions: str,
-    ) -> datetime:
+    ) -> Beat:
         """Enter a worker, and publish its actions (a JSON array) in the catalogue.
 
-        Returns the database's time, for the first beat's `sampled_at`.
+        Returns what its first beat follows.
         """
         row = self._database.call(
             "register_worker",
@@ -68,8 +115,7 @@ class LivenessRecords:
             list(queues),
             actions,
         )
-        seen_at: datetime = row["seen_at"]
-        return seen_at
+        return Beat(row["seen_at"], 0)
 
     def beat(
         self,
@@ -80,17 +126,19 @@ class LivenessRecords:
         queues: Sequence[str],
         deliveries: Sequence[str],
         tokens: Sequence[str],
-        sampled_at: datetime,
-    ) -> datetime | None:
+        previous: Beat,
+        rounds: str | None = None,
+    ) -> Beat | None:
         """Say that the worker lives, and what it does.
 
         `in_hand` counts its messages, reserved ones included; `deliveries` are those
-        that run; `tokens` are what its living processes show.
-        `sampled_at` is what the previous beat returned. None means that the worker was
-        declared dead and has to register anew.
+        that run; `tokens` are what its living processes show. All that is looked at
+        after `previous` was answered. `rounds` is a JSON object in which its reconciler
+        tells of itself. None means that the worker was declared dead and has to
+        register anew.
         """
         row = self._database.query(
-            "SELECT {schema}.beat(%s, %s, %s, %s, %s, %s::uuid[], %s) AS seen_at",
+            "SELECT * FROM {schema}.beat(%s, %s, %s, %s, %s, %s::uuid[], %s, %s, %s)",
             (
                 worker_id,
                 slots,
@@ -98,11 +146,12 @@ class LivenessRecords:
                 list(queues),
                 list(deliveries),
                 list(tokens),
-                sampled_at,
+                previous.seen_at,
+                previous.beats,
+                rounds,
             ),
         )[0]
-        seen_at: datetime | None = row["seen_at"]
-        return seen_at
+        return Beat(row["seen_at"], row["beats"]) if row["seen_at"] else None
 
     def end_worker(self, worker_id: str) -> bool:
         """Take a worker off the list; what it still holds is given back at once."""
@@ -124,35 +173,73 @@ class LivenessRecords:
         rows = self._database.call_all("lost_steps_of_all", most)
         return tuple(LostStep(*row.values()) for row in rows)
 
-    def find_overdue_steps(self, worker_id: str) -> tuple[LostStep, ...]:
-        """Return the steps of a worker that have outlived their timeout."""
-        rows = self._database.call_all("overdue_steps", worker_id)
-        return tuple(LostStep(*row.values()) for row in rows)
+    def find_overdue_steps(
+        self, worker_id: str, grace_seconds: float
+    ) -> tuple[OverdueStep, ...]:
+        """Return the steps of a worker that have outlived their timeout.
+
+        And those of others, if these should have ended them `grace_seconds` ago.
+        """
+        rows = self._database.call_all("overdue_steps", worker_id, grace_seconds)
+        return tuple(
+            OverdueStep(
+                row["execution_id"],
+                row["position"],
+                row["lease_token"],
+                row["attempt"],
+                row["failures"],
+                RetryPolicy.from_json(row["retry"]),
+            )
+            for row in rows
+        )
 
     def take_lost(self, step: LostStep, *, is_patient: bool) -> Completion | None:
         """Give a lost step back, or end it; None when it is not lost any more.
 
         Unless `is_patient`, an execution that somebody holds is passed over.
         """
-        return self._take(step, "lost", is_patient=is_patient)
+        return self._take(step, "lost", wait_seconds=0.0, is_patient=is_patient)
 
-    def take_overdue(self, step: LostStep) -> Completion | None:
-        """Take a step from an attempt that has outlived its timeout."""
-        return self._take(step, "timeout", is_patient=True)
+    def take_overdue(
+        self, step: OverdueStep, *, wait_seconds: float
+    ) -> Completion | None:
+        """Take a step from an attempt that has outlived its timeout.
+
+        The next attempt, if there is one, begins after `wait_seconds`.
+        """
+        return self._take(step, "timeout", wait_seconds=wait_seconds, is_patient=True)
+
+    def is_held(self, step: OverdueStep) -> bool:
+        """Say whether the step still runs under the token that it was found with."""
+        row = self._database.call(
+            "is_held", step.execution_id, step.position, step.token
+        )
+        return bool(row["is_held"])
 
     def _take(
-        self, step: LostStep, cause: str, *, is_patient: bool
+        self,
+        step: LostStep | OverdueStep,
+        cause: str,
+        *,
+        wait_seconds: float,
+        is_patient: bool,
     ) -> Completion | None:
         row = self._database.call(
-            "take_step", step.execution_id, step.position, step.token, cause, is_patient
+            "take_step",
+            step.execution_id,
+            step.position,
+            step.token,
+            cause,
+            wait_seconds,
+            is_patient,
         )
-        if row["outcome"] == "nothing":
-            return None
-        return read_completion(step.execution_id, Recorded.RECORDED, row)
+        return _read_ended(step.execution_id, row)
 
-    def find_unsent_steps(self, beat_seconds: float) -> tuple[UnsentStep, ...]:
-        """Return ready steps whose message is missing while a slot is free."""
-        rows = self._database.call_all("unsent_steps", beat_seconds)
+    def find_unsent_steps(
+        self, beat_seconds: float, most: int = 200
+    ) -> tuple[UnsentStep, ...]:
+        """Return up to `most` steps that were sent, and whose message is missing."""
+        rows = self._database.call_all("unsent_steps", beat_seconds, most)
         return tuple(UnsentStep(*row.values()) for row in rows)
 
     def mark_resent(self, step: UnsentStep) -> tuple[Window, ...]:
@@ -166,3 +253,65 @@ class LivenessRecords:
         """Return executions that lack nothing but their terminal state."""
         rows = self._database.call_all("unfinished_executions", most)
         return tuple(row["unfinished_executions"] for row in rows)
+
+    def find_unsent_executions(self, most: int) -> tuple[str, ...]:
+        """Return executions with steps that were never sent, and that nobody sends."""
+        rows = self._database.call_all("unsent_executions", most)
+        return tuple(row["unsent_executions"] for row in rows)
+
+    def mark_sent(self, execution_id: str) -> tuple[Window, ...]:
+        """Count what was never sent of an execution as sent; return what to send."""
+        row = self._database.call("send_steps", execution_id)
+        return read_windows(execution_id, row["epoch"], row["windows"])
+
+    # time
+
+    def find_due_executions(self, most: int) -> tuple[str, ...]:
+        """Return executions with waiting steps whose time has come."""
+        rows = self._database.call_all("due_executions", most)
+        return tuple(row["due_executions"] for row in rows)
+
+    def wake_steps(self, execution_id: str) -> Awakening | None:
+        """Make the due steps of an execution ready; None when there are none."""
+        row = self._database.call("wake_steps", execution_id)
+        if not row["woken"]:
+            return None
+        windows = read_windows(execution_id, row["epoch"], row["windows"])
+        return Awakening(row["woken"], row["last_seq"], windows)
+
+    def find_expired_executions(self, most: int) -> tuple[str, ...]:
+        """Return executions that have outlived the deadline of their plan."""
+        rows = self._database.call_all("expired_executions", most)
+        return tuple(row["expired_executions"] for row in rows)
+
+    def expire_execution(self, execution_id: str) -> Expiry | None:
+        """Let an execution end for its deadline; None when it is not due."""
+        row = self._database.call("expire_execution", execution_id)
+        if not row["landed"]:
+            return None
+        return Expiry(row["last_seq"], row["open_steps"])
+
+    def find_expired_steps(self, most: int) -> tuple[ExpiredStep, ...]:
+        """Return up to `most` steps that wait beyond their deadline."""
+        rows = self._database.call_all("expired_steps", most)
+        return tuple(ExpiredStep(*row.values()) for row in rows)
+
+    def expire_step(self, step: ExpiredStep) -> Completion | None:
+        """Time out a step that does not run; None when it is not due."""
+        row = self._database.call("expire_step", step.execution_id, step.position)
+        return _read_ended(step.execution_id, row)
+
+    # messages of the database
+
+    def wait_for_unsent(self, seconds: float) -> bool:
+        """Wait until a transaction leaves steps that nobody sends; say whether one did.
+
+        For `seconds` at most. What was committed before the first call goes unheard.
+        """
+        return self._database.wait_for_notice("plans_ready", seconds)
+
+
+def _read_ended(execution_id: str, row: Mapping[str, Any]) -> Completion | None:
+    if row["outcome"] == "nothing":
+        return None
+    return read_completion(execution_id, Recorded.RECORDED, row)

@@ -3,10 +3,12 @@
 Every call that an attempt makes carries its token, so one that had landed does no harm
 when it is made again: what decides answers the same, and what is only told (progress,
 log lines) may be told twice. Only a process that is stopping gives up.
+
+Knows neither why a process stops nor what the calls do.
 """
 
 import logging
-import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -14,9 +16,7 @@ from tenacity import (
     RetryCallState,
     Retrying,
     retry_if_exception_type,
-    sleep_using_event,
     stop_after_attempt,
-    stop_when_event_set,
     wait_exponential_jitter,
 )
 
@@ -25,6 +25,9 @@ from execution.database import DatabaseUnavailableError
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+
+_SLICE_SECONDS = 0.2
+"""How long a process that is told to stop may not notice it."""
 
 ASK_TWICE = Retrying(
     retry=retry_if_exception_type(DatabaseUnavailableError),
@@ -35,11 +38,16 @@ ASK_TWICE = Retrying(
 
 
 class Patience:
-    """Makes calls again until they are answered, or until `stopping` is set."""
+    """Makes calls again until they are answered, or until the process stops."""
 
-    def __init__(self) -> None:
-        """Begin with the process not stopping."""
-        self.stopping = threading.Event()
+    def __init__(
+        self,
+        is_stopping: Callable[[], bool] = lambda: False,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Wait by `sleep(seconds)`, and give up once `is_stopping()` says so."""
+        self.is_stopping = is_stopping
+        self._sleep = sleep
 
     def until_answered(self, call: Callable[[], _T]) -> _T:
         """Return what `call` answers, however often it has to be made.
@@ -48,13 +56,20 @@ class Patience:
         """
         retrying = Retrying(
             retry=retry_if_exception_type(DatabaseUnavailableError),
-            wait=wait_exponential_jitter(multiplier=0.1, max=5.0),
-            sleep=sleep_using_event(self.stopping),
-            stop=stop_when_event_set(self.stopping),
+            wait=wait_exponential_jitter(multiplier=0.1, max=2.0),
+            sleep=self.rest,
+            stop=lambda _: self.is_stopping(),
             before_sleep=_tell,
             reraise=True,
         )
         return retrying(call)
+
+    def rest(self, seconds: float) -> None:
+        """Let `seconds` pass, fewer when the process is told to stop meanwhile."""
+        left = seconds
+        while left > 0 and not self.is_stopping():
+            self._sleep(min(left, _SLICE_SECONDS))
+            left -= _SLICE_SECONDS
 
 
 def _tell(state: RetryCallState) -> None:

@@ -38,9 +38,9 @@ class Step:
 
     `action` is the name of an action or a function decorated as one. `with_` is
     the mapping of inputs, with `${…}` in its texts. `needs` lists step ids; once
-    one step has it, all must. `timeout` is a duration such as `30s`, `retry` a
-    mapping with `attempts` and `max_lost`, `on_failure` is `abort` or `skip`,
-    `priority` is 0 to 9.
+    one step has it, all must. `timeout` (of one attempt) and `deadline` (of all) are
+    durations such as `30s`, `retry` is a mapping as in a document, `on_failure` is
+    `abort` or `skip`, `priority` is 0 to 9.
     """
 
     id: str
@@ -54,6 +54,7 @@ class Step:
     priority: int | None = None
     profile: str | None = None
     description: str | None = None
+    deadline: str | None = None
 
     def as_mapping(self) -> dict[str, object]:
         """Return the step as it stands in a document."""
@@ -66,6 +67,7 @@ class Step:
             "queue": self.queue,
             "priority": self.priority,
             "timeout": self.timeout,
+            "deadline": self.deadline,
             "retry": self.retry,
             "on_failure": self.on_failure,
             "profile": self.profile,
@@ -93,12 +95,13 @@ class Plan:
         tags: Sequence[str] = (),
         defaults: Mapping[str, object] | None = None,
         profiles: Mapping[str, object] | None = None,
+        deadline: str | None = None,
     ) -> None:
         """Build a plan in Python; the arguments are the fields of a document.
 
         `parameters` maps names to declarations, `profiles` names to policies,
-        `result` is a JSON value with `${…}` in its texts. Raises PlanValidationError
-        with every fault.
+        `result` is a JSON value with `${…}` in its texts, `deadline` a duration from
+        the submit on. Raises PlanValidationError with every fault.
         """
         fields: dict[str, object] = {
             "format": FORMAT,
@@ -109,6 +112,7 @@ class Plan:
             "parameters": parameters,
             "profiles": profiles,
             "defaults": defaults,
+            "deadline": deadline,
             "steps": [step.as_mapping() for step in steps],
             "result": result,
         }
@@ -165,8 +169,7 @@ class Plan:
     @property
     def definition(self) -> dict[str, object]:
         """A fresh copy of the whole document in JSON types, as it is stored."""
-        definition: dict[str, object] = json.loads(self._compiled.canonical)
-        return definition
+        return dict(json.loads(self._compiled.canonical))
 
     @property
     def digest(self) -> str:
@@ -177,6 +180,11 @@ class Plan:
     def steps(self) -> tuple[CompiledStep, ...]:
         """The steps in the order of the document, with their policies merged."""
         return self._compiled.steps
+
+    @property
+    def deadline_seconds(self) -> float | None:
+        """How long after its submit an execution must have ended; None for ever."""
+        return self._compiled.deadline_seconds
 
     @property
     def result(self) -> object:
@@ -240,8 +248,7 @@ def _compile_mapping(mapping: Mapping[str, object]) -> CompiledPlan:
     try:
         reading = read_objects(mapping, findings)
     except UnreadableError as error:
-        faults = findings.faults("plan", lambda _: None)
-        raise PlanValidationError(faults) from error
+        raise PlanValidationError(findings.faults("plan", lambda _: None)) from error
     return _compile_reading(reading, findings, "plan")
 
 
@@ -262,13 +269,10 @@ def _compile_text(text: str, source: str) -> CompiledPlan:
 
 
 def _is_json(text: str, source: str) -> bool:
-    match FilePath(source).suffix.lower():
-        case ".json":
-            return True
-        case ".yaml" | ".yml":
-            return False
-        case _:
-            return text.lstrip().startswith("{")
+    ending = FilePath(source).suffix.lower()
+    if ending in (".yaml", ".yml"):
+        return False
+    return ending == ".json" or text.lstrip().startswith("{")
 
 
 def _compile_reading(reading: Reading, findings: Findings, source: str) -> CompiledPlan:

@@ -3,17 +3,22 @@
 Reads only. Rows stay in here: what leaves is frozen.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, aliased, defer
 
-from execution.database import CONNECT_OPTIONS, name_driver
+from execution.database import (
+    CONNECT_OPTIONS,
+    DatabaseUnavailableError,
+    name_driver,
+)
 from execution.errors import DatabaseError
 from execution.models import (
     Action,
@@ -35,6 +40,8 @@ from execution.results import (
     ExecutionSummary,
     StateChange,
     StepSummary,
+    WorkerSummary,
+    decode_json,
 )
 from execution.states import (
     ExecutionStatus,
@@ -42,6 +49,9 @@ from execution.states import (
 )
 
 _MOST_PAGE_SIZE = 500
+
+Transaction: TypeAlias = sa.Connection | Session
+"""A caller's own: what is written in it is there once the caller commits."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,7 @@ class ExecutionQueries:
         """Connect to `url` when first needed; every object lies in `schema`."""
         self._engine = sa.create_engine(
             name_driver(url),
+            json_deserializer=decode_json,
             pool_pre_ping=True,
             pool_size=2,
             connect_args={**CONNECT_OPTIONS, "application_name": "celery-plans"},
@@ -187,17 +198,26 @@ class ExecutionQueries:
             )
             return tuple(sorted(wanted.difference(known)))
 
-    def count_living_workers(self) -> int:
-        """Return how many workers have signed on and were not declared dead."""
+    def get_published_plan(self, name: str) -> Mapping[str, Any] | None:
+        """Return the document of the plan that `name` stands for; None without one."""
         with self._reading() as session:
-            return (
-                session.scalar(
-                    sa.select(sa.func.count())
-                    .select_from(Worker)
-                    .where(Worker.ended_at.is_(None))
-                )
-                or 0
+            return session.scalars(
+                sa.select(PlanRow.definition)
+                .where(PlanRow.name == name, PlanRow.published_at.is_not(None))
+                .order_by(PlanRow.published_at.desc(), PlanRow.id.desc())
+                .limit(1)
+            ).one_or_none()
+
+    def list_workers(self) -> tuple[WorkerSummary, ...]:
+        """Return the workers that were not declared dead and have not left."""
+        with self._reading() as session:
+            rows = session.scalars(
+                sa.select(Worker)
+                .where(Worker.ended_at.is_(None))
+                .order_by(Worker.hostname, Worker.started_at)
             )
+            now = session.scalar(sa.func.clock_timestamp().select())
+            return tuple(_read_worker(row, now) for row in rows)
 
     @contextmanager
     def _reading(self) -> Iterator[Session]:
@@ -213,17 +233,33 @@ class ExecutionQueries:
             yield session
 
     def _call(self, function: str, *arguments: object) -> Mapping[str, Any]:
+        with self._writing() as session:
+            return self._execute(session, function, arguments)
+
+    def _call_within(
+        self, transaction: Transaction, function: str, *arguments: object
+    ) -> Mapping[str, Any]:
+        """Call in a transaction that the caller has begun, and will end."""
+        try:
+            return self._execute(transaction, function, arguments)
+        except SQLAlchemyError as error:
+            raise _translate(error) from error
+
+    def _execute(
+        self, transaction: Transaction, function: str, arguments: Sequence[object]
+    ) -> Mapping[str, Any]:
         names = [f"a{index}" for index in range(len(arguments))]
         places = ", ".join(f":{name}" for name in names)
         statement = sa.text(f"SELECT * FROM {self._functions}.{function}({places})")  # noqa: S608  # names of our own
-        with self._writing() as session:
-            values = dict(zip(names, arguments, strict=True))
-            return dict(session.execute(statement, values).mappings().one())
+        values = dict(zip(names, arguments, strict=True))
+        return dict(transaction.execute(statement, values).mappings().one())
 
 
 def _translate(error: SQLAlchemyError) -> DatabaseError:
     cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-    if "does not exist" in cause:
+    if isinstance(error, OperationalError | InterfaceError):
+        return DatabaseUnavailableError(f"PostgreSQL is not available: {cause}")
+    if re.search(r"(relation|function|schema|type) .* does not exist", cause):
         return DatabaseError(
             f"PostgreSQL refused: {cause}; was `plans db upgrade` run?"
         )
@@ -287,4 +323,31 @@ def _read_step(row: ExecutionStep) -> StepSummary:
         claimed_at=row.claimed_at,
         ended_at=row.ended_at,
         error=ErrorRecord.from_json(row.error) if row.error else None,
+        wake_at=row.wake_at,
+    )
+
+
+def _read_worker(row: Worker, now: datetime) -> WorkerSummary:
+    rounds = row.rounds or {}
+    beat_age_seconds = (now - row.beat_at).total_seconds()
+
+    def read_age(name: str) -> float | None:
+        age = rounds.get(name)
+        return None if age is None else age + beat_age_seconds
+
+    return WorkerSummary(
+        id=row.id,
+        hostname=row.hostname,
+        pid=row.pid,
+        pool=row.pool,
+        slots=row.slots,
+        in_hand=row.in_hand,
+        queues=tuple(row.queues),
+        started_at=row.started_at,
+        beat_age_seconds=beat_age_seconds,
+        round_age_seconds=read_age("age"),
+        round_seconds=rounds.get("seconds"),
+        deeds=rounds.get("totals", {}),
+        last_deeds=rounds.get("last", {}),
+        last_deeds_age_seconds=read_age("last_age"),
     )

@@ -1,26 +1,31 @@
-"""Finds what is lost, late, stuck or unsent, and sends it back through the front door.
+"""Finds what is lost, late, due or unsent, and sends it back through the front door.
 
 One runs in every worker, with no leader among them: each act is a compare-and-set,
 so that what two of them find is done once. A round looks without locks and then takes
-one execution at a time; one that is held by somebody is passed over, and waited for
-from the third time on.
+one execution at a time; one that is held by somebody is passed over until the next
+round, and a lost step is waited for from the third time on.
 
 It never runs a step, and decides nothing by its own clock.
 """
 
 import logging
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from execution.database import DatabaseBusyError
+from execution.database import DatabaseBusyError, DatabaseUnavailableError
 from execution.dispatcher import ExecutionDispatcher
 from execution.ending import finish_execution
+from execution.errors import DatabaseError
 from execution.events import ExecutionEventEmitter
-from execution.liveness import LivenessRecords
+from execution.liveness import ExpiredStep, LivenessRecords, LostStep, UnsentStep
 from execution.records import Completion, StepRecords
 from execution.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 _MOST_AT_ONCE = 200
 _PATIENCE = 3
@@ -28,12 +33,27 @@ _PATIENCE = 3
 
 @dataclass(frozen=True)
 class Round:
-    """What one round of a reconciler did."""
+    """What one round of a reconciler did, or several of them together."""
 
     dead_workers: int = 0
     lost_steps: int = 0
+    woken_steps: int = 0
+    expired_steps: int = 0
+    expired_executions: int = 0
     resent_steps: int = 0
+    sent_executions: int = 0
     finished_executions: int = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Say whether there was nothing to do."""
+        return self == Round()
+
+    def add(self, other: "Round") -> "Round":
+        """Return what both did together."""
+        return Round(
+            **{name: count + getattr(other, name) for name, count in vars(self).items()}
+        )
 
 
 class Reconciler:
@@ -60,14 +80,35 @@ class Reconciler:
 
         Raises DatabaseError when PostgreSQL does not answer; the next round goes on.
         """
-        self._liveness.advance_pulse(self._settings.tick_seconds)
+        liveness = self._liveness
+        liveness.advance_pulse(self._settings.tick_seconds)
+        dead = liveness.end_silent_workers(self._settings.lease_seconds)
         return Round(
-            dead_workers=self._liveness.end_silent_workers(
-                self._settings.lease_seconds
-            ),
+            dead_workers=dead,
             lost_steps=self._take_lost_steps(),
-            resent_steps=self._resend_steps(),
-            finished_executions=self._finish_executions(),
+            expired_executions=_count(
+                self._expire_execution, liveness.find_expired_executions(_MOST_AT_ONCE)
+            ),
+            expired_steps=_count(
+                self._expire_step, liveness.find_expired_steps(_MOST_AT_ONCE)
+            ),
+            woken_steps=_count(
+                self._wake_steps, liveness.find_due_executions(_MOST_AT_ONCE)
+            ),
+            resent_steps=_count(
+                self._resend_step,
+                liveness.find_unsent_steps(self._settings.beat_seconds, _MOST_AT_ONCE),
+            ),
+            sent_executions=self.send_unsent(),
+            finished_executions=_count(
+                self._finish, liveness.find_unfinished(_MOST_AT_ONCE)
+            ),
+        )
+
+    def send_unsent(self) -> int:
+        """Send what was submitted and never sent; say of how many executions."""
+        return _count(
+            self._send_steps, self._liveness.find_unsent_executions(_MOST_AT_ONCE)
         )
 
     def follow(self, execution_id: str, completion: Completion) -> None:
@@ -75,44 +116,97 @@ class Reconciler:
         self._emitter.emit(execution_id, completion.last_seq)
         self._dispatcher.publish(completion.windows)
         if completion.is_last:
-            finish_execution(self._records, self._emitter, execution_id)
+            self._finish(execution_id)
 
     def _take_lost_steps(self) -> int:
-        taken = 0
-        for step in self._liveness.find_lost_steps(_MOST_AT_ONCE):
-            self._passed_over[step.token] += 1
-            is_patient = self._passed_over[step.token] > _PATIENCE
-            try:
-                completion = self._liveness.take_lost(step, is_patient=is_patient)
-            except DatabaseBusyError:
-                # a stranger holds its row: the others must not wait for that
-                continue
-            if completion is None:
-                continue
-            del self._passed_over[step.token]
-            taken += 1
-            logger.warning(
-                "lost step taken back",
-                extra={"execution_id": step.execution_id, "position": step.position},
-            )
-            self.follow(step.execution_id, completion)
+        found = self._liveness.find_lost_steps(_MOST_AT_ONCE)
+        taken = _count(self._take_lost_step, found)
         if not taken and len(self._passed_over) > _MOST_AT_ONCE:
             self._passed_over.clear()
         return taken
 
-    def _resend_steps(self) -> int:
-        resent = 0
-        for step in self._liveness.find_unsent_steps(self._settings.beat_seconds):
-            windows = self._liveness.mark_resent(step)
-            resent += len(windows)
-            self._dispatcher.publish(windows)
-        return resent
+    def _take_lost_step(self, step: LostStep) -> int:
+        self._passed_over[step.token] += 1
+        is_patient = self._passed_over[step.token] > _PATIENCE
+        completion = self._liveness.take_lost(step, is_patient=is_patient)
+        if completion is None:
+            return 0
+        del self._passed_over[step.token]
+        logger.warning(
+            "lost step taken back",
+            extra={"execution_id": step.execution_id, "position": step.position},
+        )
+        self.follow(step.execution_id, completion)
+        return 1
 
-    def _finish_executions(self) -> int:
-        finished = 0
-        for execution_id in self._liveness.find_unfinished(_MOST_AT_ONCE):
-            try:
-                finished += finish_execution(self._records, self._emitter, execution_id)
-            except DatabaseBusyError:
-                continue
-        return finished
+    def _expire_execution(self, execution_id: str) -> int:
+        expiry = self._liveness.expire_execution(execution_id)
+        if expiry is None:
+            return 0
+        logger.warning(
+            "execution outlived its deadline", extra={"execution_id": execution_id}
+        )
+        self._emitter.emit(execution_id, expiry.last_seq)
+        if expiry.open_steps == 0:
+            self._finish(execution_id)
+        return 1
+
+    def _expire_step(self, step: ExpiredStep) -> int:
+        completion = self._liveness.expire_step(step)
+        if completion is None:
+            return 0
+        logger.warning(
+            "step outlived its deadline",
+            extra={"execution_id": step.execution_id, "position": step.position},
+        )
+        self.follow(step.execution_id, completion)
+        return 1
+
+    def _wake_steps(self, execution_id: str) -> int:
+        woken = self._liveness.wake_steps(execution_id)
+        if woken is None:
+            return 0
+        self._emitter.emit(execution_id, woken.last_seq)
+        self._dispatcher.publish(woken.windows)
+        return woken.steps
+
+    def _resend_step(self, step: UnsentStep) -> int:
+        if self._dispatcher.is_quiet:
+            # counted as sent while nothing is, it would be missed later each time
+            return 0
+        windows = self._liveness.mark_resent(step)
+        self._dispatcher.publish(windows)
+        return len(windows)
+
+    def _send_steps(self, execution_id: str) -> int:
+        if self._dispatcher.is_quiet:
+            return 0
+        windows = self._liveness.mark_sent(execution_id)
+        self._dispatcher.publish(windows)
+        return bool(windows)
+
+    def _finish(self, execution_id: str) -> int:
+        return finish_execution(self._records, self._emitter, execution_id)
+
+
+def _count(act: Callable[[_T], int], found: Iterable[_T]) -> int:
+    """Do `act` to all that was found, and count what it did.
+
+    Raises DatabaseUnavailableError: then none of the rest would go better.
+    """
+    done = 0
+    busy: set[str] = set()
+    for one in found:
+        execution_id = str(getattr(one, "execution_id", one))
+        if execution_id in busy:
+            continue
+        try:
+            done += act(one)
+        except DatabaseBusyError:
+            # a stranger holds its row: others must not wait for that more than once
+            busy.add(execution_id)
+        except DatabaseUnavailableError:
+            raise
+        except DatabaseError:
+            logger.exception("refused", extra={"execution_id": execution_id})
+    return done

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from execution.database import Database
+from execution.retry import RetryPolicy
 from execution.states import EndReason, ExecutionStatus, StepStatus
 from execution.windows import Window, read_windows
 
@@ -47,7 +48,7 @@ class Claim:
     action: str
     attempt: int
     failures: int
-    max_attempts: int
+    retry: RetryPolicy
     scope: Mapping[str, Any]
     variables: Mapping[str, Any]
     inputs: Any
@@ -92,6 +93,27 @@ class Completion:
     def is_last(self) -> bool:
         """Say whether nothing is left but to finish the execution."""
         return self.status is ExecutionStatus.ENDING and self.open_steps == 0
+
+
+class Retried(StrEnum):
+    """What follows a failed attempt."""
+
+    RETRYING = "retrying"
+    """The next one, in place."""
+    WAITING = "waiting"
+    """The next one later on: the step waits in the database, and holds nothing."""
+    REFUSED = "refused"
+    """None: the execution is ending, or the step is somebody else's."""
+
+
+@dataclass(frozen=True)
+class RetryAnswer:
+    """The answer to a failed attempt; `attempt` is the one that runs now, if any."""
+
+    outcome: Retried
+    attempt: int
+    last_seq: int
+    windows: tuple[Window, ...]
 
 
 @dataclass(frozen=True)
@@ -180,11 +202,12 @@ class StepRecords:
         recorded_input: str,
         error: str,
         wait_seconds: float,
-    ) -> tuple[int, int] | None:
-        """Count a failed `attempt`; the next one begins in place after `wait_seconds`.
+        parks: bool,
+    ) -> RetryAnswer:
+        """Count a failed `attempt`; another one follows after `wait_seconds`.
 
-        Returns the number of the new attempt and the last event's; None when the step
-        is no longer ours or nothing may be tried again.
+        It begins in place, or, if the step `parks`, is sent again when its time has
+        come: the step is not held any more then.
         """
         row = self._database.call(
             "retry_step",
@@ -195,8 +218,14 @@ class StepRecords:
             recorded_input,
             error,
             wait_seconds,
+            parks,
         )
-        return (row["attempt"], row["last_seq"]) if row["landed"] else None
+        return RetryAnswer(
+            Retried(row["outcome"]),
+            row["attempt"],
+            row["last_seq"],
+            read_windows(held.execution_id, row["epoch"], row["windows"]),
+        )
 
     # what a running step tells
 
@@ -281,7 +310,7 @@ def _read_claim(execution_id: str, token: str, row: Mapping[str, Any]) -> Claim:
         action=row["action"],
         attempt=row["attempt"],
         failures=row["failures"],
-        max_attempts=row["max_attempts"],
+        retry=RetryPolicy.from_json(row["retry"]),
         scope={name: row[name] for name in ("parameters", "execution", "steps")},
         variables=row["variables"],
         inputs=row["inputs"],

@@ -7,10 +7,10 @@ For producers and tools. Workers write through `records` and `liveness`, and nev
 import this.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,7 +22,7 @@ from execution.models import (
     Submission,
 )
 from execution.plan import Plan
-from execution.queries import ExecutionQueries
+from execution.queries import ExecutionQueries, Transaction
 from execution.results import (
     ErrorRecord,
 )
@@ -75,27 +75,42 @@ class ExecutionRepository(ExecutionQueries):
         key: str | None = None,
         tags: Sequence[str] = (),
         priority: int = 0,
+        transaction: Transaction | None = None,
     ) -> Submitted:
         """Store an execution of `plan` with bound `parameters`.
 
         `key` is the idempotency key; `queue` serves the steps that name none. The same
-        key (or id) with the same body answers the execution that it began before.
-        Raises SubmissionConflictError for the same key with another body.
+        key (or id) with the same body answers the execution that it began before. In
+        a `transaction` of the caller's it is there once that commits, and nothing is
+        to be sent: the reconcilers do. Raises SubmissionConflictError for the same key
+        with another body.
         """
-        text = json.dumps(parameters, ensure_ascii=False, sort_keys=True)
-        body = json.dumps([plan.digest, text, sorted(tags), priority])
-        row = self._call(
-            "submit_execution",
+        arguments = (
             execution_id or draw_execution_id(),
+            # before the caller's transaction holds anything: in one that stays open, a
+            # new plan would make everybody else's submits of it wait
             self._register_plan(plan),
-            text,
+            json.dumps(parameters, ensure_ascii=False),
             key,
-            hashlib.sha256(body.encode()).hexdigest(),
             priority,
             list(tags),
             queue,
+            transaction is None,
         )
+        if transaction is None:
+            row = self._call("submit_execution", *arguments)
+        else:
+            row = self._call_within(transaction, "submit_execution", *arguments)
         return _read_submitted(key, row)
+
+    def publish_plan(self, plan: Plan, *, queue: str) -> datetime:
+        """Make `plan` the one that its name stands for; return when.
+
+        `queue` serves the steps that name none, where it is submitted by SQL.
+        """
+        row = self._call("publish_plan", self._register_plan(plan), queue)
+        published_at: datetime = row["publish_plan"]
+        return published_at
 
     def _register_plan(self, plan: Plan) -> str:
         known = self._plan_ids.get(plan.digest)
@@ -107,6 +122,7 @@ class ExecutionRepository(ExecutionQueries):
                 plan.version,
                 plan.digest,
                 json.dumps(plan.definition, ensure_ascii=False),
+                plan.deadline_seconds,
                 None if plan.result is None else json.dumps(plan.result),
                 list(plan.result_reads),
                 json.dumps([_compiled_row(step) for step in plan.steps]),
@@ -241,8 +257,11 @@ def _compiled_row(step: Any) -> dict[str, Any]:
         "survives_skips": step.survives_skips,
         "on_failure": step.on_failure,
         "timeout_seconds": step.timeout_seconds,
+        "deadline_seconds": step.deadline_seconds,
         "max_attempts": step.max_attempts,
         "max_lost": step.max_lost,
+        "retry": step.retry.to_json(),
+        "retries_timeouts": step.retry.retries_timeouts,
         "inputs": step.inputs,
     }
 

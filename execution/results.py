@@ -25,6 +25,8 @@ MAX_VALUE_BYTES = 256 * 1024
 """The most that one value may take inline, as JSON in UTF-8."""
 _MAX_INTEGER = 2**53
 _MAX_DEPTH = 64
+_LEAST_FLOAT_DIGITS = len(str(-_MAX_INTEGER)) + 1
+"""More characters than the longest integer; the shorter ones are compared."""
 
 
 def encode_json(value: object, *, place: str) -> str:
@@ -50,6 +52,20 @@ def encode_json(value: object, *, place: str) -> str:
             f" {MAX_VALUE_BYTES:,}; store it elsewhere and return where it lies"
         )
     return text
+
+
+def decode_json(text: str) -> Any:
+    """Return what `encode_json` was given, from the text that PostgreSQL answers.
+
+    jsonb writes 1e+23 as a one and twenty-three zeros. No integer of that size was
+    ever let in, so a number without a point beyond 2^53 was a float.
+    """
+    return json.loads(text, parse_int=_read_integer)
+
+
+def _read_integer(digits: str) -> int | float:
+    number = int(digits) if len(digits) < _LEAST_FLOAT_DIGITS else float(digits)
+    return number if abs(number) <= _MAX_INTEGER else float(digits)
 
 
 def _refuse_foreign(value: object, place: str) -> None:
@@ -169,6 +185,32 @@ class StateChange:
 
 
 @dataclass(frozen=True)
+class WorkerSummary:
+    """A living worker: what it serves, and what its reconciler did.
+
+    `in_hand` counts its messages, those included that wait for a slot. Its reconciler
+    has looked everywhere `round_age_seconds` ago, for `round_seconds`; `deeds` is what
+    all its rounds came to, `last_deeds` what the last did that had something to do,
+    `last_deeds_age_seconds` ago. None: it has not told yet, or there was none.
+    """
+
+    id: str
+    hostname: str
+    pid: int
+    pool: str
+    slots: int
+    in_hand: int
+    queues: tuple[str, ...]
+    started_at: datetime
+    beat_age_seconds: float
+    round_age_seconds: float | None
+    round_seconds: float | None
+    deeds: Mapping[str, int]
+    last_deeds: Mapping[str, int]
+    last_deeds_age_seconds: float | None
+
+
+@dataclass(frozen=True)
 class StepSummary:
     """A step of an execution, as shown to people."""
 
@@ -187,6 +229,7 @@ class StepSummary:
     claimed_at: datetime | None
     ended_at: datetime | None
     error: ErrorRecord | None
+    wake_at: datetime | None = None
 
 
 @dataclass(frozen=True)

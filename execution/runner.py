@@ -11,18 +11,16 @@ own chain is cut by whoever called.
 import logging
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
-
-from tenacity import (
-    sleep_using_event,
-)
 
 from execution.actions import Action, ActionRegistry
 from execution.attempts import (
     NoMoreAttemptsError,
     Outcome,
     StepAttempts,
+    StepParkedError,
     describe_error,
 )
 from execution.context import Context
@@ -39,12 +37,16 @@ from execution.records import (
     ClaimOutcome,
     Completion,
     Recorded,
+    Retried,
     StepRecords,
 )
 from execution.results import encode_json
 from execution.states import ExecutionStatus, StepStatus
 
 logger = logging.getLogger(__name__)
+
+MOST_SECONDS_IN_PLACE = 2.0
+"""The longest wait between two attempts that a slot is held for."""
 
 
 class Holder(Protocol):
@@ -81,14 +83,23 @@ class ExecutionTaskRunner:
         dispatcher: ExecutionDispatcher,
         registry: ActionRegistry,
         holder: Holder,
+        patience: Patience,
+        interruptible: Callable[
+            [Claim, int], AbstractContextManager[None]
+        ] = lambda *_: nullcontext(),
     ) -> None:
-        """Claim for `holder`; its `patience` can be told that the process stops."""
+        """Claim for `holder`; wait for PostgreSQL with `patience`.
+
+        `interruptible(claim, attempt)` is a block in which StepTimeoutError may be
+        raised from outside: in it, actions are called.
+        """
         self._records = records
         self._emitter = emitter
         self._dispatcher = dispatcher
         self._registry = registry
         self._holder = holder
-        self.patience = Patience()
+        self._patience = patience
+        self._interruptible = interruptible
 
     def run(self, delivery: Delivery) -> tuple[int, ...]:
         """Run the first step of the delivery that may run.
@@ -120,13 +131,14 @@ class ExecutionTaskRunner:
         # a delivery that is in hand is kept until the database answers: acknowledged
         # away, it would be found again only by a sweep
         while True:
-            answer = self.patience.until_answered(
+            answer = self._patience.until_answered(
                 lambda: self._try_claim(delivery, token)
             )
             if answer.outcome is not ClaimOutcome.UNREGISTERED:
                 return answer
             # the main process sees at its next beat that it was declared dead
-            if self.patience.stopping.wait(0.2):
+            self._patience.rest(0.2)
+            if self._patience.is_stopping():
                 return answer
 
     def _try_claim(self, delivery: Delivery, token: str) -> ClaimAnswer:
@@ -143,9 +155,12 @@ class ExecutionTaskRunner:
         self, claim: Claim, rest: tuple[int, ...], epoch: int
     ) -> tuple[int, ...]:
         reach(FaultPoint.CLAIMED)
-        outcome = self._call(claim)
+        try:
+            outcome = self._call(claim)
+        except StepParkedError:
+            return ()
         reach(FaultPoint.CALLED)
-        completion = self.patience.until_answered(
+        completion = self._patience.until_answered(
             lambda: self._records.complete(
                 claim.held,
                 outcome.status,
@@ -172,7 +187,7 @@ class ExecutionTaskRunner:
         self._emitter.emit(claim.held.execution_id, completion.last_seq)
         self._dispatcher.publish(completion.windows)
         if completion.is_last:
-            self.patience.until_answered(
+            self._patience.until_answered(
                 lambda: finish_execution(
                     self._records, self._emitter, claim.held.execution_id
                 )
@@ -195,7 +210,8 @@ class ExecutionTaskRunner:
                 action,
                 context := self._build_context(claim),
                 self._build_retry(claim, context, recorded),
-                sleep_using_event(self.patience.stopping),
+                self._patience.rest,
+                self._interruptible,
             )
             return attempts.run(inputs, recorded)
         except StaleLeaseError as error:
@@ -214,27 +230,35 @@ class ExecutionTaskRunner:
             claim,
             self._records,
             lambda seq: self._emitter.emit(execution_id, seq),
-            self.patience,
+            self._patience,
         )
 
     def _build_retry(
         self, claim: Claim, context: Context, recorded: str
     ) -> Callable[[str, float], None]:
         def begin_retry(error: str, wait_seconds: float) -> None:
-            begun = self.patience.until_answered(
+            # a process that stops does not sit a wait out, however short
+            parks = wait_seconds > MOST_SECONDS_IN_PLACE or self._patience.is_stopping()
+            answer = self._patience.until_answered(
                 lambda: self._records.retry(
                     claim.held,
                     attempt=context.attempt,
                     recorded_input=recorded,
                     error=error,
                     wait_seconds=wait_seconds,
+                    parks=parks,
                 )
             )
-            if begun is None:
-                raise NoMoreAttemptsError
-            attempt, last_seq = begun
-            self._emitter.emit(claim.held.execution_id, last_seq)
-            context.begin_attempt(attempt)
+            match answer.outcome:
+                case Retried.REFUSED:
+                    raise NoMoreAttemptsError
+                case Retried.WAITING:
+                    self._emitter.emit(claim.held.execution_id, answer.last_seq)
+                    self._dispatcher.publish(answer.windows)
+                    raise StepParkedError
+                case Retried.RETRYING:
+                    self._emitter.emit(claim.held.execution_id, answer.last_seq)
+                    context.begin_attempt(answer.attempt)
 
         return begin_retry
 

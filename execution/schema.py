@@ -8,6 +8,7 @@ Nothing here runs by itself: the local stack and `plans db upgrade` call it.
 """
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -26,16 +27,23 @@ from execution.errors import DatabaseError
 from execution.models import Base
 from execution.sql import functions_digest, read_functions
 
+# Ours are known by their comment: the schema may hold routines of others, even of the
+# same name. Where nothing is marked, they are of a release that did not yet mark them.
 _DROP_FUNCTIONS = """
 DO $$
 DECLARE
     statement text;
+    is_marked bool := EXISTS (
+        SELECT FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace
+           AND obj_description(p.oid, 'pg_proc') = 'celery-plans');
 BEGIN
     DROP TRIGGER IF EXISTS guard_moves ON executions;
     DROP TRIGGER IF EXISTS guard_moves ON execution_steps;
     FOR statement IN
         SELECT format('DROP ROUTINE %s CASCADE', p.oid::regprocedure)
           FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace
+           AND (obj_description(p.oid, 'pg_proc') = 'celery-plans'
+                OR p.proname = ANY ('{names}') AND NOT is_marked)
     LOOP
         -- one that another one's end took with it is gone already
         BEGIN
@@ -44,8 +52,23 @@ BEGIN
             NULL;
         END;
     END LOOP;
-    DROP VIEW IF EXISTS lost_steps;
+    DROP VIEW IF EXISTS {views};
     DROP TYPE IF EXISTS event_draft CASCADE;
+END $$
+"""
+_MARK_FUNCTIONS = """
+DO $$
+DECLARE
+    statement text;
+BEGIN
+    FOR statement IN
+        SELECT format(
+                   'COMMENT ON ROUTINE %s IS %L', p.oid::regprocedure, 'celery-plans')
+          FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace
+           AND p.proname = ANY ('{names}')
+    LOOP
+        EXECUTE statement;
+    END LOOP;
 END $$
 """
 
@@ -75,6 +98,7 @@ def _upgrade(connection: sa.Connection, schema: str, revision: str) -> None:
     _drop_functions(connection)
     command.upgrade(_config(connection), revision)
     _run_script(connection, read_functions())
+    _run_script(connection, _with_names(_MARK_FUNCTIONS))
     connection.execute(
         sa.text("UPDATE installation SET functions_digest = :digest"),
         {"digest": functions_digest()},
@@ -132,7 +156,8 @@ def _connection(url: str, schema: str) -> Iterator[sa.Connection]:
     try:
         with engine.begin() as connection:
             quoted = engine.dialect.identifier_preparer.quote(schema)
-            connection.exec_driver_sql(f"SET search_path TO {quoted}")
+            # a caller's temporary tables must not hide ours
+            connection.exec_driver_sql(f"SET search_path TO {quoted}, pg_temp")
             # two upgrades at once would drop each other's functions
             connection.execute(
                 sa.text("SELECT pg_advisory_xact_lock(hashtext('celery-plans'))")
@@ -155,7 +180,14 @@ def _has_tables(connection: sa.Connection) -> bool:
 
 def _drop_functions(connection: sa.Connection) -> None:
     if _has_tables(connection):
-        _run_script(connection, _DROP_FUNCTIONS)
+        _run_script(connection, _with_names(_DROP_FUNCTIONS))
+
+
+def _with_names(script: str) -> str:
+    names = re.findall(r"CREATE FUNCTION (\w+)", read_functions())
+    views = re.findall(r"CREATE VIEW (\w+)", read_functions())
+    script = script.replace("{views}", ", ".join(views))
+    return script.replace("{names}", f"{{{','.join(names)}}}")
 
 
 def _run_script(connection: sa.Connection, script: str) -> None:

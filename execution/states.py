@@ -106,6 +106,8 @@ STEP_MOVES: Mapping[tuple[StepStatus, StepMove], StepStatus] = MappingProxyType(
         (_S.PENDING, _SM.CANCEL): _S.CANCELLED,
         (_S.READY, _SM.CLAIM): _S.RUNNING,
         (_S.READY, _SM.CANCEL): _S.CANCELLED,
+        (_S.READY, _SM.TIME_OUT): _S.TIMED_OUT,
+        (_S.READY, _SM.SKIP): _S.SKIPPED,
         (_S.RUNNING, _SM.COMPLETE): _S.COMPLETED,
         (_S.RUNNING, _SM.FAIL): _S.FAILED,
         (_S.RUNNING, _SM.SKIP): _S.SKIPPED,
@@ -115,6 +117,8 @@ STEP_MOVES: Mapping[tuple[StepStatus, StepMove], StepStatus] = MappingProxyType(
         (_S.RUNNING, _SM.WAIT): _S.WAITING,
         (_S.WAITING, _SM.WAKE): _S.READY,
         (_S.WAITING, _SM.CANCEL): _S.CANCELLED,
+        (_S.WAITING, _SM.TIME_OUT): _S.TIMED_OUT,
+        (_S.WAITING, _SM.SKIP): _S.SKIPPED,
     }
 )
 

@@ -5,12 +5,12 @@ import os
 import signal
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psycopg2
 
-from execution import Context, action
+from execution import Context, FatalError, RetryableError, action
 
 
 def note(ledger: str, line: str) -> None:
@@ -158,3 +158,53 @@ def tell_and_fail(ctx: Context) -> None:
     ctx.progress(30, "first")
     ctx.progress(70, "second")
     raise ValueError("now")
+
+
+@action("test.work")
+def work(ctx: Context, ledger: str, seconds: float = 0.05) -> int:
+    """Note the attempt, take some time, and return the attempt's number."""
+    note(ledger, f"{ctx.execution_id} {ctx.step} {ctx.attempt}")
+    time.sleep(seconds)
+    return ctx.attempt
+
+
+@action("test.throttled")
+def be_throttled(ctx: Context, seconds: float) -> int:
+    """Fail once as a busy service does, which says when to come back."""
+    if ctx.attempt == 1:
+        raise RetryableError("too many requests", retry_after_seconds=seconds)
+    return ctx.attempt
+
+
+@action("test.refuse")
+def refuse() -> None:
+    """Fail in a way that another attempt would only repeat."""
+    raise FatalError("no such customer")
+
+
+@action("test.ignore_timeout")
+def ignore_timeout(ctx: Context, ledger: str, gate: str) -> None:
+    """Hold until the gate opens, whatever is raised meanwhile."""
+    note(ledger, f"{ctx.step} {ctx.attempt} {os.getpid()}")
+    deadline = time.monotonic() + 30
+    while not Path(gate).exists() and time.monotonic() < deadline:
+        with suppress(Exception):
+            time.sleep(0.05)
+
+
+@action("test.tidy_up")
+def tidy_up(ctx: Context, ledger: str) -> None:
+    """Work for long, and note how it ended."""
+    try:
+        time.sleep(30)
+    finally:
+        note(ledger, f"tidied {ctx.step} {ctx.attempt} {os.getpid()}")
+
+
+@action("test.tidy_up_async")
+async def tidy_up_async(ctx: Context, ledger: str) -> None:
+    """Wait for long in an event loop, and note how it ended."""
+    try:
+        await asyncio.sleep(30)
+    finally:
+        note(ledger, f"tidied {ctx.step} {ctx.attempt} {os.getpid()}")

@@ -7,17 +7,20 @@ from tests.rows import committed
 WORKER = "00000000-0000-4000-8000-000000000001"
 TOKEN = "00000000-0000-4000-8000-000000000002"  # noqa: S105  # no secret
 # 1..1900 are over; of the others, every fifth is pending, paused, ending, or runs with
-# a step that is claimed, or with one that is ready
+# a step that is claimed, or with one that is ready; of the ready ones some were never
+# sent, some wait, and what runs or waits of every twentieth is beyond its deadline
 LOAD = """
 INSERT INTO plans (id, name, digest, definition, result_reads)
 SELECT md5('plan' || p)::uuid, 'plan ' || p, 'digest ' || p, '{}', '{9}'
   FROM generate_series(0, 19) p;
 
-INSERT INTO plan_steps
+INSERT INTO plan_steps (plan_id, "position", name, action, queue, priority, needs,
+    successors, reads, survives_skips, on_failure, timeout_seconds, max_attempts,
+    max_lost, inputs)
 SELECT p.id, s, 's' || s, 'test.nothing', NULL, 0,
        CASE WHEN s > 0 THEN ARRAY[s - 1] ELSE '{}' END,
        CASE WHEN s < 9 THEN ARRAY[s + 1] ELSE '{}' END,
-       '{}', true, 'abort', NULL, 3, 3, '{}'
+       '{}'::int[], true, 'abort', NULL, 3, 3, '{}'::jsonb
   FROM plans p CROSS JOIN generate_series(0, 9) s;
 
 INSERT INTO workers (id, hostname, pid, pool, slots, queues, actions, pulse,
@@ -37,34 +40,41 @@ SELECT i, md5('execution' || i)::uuid AS id,
   FROM generate_series(1, 2000) i;
 
 INSERT INTO executions (id, plan_id, status, reason, open_steps, total_steps, tags,
-                        digest, parameters, created_at, ended_at, next_seq)
+                        digest, parameters, created_at, ended_at, next_seq, paused_at,
+                        deadline)
 SELECT id, md5('plan' || i %% 20)::uuid, status,
        CASE WHEN status IN ('completed', 'ending') THEN 'result' END,
        CASE WHEN status IN ('completed', 'ending') THEN 0 ELSE 10 - done END, 10,
        ARRAY['tag ' || i %% 100], '', '{}', now() - make_interval(mins => 2000 - i),
-       CASE WHEN status = 'completed' THEN now() END, 6
+       CASE WHEN status = 'completed' THEN now() END, 6,
+       CASE WHEN status = 'paused' THEN now() END,
+       CASE WHEN i %% 20 < 5 THEN now() END
   FROM kinds;
 
 INSERT INTO execution_steps (execution_id, "position", name, action, queue, priority,
     needs, successors, pending_deps, status, attempt, ready_at, published_at, ended_at,
-    lease_token, worker_id, delivery, claimed_at, attempt_deadline)
+    lease_token, worker_id, delivery, claimed_at, attempt_deadline, wake_at, deadline)
 SELECT k.id, s, 's' || s, 'test.nothing', 'q', 0, p.needs, p.successors,
        (c.status = 'pending')::int, c.status, (c.status = 'running')::int,
        CASE WHEN c.status = 'ready' THEN now() END,
-       CASE WHEN c.status = 'ready' AND k.i %% 2 = 0 THEN now() END,
+       CASE WHEN c.status = 'ready' AND k.i %% 2 = 0
+            THEN now() - interval '1 minute' END,
        CASE WHEN c.status = 'completed' THEN now() END,
        CASE WHEN c.status = 'running' THEN %(token)s::uuid END,
        CASE WHEN c.status = 'running' THEN %(worker)s::uuid END,
        CASE WHEN c.status = 'running' THEN 'd' END,
        CASE WHEN c.status = 'running' THEN now() END,
-       CASE WHEN c.status = 'running' THEN now() END
+       CASE WHEN c.status = 'running' THEN now() END,
+       CASE WHEN c.status = 'waiting' THEN now() END,
+       CASE WHEN k.i %% 20 < 5 THEN now() END
   FROM kinds k
   JOIN plan_steps p ON p.plan_id = md5('plan' || k.i %% 20)::uuid
   CROSS JOIN LATERAL (SELECT p."position" AS s) AS place
   CROSS JOIN LATERAL (SELECT CASE
       WHEN s < k.done OR k.status = 'ending' THEN 'completed'
       WHEN s > k.done THEN 'pending'
-      WHEN k.is_claimed THEN 'running' ELSE 'ready' END AS status) AS c;
+      WHEN k.is_claimed THEN 'running'
+      WHEN k.i %% 3 = 0 THEN 'waiting' ELSE 'ready' END AS status) AS c;
 
 INSERT INTO execution_events (execution_id, seq, type, data, at)
 SELECT id, seq, 'step.ready', '{}', now() FROM kinds, generate_series(1, 5) seq;

@@ -65,6 +65,7 @@ def describe_execution(status: str) -> dict[str, Any]:
         "reason": "result" if status in {"ending", *ENDED} else None,
         "ended_at": NOW if status in ENDED else None,
         "open_steps": 0 if status in ENDED else 1,
+        "paused_at": NOW if status == "paused" else None,
     }
 
 
@@ -80,6 +81,7 @@ def describe_step(status: str) -> dict[str, Any]:
         "delivery": "d" if is_running else None,
         "claimed_at": NOW if is_running else None,
         "ready_at": NOW if status == "ready" else None,
+        "wake_at": NOW if status == "waiting" else None,
         "ended_at": NOW if status in {*ENDED, "skipped"} else None,
     }
 

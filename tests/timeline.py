@@ -8,6 +8,7 @@ from execution.windows import Window
 _STEP_STATUS = {
     "step.ready": StepStatus.READY,
     "step.started": StepStatus.RUNNING,
+    "step.waiting": StepStatus.WAITING,
     "step.retrying": None,
     "step.progress": None,
     "step.lost": None,

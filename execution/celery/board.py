@@ -2,17 +2,22 @@
 
 The main process writes the worker's id; each process or thread that runs steps
 writes, in a slot of its own, its pid and the lease token that it is about to claim
-with. The main process reads the slots at every beat. It is a named file, made before
-the pool, because anonymous memory does not reach a child that was spawned.
+with. The main process reads the slots at every beat, and tells the others by one byte
+when the worker is to stop, and by an entry in a slot which attempt is to end. It is a
+named file, made before the pool, because anonymous memory does not reach a child that
+was spawned.
 
-Layout: the worker's id (16 bytes), then slots of pid (8) and token (16).
+Layout: the worker's id (16 bytes), whether it stops (8), then slots of pid (8), token
+(16), and the token (16) and number (8) of the attempt that is asked to end.
 """
 
+import fcntl
 import mmap
 import os
 import struct
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Collection
 from contextlib import suppress
@@ -22,10 +27,15 @@ from billiard import current_process
 
 BOARD_VARIABLE = "PLANS_WORKER_BOARD"
 _ID_BYTES = 16
-_SLOT = struct.Struct("<q16s")
+_STOPPING_AT = 16
+_SLOTS_AT = 24
+_SLOT = struct.Struct("<q16s16sq")
+_ASKED = struct.Struct("<16sq")
+_ASKED_AT = _SLOT.size - _ASKED.size
 _MOST_SLOTS = 4096
 _EMPTY = bytes(16)
 _FILE_PREFIX = "celery-plans-worker-"
+_YOUNG_SECONDS = 60.0
 
 
 class WorkerBoard:
@@ -40,16 +50,20 @@ class WorkerBoard:
         self._lock = threading.Lock()
         self._next_thread_slot = 0
         self._pid = os.getpid()
+        self._descriptor: int | None = None
 
     @classmethod
     def create(cls) -> "WorkerBoard":
         """Make a new file and name it in the environment, for the children."""
         _remove_abandoned_files()
-        descriptor, name = tempfile.mkstemp(prefix=f"{_FILE_PREFIX}{os.getpid()}-")
-        os.ftruncate(descriptor, _ID_BYTES + _MOST_SLOTS * _SLOT.size)
-        os.close(descriptor)
+        descriptor, name = tempfile.mkstemp(prefix=_FILE_PREFIX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.ftruncate(descriptor, _SLOTS_AT + _MOST_SLOTS * _SLOT.size)
         os.environ[BOARD_VARIABLE] = name
-        return cls(Path(name))
+        board = cls(Path(name))
+        # the kernel keeps the lock until this process and its children have ended
+        board._descriptor = descriptor  # its own class
+        return board
 
     @classmethod
     def open(cls) -> "WorkerBoard":
@@ -59,6 +73,9 @@ class WorkerBoard:
     def remove(self) -> None:
         """Delete the file; processes that mapped it keep their mapping."""
         self.path.unlink(missing_ok=True)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
     @property
     def worker_id(self) -> str:
@@ -69,6 +86,14 @@ class WorkerBoard:
     def worker_id(self, value: str) -> None:
         self._memory[:_ID_BYTES] = uuid.UUID(value).bytes
 
+    def is_stopping(self) -> bool:
+        """Say whether the worker was told to stop: children get no signal of that."""
+        return self._memory[_STOPPING_AT] != 0
+
+    def stop(self) -> None:
+        """Tell every process of the worker that it stops; safe in a signal handler."""
+        self._memory[_STOPPING_AT] = 1
+
     def expose(self, token: str) -> None:
         """Show that this thread holds `token`."""
         self._write(uuid.UUID(token).bytes)
@@ -76,6 +101,20 @@ class WorkerBoard:
     def withdraw(self) -> None:
         """Show that this thread holds nothing."""
         self._write(_EMPTY)
+
+    def ask(self, token: str, attempt: int) -> None:
+        """Ask whoever shows `token` to end that attempt of it."""
+        wanted = uuid.UUID(token).bytes
+        for index, (_, shown) in enumerate(self._slots()):
+            if shown == wanted:
+                offset = _SLOTS_AT + index * _SLOT.size + _ASKED_AT
+                _ASKED.pack_into(self._memory, offset, wanted, attempt)
+
+    def is_asked(self, token: str, attempt: int) -> bool:
+        """Say whether this thread is asked to end that attempt of `token`."""
+        offset = _SLOTS_AT + self._find_slot() * _SLOT.size + _ASKED_AT
+        asked = _ASKED.unpack_from(self._memory, offset)
+        return bool(asked == (uuid.UUID(token).bytes, attempt))
 
     def find_tokens(self, pids: Collection[int]) -> tuple[str, ...]:
         """Return the tokens that the processes `pids` show."""
@@ -91,12 +130,12 @@ class WorkerBoard:
         return next((pid for pid, shown in self._slots() if shown == wanted), None)
 
     def _slots(self) -> list[tuple[int, bytes]]:
-        return list(_SLOT.iter_unpack(self._memory[_ID_BYTES:]))
+        slots = _SLOT.iter_unpack(self._memory[_SLOTS_AT:])
+        return [(pid, token) for pid, token, _, _ in slots]
 
     def _write(self, token: bytes) -> None:
-        _SLOT.pack_into(
-            self._memory, _ID_BYTES + self._find_slot() * _SLOT.size, os.getpid(), token
-        )
+        offset = _SLOTS_AT + self._find_slot() * _SLOT.size
+        _SLOT.pack_into(self._memory, offset, os.getpid(), token, _EMPTY, 0)
 
     def _find_slot(self) -> int:
         if self._pid != os.getpid():
@@ -119,20 +158,19 @@ class WorkerBoard:
 
 
 def _remove_abandoned_files() -> None:
-    """Remove what workers left that were killed: nobody else would."""
+    """Remove what workers left that were killed: nobody else would.
+
+    By their locks, not by pids: containers may share the directory, and no pids.
+    """
     for path in Path(tempfile.gettempdir()).glob(f"{_FILE_PREFIX}*"):
-        owner = path.name.removeprefix(_FILE_PREFIX).partition("-")[0]
-        if owner.isdecimal() and not _is_running(int(owner)):
-            with suppress(OSError):
-                path.unlink()
+        with suppress(OSError):
+            _remove_if_abandoned(path)
 
 
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        # somebody else's, and so not ours to judge
-        return True
-    return True
+def _remove_if_abandoned(path: Path) -> None:
+    if time.time() - path.stat().st_mtime < _YOUNG_SECONDS:
+        # its worker may not have locked it yet
+        return
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()

@@ -6,54 +6,53 @@ outlived their timeout. Both wait out an absent database, and neither touches th
 event loop of the worker.
 """
 
+import json
 import logging
 import os
-import signal
 import threading
+import time
 import uuid
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from celery.worker import state
 
 from execution.actions import registry
 from execution.celery.board import WorkerBoard
-from execution.database import DatabaseBusyError
+from execution.celery.facts import WorkerFacts
+from execution.celery.watch import Watch
 from execution.errors import DatabaseError
-from execution.liveness import LivenessRecords
+from execution.liveness import Beat, LivenessRecords
 from execution.patience import ASK_TWICE
-from execution.reconciler import Reconciler
 from execution.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-
-@dataclass(frozen=True)
-class WorkerFacts:
-    """What a worker says of itself; the callables answer for this moment."""
-
-    hostname: str
-    pool: str
-    count_slots: Callable[[], int]
-    list_queues: Callable[[], Collection[str]]
-    list_pids: Callable[[], Collection[int]]
+_SLICE_SECONDS = 0.5
+"""How long a thread that listens may not notice that it should end."""
+_BREATH_SECONDS = 0.05
+_LOOKS = 5
+_LOOK_SECONDS = 0.02
 
 
 class Heart:
     """Registers the worker and beats for it."""
 
     def __init__(
-        self, liveness: LivenessRecords, board: WorkerBoard, facts: WorkerFacts
+        self,
+        liveness: LivenessRecords,
+        board: WorkerBoard,
+        facts: WorkerFacts,
+        watch: Watch,
     ) -> None:
         """Beat for the worker that `facts` describes, with what `board` shows."""
         self._liveness = liveness
+        self._watch = watch
         self._board = board
         self._facts = facts
-        self._seen_at: datetime | None = None
+        self._last: Beat | None = None
         self._has_left = False
 
     def beat(self) -> None:
@@ -61,20 +60,30 @@ class Heart:
 
         Raises DatabaseError when PostgreSQL does not answer.
         """
-        if self._seen_at is not None:
-            self._seen_at = self._liveness.beat(
+        if self._last is not None:
+            self._last = self._liveness.beat(
                 self._board.worker_id,
                 slots=self._facts.count_slots(),
-                in_hand=len(copy_set(state.reserved_requests)),
+                in_hand=self._count_in_hand(),
                 queues=sorted(self._facts.list_queues()),
                 deliveries=[str(r.id) for r in copy_set(state.active_requests)],
                 tokens=self._board.find_tokens(self._facts.list_pids()),
-                sampled_at=self._seen_at,
+                previous=self._last,
+                rounds=json.dumps(self._watch.describe()),
             )
-            if self._seen_at is None and not self._has_left:
+            if self._last is None and not self._has_left:
                 logger.warning("declared dead while alive; registering anew")
-        if self._seen_at is None and not self._has_left:
-            self._seen_at = self._register()
+        if self._last is None and not self._has_left:
+            self._last = self._register()
+
+    def _count_in_hand(self) -> int:
+        # between two short messages of a long backlog a slot is free for a moment, and
+        # the reconcilers would take what waits behind it for lost
+        counts = []
+        for _ in range(_LOOKS):
+            counts.append(len(copy_set(state.reserved_requests)))
+            time.sleep(_LOOK_SECONDS)
+        return max(counts)
 
     def leave(self) -> None:
         """Register no more: a beat under way must not bring back who is leaving."""
@@ -82,12 +91,12 @@ class Heart:
 
     def end(self) -> None:
         """Take the worker off the list."""
-        if self._seen_at is not None:
+        if self._last is not None:
             self._liveness.end_worker(self._board.worker_id)
 
-    def _register(self) -> datetime:
+    def _register(self) -> Beat:
         worker_id = str(uuid.uuid4())
-        seen_at = self._liveness.register_worker(
+        registered = self._liveness.register_worker(
             worker_id,
             hostname=self._facts.hostname,
             pid=os.getpid(),
@@ -99,55 +108,7 @@ class Heart:
         # shown to the children only once the row is there: a claim must find it
         self._board.worker_id = worker_id
         logger.info("worker registered", extra={"worker_id": worker_id})
-        return seen_at
-
-
-class Watch:
-    """Runs the reconciler, and ends this worker's own overdue attempts."""
-
-    def __init__(
-        self, liveness: LivenessRecords, reconciler: Reconciler, board: WorkerBoard
-    ) -> None:
-        """Watch over all executions, and over the attempts that `board` shows."""
-        self._liveness = liveness
-        self._reconciler = reconciler
-        self._board = board
-
-    def look(self) -> None:
-        """Do one round.
-
-        Raises DatabaseError when PostgreSQL does not answer.
-        """
-        done = self._reconciler.run_round()
-        if done.dead_workers or done.lost_steps or done.resent_steps:
-            logger.info("reconciled", extra={"round": done})
-        self._end_overdue_attempts()
-
-    def _end_overdue_attempts(self) -> None:
-        for step in self._liveness.find_overdue_steps(self._board.worker_id):
-            try:
-                # the token goes first: nothing that the attempt writes is kept then
-                completion = self._liveness.take_overdue(step)
-            except DatabaseBusyError:
-                continue
-            if completion is None:
-                continue
-            logger.warning(
-                "attempt outlived its timeout",
-                extra={"execution_id": step.execution_id, "position": step.position},
-            )
-            self._kill_holder(step.token)
-            self._reconciler.follow(step.execution_id, completion)
-
-    def _kill_holder(self, token: str) -> None:
-        pid = self._board.find_pid(token)
-        if pid is None or pid == os.getpid():
-            # a thread cannot be killed: it runs on, and what it writes is refused
-            return
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+        return registered
 
 
 class Pulse:
@@ -156,10 +117,11 @@ class Pulse:
     def __init__(self, heart: Heart, watch: Watch, settings: Settings) -> None:
         """Prepare both threads; `start` begins them."""
         self._heart = heart
+        self._watch = watch
         self._stopping = threading.Event()
         self._threads = [
-            self._build("plans-heart", heart.beat, settings.beat_seconds),
-            self._build("plans-watch", watch.look, settings.tick_seconds),
+            self._build("plans-heart", heart.beat, settings.beat_seconds, self._rest),
+            self._build("plans-watch", watch.look, settings.tick_seconds, self._listen),
         ]
 
     def start(self) -> None:
@@ -173,6 +135,10 @@ class Pulse:
         self._stopping.set()
         for thread in self._threads:
             thread.join(timeout=5)
+        if any(thread.is_alive() for thread in self._threads):
+            # it hangs in a call: PostgreSQL would not answer this one either
+            logger.warning("worker could not sign off")
+            return
         try:
             ASK_TWICE(self._heart.end)
         except DatabaseError as error:
@@ -180,23 +146,38 @@ class Pulse:
             logger.warning("worker could not sign off", extra={"cause": str(error)})
 
     def _build(
-        self, name: str, work: Callable[[], None], interval_seconds: float
+        self,
+        name: str,
+        work: Callable[[], None],
+        interval_seconds: float,
+        rest: Callable[[float], None],
     ) -> threading.Thread:
         def repeat() -> None:
-            while True:
+            while not self._stopping.is_set():
                 try:
                     work()
+                    rest(interval_seconds)
                 except DatabaseError as error:
                     logger.warning(
                         "waiting for PostgreSQL", extra={"cause": str(error)}
                     )
+                    self._rest(interval_seconds)
                 except Exception:
                     # a thread that ended would make a healthy worker look dead
                     logger.exception("%s failed", name)
-                if self._stopping.wait(interval_seconds):
-                    return
+                    self._rest(interval_seconds)
 
         return threading.Thread(target=repeat, name=name, daemon=True)
+
+    def _rest(self, seconds: float) -> None:
+        self._stopping.wait(seconds)
+
+    def _listen(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._stopping.is_set() and (left := until - time.monotonic()) > 0:
+            if self._watch.listen(min(left, _SLICE_SECONDS)):
+                # a stream of notices is answered by one look for several
+                self._rest(_BREATH_SECONDS)
 
 
 def copy_set(changing: Iterable[_T]) -> list[_T]:

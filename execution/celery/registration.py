@@ -8,27 +8,41 @@ import atexit
 import logging
 import os
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from celery import Celery, signals
-from tenacity import Retrying, retry_if_exception_type, wait_fixed
 
 from execution.actions import import_actions, registry
+from execution.celery.acknowledgement import acknowledge_long_steps
 from execution.celery.board import WorkerBoard
-from execution.celery.heart import Heart, Pulse, Watch, WorkerFacts
+from execution.celery.facts import WorkerFacts
+from execution.celery.heart import Heart, Pulse
+from execution.celery.intake import STRATEGY
+from execution.celery.interruption import Interruption
+from execution.celery.watch import Watch
 from execution.database import Database, DatabaseUnavailableError
 from execution.dispatcher import STEP_TASK, ExecutionDispatcher
 from execution.errors import PlansError, SettingsError
 from execution.events import ExecutionEventEmitter
 from execution.identity import is_execution_id
 from execution.liveness import LivenessRecords
+from execution.patience import Patience
 from execution.reconciler import Reconciler
 from execution.records import StepRecords
 from execution.runner import Delivery, ExecutionTaskRunner
 from execution.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Serving:
+    """What a process runs messages with."""
+
+    runner: ExecutionTaskRunner
+    dispatcher: ExecutionDispatcher
 
 
 @dataclass(frozen=True)
@@ -54,19 +68,20 @@ class PlansInApp:
         self._settings = settings
         self._database = Database(settings.database_url, settings.schema)
         self._lock = threading.Lock()
-        self._runner: tuple[int, ExecutionTaskRunner] | None = None
+        self._serving: tuple[int, _Serving] | None = None
         self._board: WorkerBoard | None = None
         self._pulse: Pulse | None = None
 
-    def find_runner(self) -> ExecutionTaskRunner:
-        """Return this process's runner; the first call makes it."""
-        runner = self._runner
-        if runner is None or runner[0] != os.getpid():
-            with self._lock:
-                if self._runner is None or self._runner[0] != os.getpid():
-                    self._runner = (os.getpid(), self._build_runner())
-                runner = self._runner
-        return runner[1]
+    def run(
+        self, delivery: Delivery, links: Sequence[Mapping[str, Any]] | None
+    ) -> None:
+        """Run what a message asks for, and send on what follows of its chain.
+
+        `links` are those after this one, in Celery's order: the next one last.
+        """
+        serving = self._find_serving()
+        rest = serving.runner.run(delivery)
+        serving.dispatcher.forward((links or ())[: len(rest)])
 
     def prepare_worker(self) -> None:
         """Find the actions, check the database, make the board; the pool comes next.
@@ -92,7 +107,10 @@ class PlansInApp:
         if self._pulse is not None or self._board is None:
             return
         try:
-            parts = self._build_parts()
+            parts = self._build_parts(self._board)
+        except DatabaseUnavailableError:
+            # told to stop before PostgreSQL came
+            return
         except PlansError as error:
             # Celery logs what a signal's handler raises and goes on without us
             raise SystemExit(f"celery-plans: {error}") from error
@@ -106,19 +124,19 @@ class PlansInApp:
             parts.emitter,
             self._settings,
         )
-        self._pulse = Pulse(
-            Heart(parts.liveness, self._board, _read_facts(worker)),
-            Watch(parts.liveness, reconciler, self._board),
-            self._settings,
-        )
+        facts = _read_facts(worker)
+        watch = Watch(parts.liveness, reconciler, self._board, facts, self._settings)
+        heart = Heart(parts.liveness, self._board, facts, watch)
+        self._pulse = Pulse(heart, watch, self._settings)
         self._pulse.start()
+        acknowledge_long_steps(worker, 2 * self._settings.lease_seconds)
         # a cold shutdown sends no signal at its end
         atexit.register(self.stop_worker)
 
     def stop_waiting(self) -> None:
-        """Let steps of this very process (threads, solo) give up on PostgreSQL."""
-        if self._runner is not None:
-            self._runner[1].patience.stopping.set()
+        """Let the steps of every process of this worker give up on PostgreSQL."""
+        if self._board is not None:
+            self._board.stop()
 
     def stop_worker(self) -> None:
         """Sign off, once nothing runs any more."""
@@ -128,19 +146,34 @@ class PlansInApp:
         if self._board is not None:
             self._board.remove()
 
-    def _build_runner(self) -> ExecutionTaskRunner:
-        import_actions(self._settings.imports)
-        parts = self._build_parts()
-        board = self._board or WorkerBoard.open()
-        return ExecutionTaskRunner(
-            parts.records, parts.emitter, parts.dispatcher, registry, board
-        )
+    def _find_serving(self) -> _Serving:
+        serving = self._serving
+        if serving is None or serving[0] != os.getpid():
+            with self._lock:
+                if self._serving is None or self._serving[0] != os.getpid():
+                    self._serving = (os.getpid(), self._build_serving())
+                serving = self._serving
+        return serving[1]
 
-    def _build_parts(self) -> _Parts:
-        waiting = Retrying(
-            retry=retry_if_exception_type(DatabaseUnavailableError), wait=wait_fixed(1)
+    def _build_serving(self) -> _Serving:
+        import_actions(self._settings.imports)
+        board = self._board or WorkerBoard.open()
+        parts = self._build_parts(board)
+        runner = ExecutionTaskRunner(
+            parts.records,
+            parts.emitter,
+            parts.dispatcher,
+            registry,
+            board,
+            Patience(board.is_stopping),
+            Interruption(board).interruptible,
         )
-        installation_id = waiting(self._database.check)
+        return _Serving(runner, parts.dispatcher)
+
+    def _build_parts(self, board: WorkerBoard) -> _Parts:
+        installation_id = Patience(board.is_stopping).until_answered(
+            self._database.check
+        )
         return _Parts(
             LivenessRecords(self._database),
             StepRecords(self._database),
@@ -164,13 +197,14 @@ def register(app: Celery, settings: Settings | None = None) -> None:
         reject_on_worker_lost=True,
         ignore_result=True,
         typing=False,
+        Strategy=STRATEGY,
     )
     def run_step(task: Any, *arguments: object) -> None:
+        # the rest of the chain is ours to send: Celery reads this after the return
+        links, task.request.chain = task.request.chain, None
         delivery = _read_delivery(task.request, arguments)
-        rest = plans.find_runner().run(delivery) if delivery else ()
-        # Celery reads this after the task has returned; it keeps the links in reverse
-        links = task.request.chain
-        task.request.chain = links[: len(rest)] if links and rest else None
+        if delivery is not None:
+            plans.run(delivery, links)
 
     _connect_signals(app, plans)
 
@@ -191,6 +225,9 @@ def _connect_signals(app: Celery, plans: PlansInApp) -> None:
         if sender.app is app:
             plans.stop_worker()
 
+    # Celery sends this one from the handler of SIGTERM: a second SIGTERM a moment later
+    # would wait for ever for the lock that the first one, below it on the stack, holds
+    signals.worker_shutting_down.lock = threading.RLock()
     signals.worker_init.connect(prepare, weak=False)
     signals.worker_ready.connect(start, weak=False)
     signals.worker_shutting_down.connect(begin_to_stop, weak=False)

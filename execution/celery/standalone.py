@@ -16,6 +16,7 @@ from typing import Any
 
 from celery import Celery, signals
 
+from execution.celery.intake import harden
 from execution.celery.registration import register
 from execution.dispatcher import create_app
 from execution.settings import Settings
@@ -31,18 +32,20 @@ def build_app() -> Celery:
     settings = Settings.from_environment()
     app = create_app(settings)
     register(app, settings)
-    signals.worker_process_init.connect(_die_with_the_worker)
+    harden(app)
+    main_pid = os.getpid()
+
+    def die_with_the_worker(**_: Any) -> None:
+        # A child whose main process was killed would run on unseen, and finish a step
+        # that is being run again by somebody else. Its write is refused, its effect is
+        # not. In a pool without children, this is the main process itself.
+        if sys.platform == "linux" and os.getpid() != main_pid:
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != main_pid:
+                os._exit(1)
+
+    signals.worker_process_init.connect(die_with_the_worker, weak=False)
     return app
-
-
-def _die_with_the_worker(**_: Any) -> None:
-    # A child whose main process was killed would run on unseen, and finish a step
-    # that is being run again by somebody else. Its write is refused, its effect is not.
-    if sys.platform == "linux":
-        parent_pid = os.getppid()
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent_pid or parent_pid == 1:
-            os._exit(1)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The command line `plans`, one module per kind of reader:
 
     app.py          the list of commands, and how each begins and ends
-    running.py      submit, run
-    looking.py      list, show, watch
+    running.py      publish, submit, run
+    looking.py      list, workers, show, watch
     checking.py     validate, db
     serving.py      up, worker
     demo.py         demo

@@ -25,7 +25,7 @@ def print_places(
 ) -> None:
     """Say where everything is; `given` are the settings before servers were found."""
     rows = [
-        ("PostgreSQL", mask(filled.database_url or "")),
+        ("PostgreSQL", mask((filled.database_url or "").replace("+psycopg2", ""))),
         ("broker", mask(filled.broker_url or "")),
         ("events", mask(filled.events_url or "none: readers only poll")),
         ("actions", ", ".join(filled.imports) or "none: set PLANS_IMPORTS"),

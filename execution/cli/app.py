@@ -29,7 +29,7 @@ Exit codes:
   0: all is well;
   1: what was asked about failed or is invalid;
   2: wrong usage, settings or parameters;
-  3: there is no such execution;
+  3: there is no such execution or plan;
   4: a server is unavailable;
   130: interrupted.
 """
@@ -47,11 +47,13 @@ _COMMANDS = {
     "demo": _Entry("demo", "See a worker killed in the middle of real work."),
     "up": _Entry("serving", "Run servers, workers and Flower until Ctrl-C."),
     "worker": _Entry("serving", "Run one worker."),
+    "publish": _Entry("running", "Store a plan, to be submitted by its name."),
     "submit": _Entry("running", "Begin an execution and print its id."),
     "run": _Entry("running", "Begin an execution, wait, and print its result."),
     "list": _Entry("looking", "List executions, newest first."),
     "show": _Entry("looking", "Show one execution: steps, history, error, result."),
     "watch": _Entry("looking", "Follow an execution until it has ended."),
+    "workers": _Entry("looking", "List the workers, and what they mended."),
     "validate": _Entry("checking", "Find every fault of a plan."),
     "db": _Entry("checking", "Install, check or remove the database schema."),
 }

@@ -20,6 +20,7 @@ from execution.results import (
     ExecutionSummary,
     StateChange,
     StepSummary,
+    WorkerSummary,
 )
 
 _WIDTH_WITHOUT_TERMINAL = 250
@@ -111,7 +112,7 @@ def build_steps_table(
     steps: Sequence[StepSummary], hosts: Mapping[str, str] | None = None
 ) -> Table:
     """Return the steps of an execution; `hosts` maps workers to their names."""
-    table = Table("step", "action", "state", "attempt", "progress", "time")
+    table = Table("step", "action", "state", "attempt", "progress", "time", "note")
     if hosts is not None:
         table.add_column("worker")
     for step in steps:
@@ -123,9 +124,21 @@ def build_steps_table(
             str(step.attempt or "-"),
             _write_progress(step),
             write_seconds(step.claimed_at, step.ended_at),
+            _write_note(step),
             *(holder if hosts is not None else ()),
         )
     return table
+
+
+def _write_note(step: StepSummary) -> str:
+    """Say what the state alone does not: how often before, until when, and why."""
+    notes = [
+        f"{step.failures} failed" if step.failures else "",
+        f"{step.losses} lost" if step.losses else "",
+        f"waits until {write_time(step.wake_at)}" if step.wake_at else "",
+        step.error.message if step.error else "",
+    ]
+    return printable("; ".join(filter(None, notes)))
 
 
 def _write_progress(step: StepSummary) -> str:
@@ -151,6 +164,42 @@ def build_executions_table(executions: Sequence[ExecutionSummary]) -> Table:
             printable(", ".join(execution.tags)),
         )
     return table
+
+
+def build_workers_table(
+    workers: Sequence[WorkerSummary], *, lease_seconds: float
+) -> Table:
+    """Return the workers: what they serve, have in hand, and have mended."""
+    table = Table(
+        "worker", "pid", "pool", "busy", "queues", "beat", "looked", "mended", "last"
+    )
+    for worker in workers:
+        table.add_row(
+            printable(worker.hostname),
+            str(worker.pid),
+            worker.pool,
+            f"{worker.in_hand}/{worker.slots}",
+            printable(", ".join(worker.queues)),
+            _write_beat(worker.beat_age_seconds, lease_seconds),
+            _write_age(worker.round_age_seconds),
+            _write_deeds(worker.deeds),
+            _write_age(worker.last_deeds_age_seconds),
+        )
+    return table
+
+
+def _write_beat(age_seconds: float, lease_seconds: float) -> str:
+    silent = " (silent)" if age_seconds > lease_seconds else ""
+    return _write_age(age_seconds) + silent
+
+
+def _write_age(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.1f} s ago"
+
+
+def _write_deeds(deeds: Mapping[str, int]) -> str:
+    done = [f"{name.replace('_', ' ')}: {n}" for name, n in deeds.items() if n]
+    return printable(", ".join(done)) or "nothing yet"
 
 
 def build_summary(execution: ExecutionSummary) -> Table:

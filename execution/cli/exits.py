@@ -11,6 +11,7 @@ from execution.errors import (
     ExecutionNotFoundError,
     LocalStackError,
     ParameterError,
+    PlanNotFoundError,
     PlansError,
     ServerError,
     SetupError,
@@ -35,6 +36,7 @@ class UsageError(PlansError):
 _CODES = (
     (UsageError, ExitCode.USAGE),
     (ExecutionNotFoundError, ExitCode.NOT_FOUND),
+    (PlanNotFoundError, ExitCode.NOT_FOUND),
     (ServerError, ExitCode.UNAVAILABLE),
     # its parent asks for another installation, but this one may just be full or slow
     (LocalStackError, ExitCode.UNAVAILABLE),

@@ -1,4 +1,4 @@
-"""`plans list`, `plans show`, `plans watch`: what was, what is, and what comes.
+"""`plans list`, `workers`, `show`, `watch`: what was, what is, and what comes.
 
 They only read. Pages are cut by the database; the timeline of one execution is read
 whole.
@@ -16,6 +16,7 @@ from execution.cli.display import (
     build_history_table,
     build_steps_table,
     build_summary,
+    build_workers_table,
     open_console,
     write_error,
 )
@@ -61,6 +62,21 @@ def list_executions(
     console.print(build_executions_table(found.items))
     pages = max(1, math.ceil(found.total / found.page_size))
     console.print(f"page {found.page} of {pages}, {found.total} in all")
+
+
+@app.command("workers")
+def list_workers(as_json: AsJson = False, _local: Local = False) -> None:
+    """List the workers, and what their reconcilers have done.
+
+    One that was killed is shown as silent, until another worker declares it dead.
+    """
+    with ExecutionEngine.connect() as engine:
+        workers = engine.list_workers()
+        lease_seconds = engine.settings.lease_seconds
+    if as_json:
+        print_json({"items": workers})
+        return
+    open_console().print(build_workers_table(workers, lease_seconds=lease_seconds))
 
 
 @app.command()

@@ -2,9 +2,11 @@
 
     validate  {"valid": bool, "plan": str|null, "version": str|null, "digest": str|null,
                "steps": int, "faults": [fault], "warnings": [str]}
+    publish   {"plan": str, "version": str|null, "digest": str}
     submit    {"execution_id": str}
     run       result
     list      {"items": [execution], "total": int, "page": int, "page_size": int}
+    workers   {"items": [worker]}
     show      {"execution": execution, "steps": [step], "history": [change]}
               and, with --events, "events": [event]
     watch     one update on each line
@@ -16,6 +18,9 @@
                started_at, ended_at
     step       position, name, action, queue, status, reason, attempt, failures, losses,
                progress, progress_message, worker_id, claimed_at, ended_at, error
+    worker     id, hostname, pid, pool, slots, in_hand, queues, started_at,
+               beat_age_seconds, round_age_seconds, round_seconds, deeds,
+               last_deeds, last_deeds_age_seconds
     change     from_status, to_status, by, reason, at
     event      execution_id, seq, type, step, data, at
     update     execution_id, status, progress, events, last_seq

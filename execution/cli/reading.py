@@ -30,6 +30,13 @@ def read_plan(path: Path) -> Plan:
         raise
 
 
+def names_file(source: str) -> bool:
+    """Say whether `source` means a file, and not the name of a published plan."""
+    path = Path(source)
+    is_path = path.name != source or path.suffix in {".yaml", ".yml", ".json"}
+    return is_path or path.exists()
+
+
 def bind_parameters(
     plan: Plan, pairs: Sequence[str], file: Path | None
 ) -> dict[str, object]:

@@ -1,9 +1,11 @@
-"""`plans submit` and `plans run`: begin an execution, and perhaps wait for it.
+"""`plans publish`, `submit` and `run`: store a plan, begin an execution, wait for it.
 
 Promises: the standard output carries the id or the result and nothing else, so that a
 shell can take it; everything that is said besides goes to the standard error.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,12 +16,18 @@ from execution.cli.exits import ExitCode
 from execution.cli.following import UNIMPORTANT, draw_bar, open_view
 from execution.cli.options import AsJson, Local
 from execution.cli.output import print_json
-from execution.cli.reading import bind_parameters, read_plan
+from execution.cli.reading import bind_parameters, names_file, read_plan
 from execution.engine import ExecutionEngine
 from execution.plan import Plan
 from execution.results import ExecutionResult
 
 PlanFile = Annotated[Path, typer.Argument(metavar="FILE", help="The plan.")]
+PlanSource = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE|NAME", help="The plan: a file, or a name it was published under."
+    ),
+]
 Pairs = Annotated[
     list[str] | None,
     typer.Option(
@@ -44,8 +52,28 @@ app = typer.Typer()
 
 
 @app.command()
+def publish(
+    plan_file: PlanFile, as_json: AsJson = False, _local: Local = False
+) -> None:
+    """Store a plan under its name.
+
+    From now on the name stands for it, in `plans submit`, in Python and in SQL.
+    """
+    plan = read_plan(plan_file)
+    with ExecutionEngine.connect() as engine:
+        engine.publish(plan)
+        if as_json:
+            print_json(
+                {"plan": plan.name, "version": plan.version, "digest": plan.digest}
+            )
+        else:
+            typer.echo(f"{plan.name} {plan.version or plan.digest[:12]} is published")
+        _warn_of_idleness(engine, plan)
+
+
+@app.command()
 def submit(
-    plan_file: PlanFile,
+    plan_source: PlanSource,
     parameter: Pairs = None,
     parameters_file: ParametersFile = None,
     key: Key = None,
@@ -54,9 +82,7 @@ def submit(
     _local: Local = False,
 ) -> None:
     """Begin an execution and print its id."""
-    plan = read_plan(plan_file)
-    values = bind_parameters(plan, parameter or (), parameters_file)
-    with ExecutionEngine.connect() as engine:
+    with _open(plan_source, parameter or (), parameters_file) as (engine, plan, values):
         execution_id = engine.submit(plan, values, idempotency_key=key, tags=tag or ())
         if as_json:
             print_json({"execution_id": execution_id})
@@ -67,7 +93,7 @@ def submit(
 
 @app.command()
 def run(
-    plan_file: PlanFile,
+    plan_source: PlanSource,
     parameter: Pairs = None,
     parameters_file: ParametersFile = None,
     key: Key = None,
@@ -81,13 +107,30 @@ def run(
     id, state, error and times. Progress goes to the standard error. Ctrl-C
     ends the waiting, not the execution.
     """
-    plan = read_plan(plan_file)
-    values = bind_parameters(plan, parameter or (), parameters_file)
-    with ExecutionEngine.connect() as engine:
+    with _open(plan_source, parameter or (), parameters_file) as (engine, plan, values):
         execution_id = engine.submit(plan, values, idempotency_key=key, tags=tag or ())
         _warn_of_idleness(engine, plan)
         result = _wait(engine, execution_id)
     _print_result(result, as_json=as_json)
+
+
+@contextmanager
+def _open(
+    source: str, pairs: Sequence[str], parameters_file: Path | None
+) -> Iterator[tuple[ExecutionEngine, Plan, dict[str, object]]]:
+    """Give an engine, the plan that is meant, and its parameters.
+
+    What is wrong with a file and its parameters is said without any server.
+    """
+    plan, values = None, {}
+    if names_file(source):
+        plan = read_plan(Path(source))
+        values = bind_parameters(plan, pairs, parameters_file)
+    with ExecutionEngine.connect() as engine:
+        if plan is None:
+            plan = engine.get_plan(source)
+            values = bind_parameters(plan, pairs, parameters_file)
+        yield engine, plan, values
 
 
 def _wait(engine: ExecutionEngine, execution_id: str) -> ExecutionResult:
@@ -100,7 +143,7 @@ def _wait(engine: ExecutionEngine, execution_id: str) -> ExecutionResult:
     except KeyboardInterrupt:
         typer.echo(
             f"execution {execution_id} goes on; follow it with:"
-            f" plans watch {execution_id}",
+            f" plans {'--local ' if engine.settings.local else ''}watch {execution_id}",
             err=True,
         )
         raise typer.Exit(ExitCode.INTERRUPTED) from None

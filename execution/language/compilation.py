@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, TypeVar
 from execution.durations import parse_duration_seconds
 from execution.expressions import names_steps
 from execution.language.graph import Graph
+from execution.retry import RetryPolicy
 
 if TYPE_CHECKING:
-    from execution.language.document import PlanDocument, StepFields
+    from execution.language.document import PlanDocument, RetryFields, StepFields
 
-DEFAULT_ATTEMPTS = 1
 DEFAULT_MAX_LOST = 3
 
 Value = TypeVar("Value")
@@ -32,7 +32,10 @@ class OnFailure(StrEnum):
 
 @dataclass(frozen=True)
 class CompiledStep:
-    """A step with everything resolved; steps are named by their positions."""
+    """A step with everything resolved; steps are named by their positions.
+
+    `max_attempts` is that of `retry`, for who needs nothing else of it.
+    """
 
     position: int
     name: str
@@ -45,6 +48,8 @@ class CompiledStep:
     survives_skips: bool
     on_failure: OnFailure
     timeout_seconds: float | None
+    deadline_seconds: float | None
+    retry: RetryPolicy
     max_attempts: int
     max_lost: int
     inputs: object
@@ -63,13 +68,20 @@ def positions_read(template: object, positions: Mapping[str, int]) -> tuple[int,
     return tuple(sorted(positions[name] for name in names_steps(template)))
 
 
+def compile_seconds(duration: str | None) -> float | None:
+    """Return a duration in seconds, or None where none is written."""
+    return None if duration is None else parse_duration_seconds(duration)
+
+
 def _compile_step(
     position: int, step: "StepFields", document: "PlanDocument", graph: Graph
 ) -> CompiledStep:
     profile = document.profiles[step.profile] if step.profile else None
     policies = [layer for layer in (step, profile, document.defaults) if layer]
     timeout = _first(policy.timeout for policy in policies)
-    retry = _first(policy.retry for policy in policies)
+    deadline = _first(policy.deadline for policy in policies)
+    written = _first(policy.retry for policy in policies)
+    retry = _compile_retry(written) if written else RetryPolicy()
     on_failure = _first(policy.on_failure for policy in policies)
     return CompiledStep(
         position=position,
@@ -82,10 +94,27 @@ def _compile_step(
         reads=positions_read(step.with_, graph.positions),
         survives_skips=graph.in_sequence,
         on_failure=OnFailure(on_failure or OnFailure.ABORT),
-        timeout_seconds=None if timeout is None else parse_duration_seconds(timeout),
-        max_attempts=retry.attempts if retry else DEFAULT_ATTEMPTS,
-        max_lost=retry.max_lost if retry else DEFAULT_MAX_LOST,
+        timeout_seconds=compile_seconds(timeout),
+        deadline_seconds=compile_seconds(deadline),
+        retry=retry,
+        max_attempts=retry.max_attempts,
+        max_lost=written.max_lost if written else DEFAULT_MAX_LOST,
         inputs=step.with_,
+    )
+
+
+def _compile_retry(fields: "RetryFields") -> RetryPolicy:
+    written = {
+        "max_attempts": fields.attempts,
+        "wait": fields.wait,
+        "initial_seconds": compile_seconds(fields.initial),
+        "max_seconds": compile_seconds(fields.max),
+        "jitter_seconds": compile_seconds(fields.jitter),
+        "on": fields.on,
+        "not_on": fields.not_on,
+    }
+    return RetryPolicy.from_json(
+        {name: value for name, value in written.items() if value is not None}
     )
 
 

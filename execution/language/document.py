@@ -18,12 +18,14 @@ from pydantic import (
 )
 
 from execution.durations import parse_duration_seconds
-from execution.language.compilation import DEFAULT_ATTEMPTS, DEFAULT_MAX_LOST
+from execution.language.compilation import DEFAULT_MAX_LOST
 from execution.places import shown
+from execution.retry import RetryPolicy
 
 MAX_STEPS = 10_000
 MAX_ATTEMPTS = 1000
 MAX_LOST = 100
+MAX_ERROR_NAMES = 100
 MAX_PRIORITY = 9
 
 _STEP_ID = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -82,11 +84,27 @@ def _format(value: object) -> object:
     return value
 
 
-def _timeout(value: object) -> object:
-    # a bare number goes through too, for the answer that says which unit to add
-    if isinstance(value, str | int | float) and not parse_duration_seconds(str(value)):
+def _duration(value: object) -> object:
+    _measures_nothing(value)
+    return value
+
+
+def _limit(value: object) -> object:
+    if _measures_nothing(value):
         raise ValueError("must be longer than nothing; leave it out for no limit")
     return value
+
+
+def _wait(value: object) -> object:
+    if _measures_nothing(value):
+        raise ValueError("must be longer than nothing; 1ms is the shortest")
+    return value
+
+
+def _measures_nothing(value: object) -> bool:
+    # a bare number is looked at too, for the answer that says which unit to add
+    is_scalar = isinstance(value, str | int | float)
+    return is_scalar and not parse_duration_seconds(str(value))
 
 
 FormatNumber: TypeAlias = Annotated[Literal[1], BeforeValidator(_format)]
@@ -95,7 +113,10 @@ ParameterName: TypeAlias = Annotated[str, AfterValidator(_parameter_name)]
 PlanName: TypeAlias = Annotated[str, AfterValidator(_plan_name)]
 CodeName: TypeAlias = Annotated[str, AfterValidator(_code_name)]
 Label: TypeAlias = Annotated[str, AfterValidator(_label)]
-TimeoutText: TypeAlias = Annotated[str, BeforeValidator(_timeout)]
+DurationText: TypeAlias = Annotated[str, BeforeValidator(_duration)]
+LimitText: TypeAlias = Annotated[str, BeforeValidator(_limit)]
+WaitText: TypeAlias = Annotated[str, BeforeValidator(_wait)]
+ErrorNames: TypeAlias = Annotated[list[str], Field(max_length=MAX_ERROR_NAMES)]
 
 
 class Fields(BaseModel):
@@ -110,9 +131,18 @@ class Fields(BaseModel):
 
 
 class RetryFields(Fields):
-    """How often a step is started again: after its own errors, and after losses."""
+    """How often a step is started again: after its own errors, and after losses.
 
-    attempts: int = Field(default=DEFAULT_ATTEMPTS, ge=1, le=MAX_ATTEMPTS)
+    The waits and their growth are those of `RetryPolicy`, which has the defaults too.
+    """
+
+    attempts: int = Field(default=RetryPolicy.max_attempts, ge=1, le=MAX_ATTEMPTS)
+    wait: Literal["exponential", "fixed", "random"] | None = None
+    initial: WaitText | None = None
+    max: WaitText | None = None
+    jitter: DurationText | None = None
+    on: ErrorNames = Field(default_factory=list)
+    not_on: ErrorNames = Field(default_factory=list)
     max_lost: int = Field(default=DEFAULT_MAX_LOST, ge=1, le=MAX_LOST)
 
 
@@ -121,7 +151,8 @@ class PolicyFields(Fields):
 
     queue: CodeName | None = None
     priority: int | None = Field(default=None, ge=0, le=MAX_PRIORITY)
-    timeout: TimeoutText | None = None
+    timeout: LimitText | None = None
+    deadline: LimitText | None = None
     retry: RetryFields | None = None
     on_failure: Literal["abort", "skip"] | None = None
 
@@ -175,5 +206,6 @@ class PlanDocument(Fields):
     parameters: dict[ParameterName, ParameterFields] = Field(default_factory=dict)
     profiles: dict[Label, PolicyFields] = Field(default_factory=dict)
     defaults: PolicyFields | None = None
+    deadline: LimitText | None = None
     steps: list[StepFields] = Field(min_length=1, max_length=MAX_STEPS)
     result: Any = None

@@ -25,12 +25,8 @@ from execution.places import Path
 LATER_STEP_KINDS = frozenset(("plan", "repeat", "sleep", "sleep_until", "wait_for"))
 
 _RESERVED = frozenset(("switch", "matrix", "include", "env"))
-_LATER_IN_DOCUMENT = frozenset(
-    ("deadline", "budget", "concurrency", "rollback", "failing")
-)
-_LATER_IN_POLICY = frozenset(
-    ("deadline", "cache", "uses", "resources", "max_parallel", "tolerate")
-)
+_LATER_IN_DOCUMENT = frozenset(("budget", "concurrency", "rollback", "failing"))
+_LATER_IN_POLICY = frozenset(("cache", "uses", "resources", "max_parallel", "tolerate"))
 _LATER_IN_STEP = frozenset(
     (
         *("when", "for_each", "run_on", "undo", "until", "effect", "checkpoint"),
@@ -38,7 +34,6 @@ _LATER_IN_STEP = frozenset(
         *LATER_STEP_KINDS,
     )
 )
-_LATER_IN_RETRY = frozenset(("wait", "initial", "max", "jitter", "on", "not_on"))
 
 _Sort: TypeAlias = Callable[[object, Path, Findings], object]
 
@@ -112,7 +107,7 @@ def _sort_items_rule(value: object, path: Path, findings: Findings) -> object:
     return _ITEMS.sort(value, path, findings)
 
 
-_RETRY = _Level(RetryFields, _LATER_IN_RETRY)
+_RETRY = _Level(RetryFields)
 _POLICY = _Level(PolicyFields, _LATER_IN_POLICY, {"retry": _RETRY.sort})
 _STEP = _Level(StepFields, _LATER_IN_STEP, {"retry": _RETRY.sort})
 _ITEMS = _Level(ItemFields, inside={"items": _sort_items_rule})

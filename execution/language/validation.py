@@ -1,6 +1,6 @@
 """From a value that was read to a plan that can run, or to all of its faults.
 
-    read ──▶ sort fields ──▶ schema ──▶ parameters, profiles, edges, templates
+    read ──▶ sort fields ──▶ schema ──▶ parameters, profiles, retries, edges, templates
                                               └──▶ compile, if nothing was found
 
 Promises: every stage looks at what it can understand, whatever the others have
@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 from execution.language.compilation import (
     CompiledStep,
+    compile_seconds,
     compile_steps,
     positions_read,
 )
@@ -29,6 +30,7 @@ from execution.language.parameters import (
     declared_parameters,
 )
 from execution.language.references import check_profiles, check_templates
+from execution.language.retry_rules import check_retries
 from execution.language.tree import MAX_DOCUMENT_BYTES, canonical_json
 from execution.places import Path, shown
 
@@ -42,6 +44,7 @@ class CompiledPlan:
     document: PlanDocument
     canonical: bytes
     steps: tuple[CompiledStep, ...]
+    deadline_seconds: float | None
     result_reads: tuple[int, ...]
     parameters: Mapping[str, Parameter]
     warnings: tuple[str, ...]
@@ -126,6 +129,7 @@ def _schema_message(detail: ErrorDetails) -> str:
 def _check_meaning(fields: dict[str, object], findings: Findings) -> Graph:
     check_declarations(fields.get("parameters"), findings)
     check_profiles(fields, findings)
+    check_retries(fields, findings)
     steps = fields.get("steps")
     graph = build_graph(steps if isinstance(steps, list) else [], findings)
     check_templates(fields, graph, findings)
@@ -136,6 +140,7 @@ def _compile(
     document: PlanDocument, fields: dict[str, object], graph: Graph
 ) -> CompiledPlan:
     steps = compile_steps(document, graph)
+    deadline_seconds = compile_seconds(document.deadline)
     leaves = graph.leaves()
     if document.result is not None:
         result_reads = positions_read(document.result, graph.positions)
@@ -145,9 +150,10 @@ def _compile(
         document=document,
         canonical=canonical_json(_without_empty(fields)),
         steps=steps,
+        deadline_seconds=deadline_seconds,
         result_reads=result_reads,
         parameters=declared_parameters(document.parameters),
-        warnings=tuple(_warnings(steps)),
+        warnings=tuple(_warnings(steps, deadline_seconds)),
     )
 
 
@@ -165,9 +171,15 @@ def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "steps": steps}
 
 
-def _warnings(steps: tuple[CompiledStep, ...]) -> Iterator[str]:
-    endless = [step.name for step in steps if step.timeout_seconds is None]
-    if endless:
+def _warnings(
+    steps: tuple[CompiledStep, ...], deadline_seconds: float | None
+) -> Iterator[str]:
+    endless = [
+        step.name
+        for step in steps
+        if step.timeout_seconds is None and step.deadline_seconds is None
+    ]
+    if endless and deadline_seconds is None:
         names = ", ".join(endless[:_MAX_NAMED_STEPS])
         more = len(endless) - _MAX_NAMED_STEPS
         rest = f" and {more:,} more" if more > 0 else ""

@@ -20,7 +20,7 @@ from execution.models.history import (
 )
 from execution.models.plans import Action, Plan, PlanStep
 from execution.models.tables import Base
-from execution.models.workers import Installation, Pulse, Worker
+from execution.models.workers import Installation, Pulse, Queue, Worker
 
 __all__ = [
     "Action",
@@ -36,6 +36,7 @@ __all__ = [
     "Plan",
     "PlanStep",
     "Pulse",
+    "Queue",
     "StepAttempt",
     "Submission",
     "Worker",

@@ -71,6 +71,8 @@ class Execution(Base):
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+    deadline: Mapped[datetime | None]
+    paused_at: Mapped[datetime | None]
 
     plan: Mapped[Plan] = relationship()
     steps: Mapped[list["ExecutionStep"]] = relationship(
@@ -97,6 +99,10 @@ class Execution(Base):
         # counters below zero mean that something was counted twice
         CheckConstraint("open_steps >= 0", name="open_steps_counted"),
         CheckConstraint("next_seq >= 1 AND epoch >= 1", name="counters_start_at_one"),
+        # resume gives back the time of the pause to what stood still
+        CheckConstraint(
+            "status <> 'paused' OR paused_at IS NOT NULL", name="paused_has_time"
+        ),
         # lists, newest first, by state or all
         Index("ix_executions_status_created_at", "status", "created_at"),
         Index("ix_executions_created_at", "created_at"),
@@ -105,6 +111,14 @@ class Execution(Base):
             "ix_executions_ending",
             "id",
             postgresql_where=text("status = 'ending' AND open_steps = 0"),
+        ),
+        # and the one for deadlines that have passed
+        Index(
+            "ix_executions_deadline",
+            "deadline",
+            postgresql_where=text(
+                "deadline IS NOT NULL AND status IN ('pending', 'running', 'paused')"
+            ),
         ),
         HOT_TABLE,
     )
@@ -136,11 +150,14 @@ class ExecutionStep(Base):
     delivery: Mapped[str | None]
     claimed_by_ride: Mapped[bool] = mapped_column(server_default="false")
     claimed_at: Mapped[datetime | None]
+    claimed_beat: Mapped[int | None]
     attempt_deadline: Mapped[datetime | None]
     ready_at: Mapped[datetime | None]
     published_at: Mapped[datetime | None]
     publishes: Mapped[int] = mapped_column(server_default="0")
     wake_at: Mapped[datetime | None]
+    deadline_seconds: Mapped[float | None]
+    deadline: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     input: Mapped[dict[str, Any] | None]
     result: Mapped[dict[str, Any] | None]
@@ -172,6 +189,10 @@ class ExecutionStep(Base):
         CheckConstraint(
             "status <> 'ready' OR ready_at IS NOT NULL", name="ready_has_time"
         ),
+        # a step that waits without an end would never be found
+        CheckConstraint(
+            "(status = 'waiting') = (wake_at IS NOT NULL)", name="waiting_has_time"
+        ),
         # only success leaves a result that others may read
         CheckConstraint(
             "result IS NULL OR status = 'completed'", name="result_is_success"
@@ -199,6 +220,28 @@ class ExecutionStep(Base):
             "queue",
             "published_at",
             postgresql_where=text("status = 'ready'"),
+        ),
+        # what was never sent: the next of a fan-out, and what nobody sends
+        Index(
+            "ix_execution_steps_unsent",
+            "execution_id",
+            "queue",
+            text("priority DESC"),
+            "position",
+            postgresql_where=text("status = 'ready' AND published_at IS NULL"),
+        ),
+        # timers and deadlines that are due
+        Index(
+            "ix_execution_steps_waiting",
+            "wake_at",
+            postgresql_where=text("status = 'waiting'"),
+        ),
+        Index(
+            "ix_execution_steps_deadline",
+            "deadline",
+            postgresql_where=text(
+                "deadline IS NOT NULL AND status IN ('ready', 'waiting')"
+            ),
         ),
         HOT_TABLE,
     )

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    CheckConstraint,
     ForeignKey,
     Integer,
     SmallInteger,
@@ -28,10 +29,21 @@ class Plan(Base):
     version: Mapped[str | None]
     digest: Mapped[str] = mapped_column(unique=True)
     definition: Mapped[dict[str, Any]]
+    deadline_seconds: Mapped[float | None]
     result: Mapped[dict[str, Any] | None]
     result_reads: Mapped[list[int]]
     created_at: Mapped[datetime] = mapped_column(
         server_default=text("clock_timestamp()")
+    )
+    published_at: Mapped[datetime | None]
+    default_queue: Mapped[str | None]
+
+    __table_args__ = (
+        # a submit by SQL must know where the steps go that name no queue
+        CheckConstraint(
+            "(published_at IS NULL) = (default_queue IS NULL)",
+            name="published_has_queue",
+        ),
     )
 
     steps: Mapped[list["PlanStep"]] = relationship(order_by="PlanStep.position")
@@ -62,8 +74,11 @@ class PlanStep(Base):
     survives_skips: Mapped[bool]
     on_failure: Mapped[str]
     timeout_seconds: Mapped[float | None]
+    deadline_seconds: Mapped[float | None]
     max_attempts: Mapped[int]
     max_lost: Mapped[int]
+    retry: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    retries_timeouts: Mapped[bool] = mapped_column(server_default="true")
     inputs: Mapped[dict[str, Any]]
 
 

@@ -1,6 +1,7 @@
 """Who is there: workers, the pulse that measures their silence, the installation."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
@@ -41,9 +42,11 @@ class Worker(Base):
         ARRAY(UUID(as_uuid=False)), server_default="{}"
     )
     pulse: Mapped[float]
+    beats: Mapped[int] = mapped_column(server_default="0")
     sampled_at: Mapped[datetime]
     started_at: Mapped[datetime]
     beat_at: Mapped[datetime]
+    rounds: Mapped[dict[str, Any] | None]
     ended_at: Mapped[datetime | None]
     end_reason: Mapped[str | None]
 
@@ -55,6 +58,21 @@ class Worker(Base):
         Index("ix_workers_living", "pulse", postgresql_where=text("ended_at IS NULL")),
         HOT_TABLE,
     )
+
+
+class Queue(Base):
+    """How far a queue has come: when the newest message was sent that was claimed.
+
+    What was sent well before it and is still not claimed has been overtaken, and so its
+    message is lost. Kept to the second: a claim writes it rarely.
+    """
+
+    __tablename__ = "queues"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    front: Mapped[datetime]
+
+    __table_args__ = (HOT_TABLE,)
 
 
 class Pulse(Base):

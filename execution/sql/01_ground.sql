@@ -32,6 +32,14 @@ BEGIN
 END $$;
 
 
+-- Wake the reconcilers that listen, once this transaction commits: it leaves ready
+-- steps that nobody sends. Without a listener they are found a tick later.
+CREATE FUNCTION tell_reconcilers() RETURNS void
+LANGUAGE sql AS $$
+    SELECT pg_notify('plans_ready', current_schema())
+$$;
+
+
 -- Append drafts to the timeline. The caller holds the lock of the execution and
 -- stores the number that is returned as the execution's next_seq.
 CREATE FUNCTION write_events(p_execution uuid, p_next_seq bigint, p_drafts event_draft[])

@@ -18,7 +18,7 @@ CREATE FUNCTION claim_step(
     p_delivery text,
     OUT outcome text, OUT detail text, OUT skipped int, OUT last_seq bigint,
     OUT "position" int, OUT name text, OUT action text, OUT attempt int,
-    OUT failures int, OUT max_attempts int, OUT plan text, OUT parameters jsonb,
+    OUT failures int, OUT retry jsonb, OUT plan text, OUT parameters jsonb,
     OUT variables jsonb, OUT execution jsonb, OUT inputs jsonb, OUT recorded jsonb,
     OUT steps jsonb, OUT checkpoint jsonb
 )
@@ -69,7 +69,9 @@ BEGIN
         UPDATE execution_steps t
            SET status = 'running', attempt = t.attempt + 1, lease_token = p_token,
                worker_id = p_worker, delivery = p_delivery, claimed_at = plans_now(),
-               attempt_deadline = attempt_deadline(e.plan_id, s."position", 0),
+               claimed_beat = w.beats,
+               attempt_deadline = attempt_deadline(
+                   e.plan_id, s."position", 0, least(t.deadline, e.deadline)),
                progress = NULL, progress_message = NULL, chunks = NULL, records = NULL
          WHERE t.execution_id = p_execution AND t."position" = s."position"
         RETURNING t.attempt INTO s.attempt;
@@ -80,12 +82,15 @@ BEGIN
            SET status = 'running', started_at = coalesce(started_at, plans_now()),
                next_seq = last_seq + 1
          WHERE id = p_execution;
+        IF s.published_at IS NOT NULL AND is_newest_delivery(p_delivery, s, e.epoch) THEN
+            PERFORM advance_front(s.queue, s.published_at);
+        END IF;
     END IF;
 
     outcome := 'claimed';
     last_seq := coalesce(last_seq, e.next_seq - 1);
     name := s.name; action := s.action; attempt := s.attempt; failures := s.failures;
-    max_attempts := p.max_attempts;
+    retry := p.retry;
     parameters := e.parameters; variables := e.variables;
     execution := jsonb_build_object('id', e.id, 'created_at', e.created_at, 'tags', e.tags);
     inputs := p.inputs;
@@ -134,15 +139,48 @@ END $$;
 
 
 -- When an attempt that begins in p_wait seconds has to be over: after the timeout of
--- the step or, where it states none, of its action; never, where neither does.
-CREATE FUNCTION attempt_deadline(p_plan uuid, p_position int, p_wait float)
-RETURNS timestamptz
+-- the step or, where it states none, of its action, and not beyond p_latest, the
+-- deadline of the step or the plan; never, where none of them is stated.
+CREATE FUNCTION attempt_deadline(
+    p_plan uuid, p_position int, p_wait float, p_latest timestamptz
+) RETURNS timestamptz
 LANGUAGE sql VOLATILE AS $$
-    SELECT plans_now() + make_interval(secs => p_wait
-               + coalesce(p.timeout_seconds, a.timeout_seconds))
+    SELECT least(p_latest, plans_now() + make_interval(secs => p_wait
+               + coalesce(p.timeout_seconds, a.timeout_seconds)))
       FROM plan_steps p LEFT JOIN actions a ON a.name = p.action
      WHERE p.plan_id = p_plan AND p."position" = p_position
 $$;
+
+
+-- Whether a delivery is the newest publication of its step, by the end of its id. Only
+-- that one says how far its queue has come: an older message of a step that was sent
+-- again is claimed under a publication that still waits.
+CREATE FUNCTION is_newest_delivery(p_delivery text, p_step execution_steps, p_epoch int)
+RETURNS bool
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT right(p_delivery, length(ending)) = ending
+      FROM concat(':', p_step.name, ':', p_epoch, ':', p_step.publishes) AS ending
+$$;
+
+
+-- Note that a message of the queue, sent at p_published_at, has been claimed: what was
+-- sent well before it and is not claimed has been overtaken. At most one write a second
+-- and queue, and none that would wait for another one.
+CREATE FUNCTION advance_front(p_queue text, p_published_at timestamptz) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    known timestamptz;
+BEGIN
+    SELECT front INTO known FROM queues WHERE name = p_queue;
+    IF NOT FOUND THEN
+        INSERT INTO queues (name, front) VALUES (p_queue, p_published_at)
+        ON CONFLICT (name) DO NOTHING;
+    ELSIF known < p_published_at - interval '1 second' OR known > plans_now() THEN
+        UPDATE queues SET front = p_published_at
+         WHERE name = (SELECT name FROM queues WHERE name = p_queue
+                          FOR UPDATE SKIP LOCKED);
+    END IF;
+END $$;
 
 
 -- What expressions may read of other steps, by name.

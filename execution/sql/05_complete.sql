@@ -2,8 +2,8 @@
 
 -- Record the end of an attempt that is the step's last.
 --
--- p_status is completed, failed, cancelled (the code obeyed) or skipped (by its
--- condition); whether a failure aborts the execution or is skipped over is the step's
+-- p_status is completed, failed, timed_out, cancelled (the code obeyed) or skipped (by
+-- its condition); whether a failure aborts the execution or is skipped over is the step's
 -- own policy.
 -- p_covered is the position that the message's chain will send next, in the epoch
 -- p_epoch: it is not sent again, unless the execution has moved to another epoch.
@@ -29,7 +29,7 @@ BEGIN
      WHERE t.execution_id = p_execution AND t."position" = p_position;
     IF s.lease_token = p_token AND s.status = 'running' THEN
         outcome := 'recorded';
-        IF p_status = 'failed' THEN
+        IF p_status IN ('failed', 'timed_out') THEN
             UPDATE execution_steps t SET failures = t.failures + 1
              WHERE t.execution_id = p_execution AND t."position" = p_position;
         END IF;
@@ -37,7 +37,8 @@ BEGIN
             p_execution, p_position, p_status, 'condition', p_result, p_input, p_error,
             p_variables, CASE WHEN e.epoch = p_epoch THEN p_covered END);
         SELECT * INTO e FROM executions WHERE id = p_execution;
-    ELSIF s.lease_token = p_token AND s.status IN (p_status, 'skipped') THEN
+    ELSIF s.lease_token = p_token AND (s.status = p_status
+          OR s.status = 'skipped' AND p_status IN ('failed', 'timed_out')) THEN
         outcome := 'repeated';
         windows := republish_successors(
             p_execution, s.successors, CASE WHEN e.epoch = p_epoch THEN p_covered END);
@@ -84,7 +85,7 @@ BEGIN
     SELECT * INTO e FROM executions WHERE id = p_execution;
     SELECT * INTO s FROM execution_steps
      WHERE execution_id = p_execution AND "position" = p_position;
-    IF p_status IN ('failed', 'timed_out', 'cancelled') THEN
+    IF s.status = 'running' AND p_status IN ('failed', 'timed_out', 'cancelled') THEN
         PERFORM archive_attempt(
             s, CASE WHEN p_error ->> 'code' = 'E008' THEN 'lost' ELSE p_status END, p_error);
     END IF;
@@ -100,6 +101,7 @@ BEGIN
            reason = CASE WHEN p_status = 'skipped' THEN p_reason END,
            result = CASE WHEN p_status = 'completed' THEN p_result END,
            input = coalesce(p_input, input), error = p_error, ended_at = plans_now(),
+           wake_at = NULL,
            progress = CASE WHEN p_status = 'completed' AND progress IS NOT NULL
                            THEN 100 ELSE progress END
      WHERE execution_id = p_execution AND "position" = p_position;
@@ -121,16 +123,19 @@ BEGIN
         drafts := drafts || follow.drafts;
         e.open_steps := e.open_steps - follow.skips;
         sendable := follow.ready;
-    ELSIF e.status IN ('running', 'paused') THEN
-        e.error := p_error;
+    ELSIF e.status IN ('pending', 'running', 'paused') THEN
+        -- beyond its deadline it ends for that, not for the step that was cut by it
+        e.reason := CASE WHEN e.deadline <= plans_now() THEN 'deadline' ELSE 'abort' END;
+        e.error := CASE e.reason WHEN 'abort' THEN p_error END;
         SELECT * INTO follow FROM cancel_unstarted(p_execution);
-        drafts := drafts || ROW('execution.ending', NULL, '{"reason": "abort"}')::event_draft
+        drafts := drafts || ROW('execution.ending', NULL,
+                                jsonb_build_object('reason', e.reason))::event_draft
                   || follow.drafts;
         e.open_steps := e.open_steps - follow.cancels;
-        PERFORM write_state(p_execution, e.next_seq + 1, e.status, 'ending', NULL, 'abort');
-        e.status := 'ending'; e.reason := 'abort';
+        PERFORM write_state(p_execution, e.next_seq + 1, e.status, 'ending', NULL, e.reason);
+        e.status := 'ending';
     END IF;
-    IF e.open_steps = 0 AND e.status IN ('running', 'paused') THEN
+    IF e.open_steps = 0 AND e.status IN ('pending', 'running', 'paused') THEN
         drafts := drafts || ROW('execution.ending', NULL, '{"reason": "result"}')::event_draft;
         PERFORM write_state(p_execution, e.next_seq + cardinality(drafts) - 1,
                             e.status, 'ending', NULL, 'result');
@@ -142,7 +147,7 @@ BEGIN
            error = e.error, variables = e.variables,
            next_seq = write_events(p_execution, e.next_seq, drafts)
      WHERE id = p_execution;
-    IF e.status <> 'running' THEN
+    IF e.status NOT IN ('pending', 'running') THEN
         RETURN '[]';
     END IF;
     RETURN send_successors(p_execution, sendable, p_covered, s.queue);
@@ -150,8 +155,9 @@ END $$;
 
 
 -- Mark what the end of a step makes sendable. The step that the chain covers is only
--- marked; of the others as many are sent as the workers can use, and where a wider
--- fan-out is still waiting, one more of it: a lane ended, a lane begins.
+-- marked; of the others as many are sent as the workers can use. Where nothing goes on in
+-- the step's own queue, one more of a wider fan-out that is still waiting there is sent:
+-- a lane ended, a lane begins.
 CREATE FUNCTION send_successors(
     p_execution uuid, p_ready int[], p_covered int, p_queue text
 ) RETURNS jsonb
@@ -159,20 +165,24 @@ LANGUAGE plpgsql AS $$
 DECLARE
     others int[] := array_remove(p_ready, p_covered);
     is_covered bool := p_covered = ANY (p_ready);
+    windows jsonb := '[]';
 BEGIN
     IF is_covered THEN
         UPDATE execution_steps
            SET published_at = plans_now(), publishes = publishes + 1
          WHERE execution_id = p_execution AND "position" = p_covered;
     END IF;
-    IF cardinality(others) = 1 THEN
-        RETURN publish_steps(p_execution, others);
-    ELSIF cardinality(others) > 1 THEN
+    IF cardinality(others) > 1 THEN
         RETURN publish_ready(p_execution);
-    ELSIF is_covered THEN
-        RETURN '[]';
+    ELSIF cardinality(others) = 1 THEN
+        windows := publish_steps(p_execution, others);
     END IF;
-    RETURN publish_next(p_execution, p_queue);
+    IF EXISTS (SELECT FROM execution_steps s
+                WHERE s.execution_id = p_execution AND s."position" = ANY (p_ready)
+                  AND s.queue = p_queue) THEN
+        RETURN windows;
+    END IF;
+    RETURN windows || publish_next(p_execution, p_queue);
 END $$;
 
 
@@ -192,7 +202,9 @@ BEGIN
         UPDATE execution_steps
            SET pending_deps = pending_deps - 1,
                status = CASE WHEN pending_deps = 1 THEN 'ready' ELSE status END,
-               ready_at = CASE WHEN pending_deps = 1 THEN plans_now() END
+               ready_at = CASE WHEN pending_deps = 1 THEN plans_now() END,
+               deadline = CASE WHEN pending_deps = 1 THEN
+                   plans_now() + make_interval(secs => deadline_seconds) END
          WHERE execution_id = p_execution AND "position" = ANY (p_successors)
            AND status = 'pending'
         RETURNING "position", status
@@ -247,6 +259,8 @@ BEGIN
                    status = CASE WHEN j.is_ready THEN 'ready'
                                  WHEN j.is_free THEN 'skipped' ELSE t.status END,
                    ready_at = CASE WHEN j.is_ready THEN plans_now() END,
+                   deadline = CASE WHEN j.is_ready THEN
+                       plans_now() + make_interval(secs => t.deadline_seconds) END,
                    ended_at = CASE WHEN j.is_free AND NOT j.is_ready THEN plans_now() END,
                    reason = CASE WHEN j.is_free AND NOT j.is_ready THEN 'needs' END
               FROM judged j
@@ -301,44 +315,3 @@ LANGUAGE sql VOLATILE AS $$
                               ORDER BY "position"), '{}')
       FROM cancelled
 $$;
-
-
--- An attempt failed and the next follows in place after p_wait seconds, under the same
--- token: archive the one, p_attempt, and count the other. Refused (false) when the step is no longer the caller's, or
--- when the execution is ending: nothing is tried again then.
-CREATE FUNCTION retry_step(
-    p_execution uuid, p_position int, p_token uuid, p_attempt int, p_input jsonb,
-    p_error jsonb, p_wait float,
-    OUT landed bool, OUT attempt int, OUT last_seq bigint
-)
-LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
-DECLARE
-    e executions;
-    s execution_steps;
-BEGIN
-    PERFORM begin_write();
-    SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
-    SELECT * INTO s FROM execution_steps t
-     WHERE t.execution_id = p_execution AND t."position" = p_position;
-    landed := coalesce(s.lease_token = p_token AND s.status = 'running', false);
-    IF landed AND s.attempt = p_attempt + 1 THEN
-        -- this very call had landed, and its answer was lost
-        attempt := s.attempt; last_seq := e.next_seq - 1;
-        RETURN;
-    END IF;
-    landed := landed AND e.status IN ('running', 'paused');
-    IF NOT landed THEN
-        RETURN;
-    END IF;
-    PERFORM archive_attempt(s, 'failed', p_error);
-    UPDATE execution_steps t
-       SET attempt = t.attempt + 1, failures = t.failures + 1, input = p_input,
-           claimed_at = plans_now(),
-           attempt_deadline = attempt_deadline(e.plan_id, p_position, p_wait)
-     WHERE t.execution_id = p_execution AND t."position" = p_position
-    RETURNING t.attempt INTO attempt;
-    last_seq := write_events(p_execution, e.next_seq, ARRAY[
-        ROW('step.retrying', p_position,
-            jsonb_build_object('attempt', attempt, 'error', p_error))::event_draft]) - 1;
-    UPDATE executions SET next_seq = last_seq + 1 WHERE id = p_execution;
-END $$;

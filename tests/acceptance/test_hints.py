@@ -125,16 +125,3 @@ def test_a_cancelled_step_is_told(
     assert result.error.code == "E004"
     assert engine.list_steps(execution_id)[0].status is StepStatus.CANCELLED
     check_timeline(engine, execution_id)
-
-
-@pytest.mark.parametrize("pool", ["threads", "solo"])
-def test_other_pools_run_plans_too(
-    engine: ExecutionEngine, settings: Settings, ledger: Path, pool: str
-) -> None:
-    with WorkerProcess.start(settings, slots=2, pool=pool):
-        execution_ids = [engine.submit(note_plan(ledger, 5)) for _ in range(5)]
-
-        results = [engine.wait(i, timeout_seconds=30) for i in execution_ids]
-
-    assert all(result.is_success for result in results)
-    assert len(ledger.read_text().splitlines()) == 25

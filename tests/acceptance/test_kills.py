@@ -143,7 +143,14 @@ def test_a_step_that_kills_its_process_ends(
 ) -> None:
     plan = Plan(
         "poison",
-        steps=[Step("poison", action="test.poison", with_={"ledger": str(ledger)})],
+        steps=[
+            Step(
+                "poison",
+                action="test.poison",
+                with_={"ledger": str(ledger)},
+                retry={"max_lost": 2},
+            )
+        ],
     )
     with WorkerProcess.start(settings):
         execution_id = engine.submit(plan)
@@ -153,7 +160,7 @@ def test_a_step_that_kills_its_process_ends(
     assert result.status is ExecutionStatus.FAILED
     assert result.error is not None
     assert result.error.code == "E008"
-    assert read_lines(ledger) == ["poison 1", "poison 2", "poison 3"]
+    assert read_lines(ledger) == ["poison 1", "poison 2"]
     check_timeline(engine, execution_id)
 
 
@@ -205,7 +212,7 @@ def test_a_killed_step_goes_on_from_its_checkpoint(
     assert read_lines(ledger) == ["1 1", "1 2", "1 3", "holds", "2 4", "2 5"]
 
 
-def test_an_attempt_that_outlives_its_timeout_is_killed(
+def test_an_attempt_that_ignores_its_timeout_is_killed(
     engine: ExecutionEngine, settings: Settings, ledger: Path, tmp_path: Path
 ) -> None:
     inputs = {"ledger": str(ledger), "gate": str(tmp_path / "never")}
@@ -214,10 +221,10 @@ def test_an_attempt_that_outlives_its_timeout_is_killed(
         steps=[
             Step(
                 "held",
-                action="test.hold",
+                action="test.ignore_timeout",
                 with_=inputs,
                 timeout="500ms",
-                retry={"attempts": 2},
+                retry={"attempts": 2, "initial": "10ms"},
             )
         ],
     )
@@ -230,6 +237,7 @@ def test_an_attempt_that_outlives_its_timeout_is_killed(
             what="the overdue processes to be gone",
         )
 
+    assert len(set(pids)) == 2
     assert result.error is not None
     assert result.error.code == "E002"
     (step,) = engine.list_steps(execution_id)

@@ -25,6 +25,7 @@ from execution.cli.app import app
 from execution.cli.exits import ExitCode
 from execution.local import LocalStack
 from tests.integration.test_cli_up import clear_up
+from tests.polling import wait_until
 
 PLANS = str(Path(sys.executable).with_name("plans"))
 ACTIONS = """
@@ -323,6 +324,45 @@ def test_list_is_newest_first_and_filtered(
     assert [item["id"] for item in by_tag] == [completed]
     assert by_tag[0]["tags"] == ["sums", "first"]
     assert times == sorted(times, reverse=True)
+
+
+def test_a_published_plan_is_run_by_its_name(served: Project) -> None:
+    published = served.call("publish", served.file("adding.yaml"), "--json")
+    answer = served.call("run", "adding", "-p", "n=2")
+
+    assert published.json["plan"] == "adding"
+    assert json.loads(answer.output)["sum"] == 13
+
+
+def test_a_name_that_nothing_was_published_under_says_what_to_do(
+    served: Project,
+) -> None:
+    answer = served.call("submit", "nobodys")
+
+    assert answer.code == ExitCode.NOT_FOUND
+    assert answer.complaint == (
+        "plans: no plan 'nobodys' is published; publish it: plans publish FILE\n"
+    )
+
+
+def test_a_path_is_never_taken_for_a_name(served: Project) -> None:
+    answer = served.call("submit", "missing.yaml")
+
+    assert answer.code == ExitCode.USAGE
+    assert "missing.yaml is not a file" in answer.complaint
+
+
+def test_workers_and_what_they_mended_are_listed(served: Project) -> None:
+    def list_that_told() -> list[dict[str, Any]]:
+        items = served.call("workers", "--json").json["items"]
+        return [item for item in items if item["deeds"]]
+
+    (worker,) = wait_until(list_that_told, what="a worker to tell of its rounds")
+    shown = served.call("workers").output
+
+    assert worker["slots"] == 2
+    assert worker["deeds"].keys() >= {"lost_steps", "resent_steps"}
+    assert str(worker["pid"]) in shown
 
 
 def test_list_comes_in_pages(served: Project, completed: str, failed: str) -> None:

@@ -1,55 +1,27 @@
 """The connection: dropped when it breaks, one per thread, never a parent's."""
 
-import os
-import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 
 from execution import Settings
-from execution.database import Database, DatabaseUnavailableError
-from execution.errors import DatabaseError
+from execution.database import (
+    Database,
+    DatabaseBusyError,
+    DatabaseUnavailableError,
+)
+from execution.errors import DatabaseError, SettingsError
+from execution.results import encode_json
 from tests.polling import wait_until
-from tests.racing import run_at_once
-from tests.rows import committed
-from tests.worker_process import ROOT
+from tests.rows import committed, rolled_back
 
 BACKEND = "SELECT pg_backend_pid() AS pid"
-FORK = """
-import os, sys, threading
-from execution.database import Database
-
-database = Database(*sys.argv[1:])
-ask = lambda: database.query("SELECT pg_backend_pid() AS pid")[0]["pid"]
-pids = {"main": ask()}
-asked, again, done = (threading.Event() for _ in range(3))
-
-def stay() -> None:
-    pids["thread"] = ask()
-    asked.set()
-    again.wait(20)
-    pids["thread again"] = ask()
-    done.set()
-
-threading.Thread(target=stay, daemon=True).start()
-asked.wait(20)
-child = os.fork()
-if child == 0:
-    pids["child"] = ask()
-    pids["child again"] = ask()
-    database.close()
-    os.write(1, repr({k: pids[k] for k in ("child", "child again")}).encode() + b"\\n")
-    sys.exit()  # with all that an exit tears down
-assert os.waitpid(child, 0)[1] == 0
-again.set()
-done.wait(20)
-pids["main again"] = ask()
-print(repr(pids))
-"""
 
 
 @pytest.fixture
@@ -89,6 +61,30 @@ def test_a_statement_names_the_schema_by_its_place(
         (settings.schema,),
     )
     assert row == expected
+
+
+@given(
+    st.lists(
+        st.integers(-(2**53), 2**53)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        # jsonb knows no negative zero
+        .filter(lambda number: number != 0),
+        max_size=200,
+    )
+)
+@settings_of_hypothesis(
+    print_blob=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
+)
+def test_numbers_come_back_as_they_were(
+    database: Database, numbers: list[float]
+) -> None:
+    text = encode_json(numbers, place="numbers")
+
+    (row,) = database.query("SELECT %s::jsonb AS numbers", (text,))
+
+    assert repr(row["numbers"]) == repr(numbers)
 
 
 def test_a_function_is_called_with_its_arguments(database: Database) -> None:
@@ -173,6 +169,27 @@ def test_a_refusal_is_one_line_and_keeps_the_connection(
     assert backend_of(database) == before
 
 
+def test_a_lock_that_is_held_is_busy_and_keeps_the_connection(
+    database: Database, settings: Settings
+) -> None:
+    before = backend_of(database)
+    database.query("SELECT set_config('lock_timeout', '50ms', false)")
+
+    with rolled_back(str(settings.database_url), settings.schema) as holder:
+        holder.execute("SELECT FROM pulse FOR UPDATE")
+        with pytest.raises(DatabaseBusyError, match="PostgreSQL is busy"):
+            database.query("UPDATE {schema}.pulse SET value = value")
+
+    assert backend_of(database) == before
+
+
+def test_a_call_that_takes_too_long_may_be_made_again(database: Database) -> None:
+    database.query("SELECT set_config('statement_timeout', '50ms', false)")
+
+    with pytest.raises(DatabaseBusyError, match="PostgreSQL gave up"):
+        database.query("SELECT pg_sleep(30)")
+
+
 def test_a_refused_call_leaves_nothing_behind(database: Database) -> None:
     with pytest.raises(DatabaseError):
         database.query(
@@ -185,71 +202,50 @@ def test_a_refused_call_leaves_nothing_behind(database: Database) -> None:
     ]
 
 
-def test_each_thread_has_a_connection_of_its_own(database: Database) -> None:
-    def ask_twice() -> tuple[int, int]:
-        pids = backend_of(database), backend_of(database)
-        database.close()
-        return pids
+def test_what_a_function_refuses_is_not_asked_again(database: Database) -> None:
+    with pytest.raises(DatabaseError, match="PostgreSQL refused: never") as refusal:
+        database.query("DO $$ BEGIN RAISE EXCEPTION 'never'; END $$")
 
-    answers = run_at_once([ask_twice] * 4)
-
-    assert all(first == second for first, second in answers)
-    assert len(set(answers)) == 4
+    assert not isinstance(refusal.value, DatabaseUnavailableError)
+    assert database.query("SELECT 1 AS one") == [{"one": 1}]
 
 
-def test_closing_ends_this_threads_connection_only(database: Database) -> None:
-    mine = backend_of(database)
+def test_a_notice_to_another_schema_is_not_ours(database: Database) -> None:
+    assert not database.wait_for_notice("plans_ready", 0)
+    database.query("SELECT pg_notify('plans_ready', 'of_others')::text AS told")
 
-    def ask_and_close() -> int:
-        other = backend_of(database)
-        database.close()
-        return other
-
-    (other,) = run_at_once([ask_and_close])
-
-    assert other != mine
-    assert backend_of(database) == mine
+    assert not database.wait_for_notice("plans_ready", 0)
 
 
-def test_a_closed_connection_is_opened_anew(
+def test_a_listener_listens_again_after_its_session_was_cut(
     database: Database, settings: Settings
 ) -> None:
-    before = backend_of(database)
+    database.wait_for_notice("plans_ready", 0)
+    end_backend(settings, backend_of(database))
 
-    database.close()
-    database.close()
+    def is_noticed() -> bool:
+        # the first look may find no more than the server's last words
+        try:
+            database.wait_for_notice("plans_ready", 5)
+        except DatabaseUnavailableError:
+            return True
+        return False
 
-    assert backend_of(database) != before
+    wait_until(is_noticed, what="the cut to be noticed")
+    assert not database.wait_for_notice("plans_ready", 0)
 
+    with rolled_back(str(settings.database_url), settings.schema) as cursor:
+        cursor.execute("SELECT tell_reconcilers()")
+        cursor.connection.commit()
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_fork_shares_no_connection(settings: Settings) -> None:
-    assert settings.database_url is not None
-    # from Python 3.12 on, forking with threads warns; that is what is tested here
-    command = [sys.executable, "-c", FORK, settings.database_url, settings.schema]
-    finished = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
-
-    assert finished.returncode == 0, finished.stderr
-    child, parent = map(eval, finished.stdout.splitlines())  # of our own script
-    assert child["child"] == child["child again"]
-    assert child["child"] not in parent.values()
-    assert parent["main"] == parent["main again"]
-    assert parent["thread"] == parent["thread again"]
+    assert database.wait_for_notice("plans_ready", 5)
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"),
-    [
-        ("application_name", "celery-plans"),
-        ("timezone", "UTC"),
-        ("lock_timeout", "10s"),
-        ("statement_timeout", "1min"),
-        ("idle_in_transaction_session_timeout", "15s"),
-    ],
+    "url", ["postgresql://u:hush/x@h/db", "postgresql://[hush/db", "nonsense hush"]
 )
-def test_a_session_has_its_limits(database: Database, setting: str, value: str) -> None:
-    found = database.query("SELECT current_setting(%s) AS value", (setting,))
+def test_a_malformed_url_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(SettingsError, match="PLANS_DATABASE_URL is malformed") as error:
+        Database(url, "s").query("SELECT 1")
 
-    assert found == [{"value": value}]
+    assert "hush" not in str(error.value)

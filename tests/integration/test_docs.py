@@ -11,6 +11,7 @@ import tomllib
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -193,6 +194,31 @@ def test_the_plan_shown_in_python_is_valid() -> None:
     (code,) = read_blocks("docs/plans.md", "python")
 
     exec(compile(code, "docs/plans.md", "exec"), {})  # noqa: S102  # our own page
+
+
+def test_the_shown_submits_join_a_transaction(
+    engine: ExecutionEngine, settings: Settings, tmp_path: Path
+) -> None:
+    (code,) = read_blocks("docs/submitting.md", "python")
+    (query,) = read_blocks("docs/submitting.md", "sql")
+    (plan,) = read_blocks("README.md", "yaml")
+    path = tmp_path / "hello.yaml"
+    path.write_text(plan)
+    shown: dict[str, Any] = {}
+    exec(code.replace("hello.yaml", str(path)), shown)  # noqa: S102  # our own page
+    engine.publish(shown["PLAN"])
+    assert settings.database_url is not None
+    connecting = sa.create_engine(settings.database_url, poolclass=sa.NullPool)
+    with connecting.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE orders (name text)")
+
+    ordered = shown["place_order"](engine, connecting, "Ann")
+    with connecting.begin() as connection:
+        statement = query.replace("celery_plans", settings.schema)
+        by_sql = str(connection.exec_driver_sql(statement).scalar_one())
+
+    for execution_id in (ordered, by_sql):
+        assert engine.get_status(execution_id).parameters == {"name": "Ann"}
 
 
 def test_the_readme_shows_the_two_commands() -> None:

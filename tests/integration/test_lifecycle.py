@@ -1,8 +1,9 @@
 """Moves on request: what is allowed, what is said when it is not."""
 
-import uuid
+from contextlib import closing
 
 import pytest
+import redis
 
 from execution import (
     ExecutionEngine,
@@ -17,8 +18,11 @@ from execution.errors import (
     InvalidExecutionStateError,
     ParameterError,
 )
+from tests.rows import committed, insert_execution
 
 PLAN = Plan("moved", steps=[Step("only", action="test.nothing", queue="nobody_serves")])
+
+NOBODY = "00000000-0000-7000-8000-000000000000"
 
 
 def test_a_request_is_followed_and_answered(engine: ExecutionEngine) -> None:
@@ -32,6 +36,25 @@ def test_a_request_is_followed_and_answered(engine: ExecutionEngine) -> None:
 
     assert states == ["paused", "running", "ending"]
     assert engine.get_status(execution_id).status is ExecutionStatus.CANCELLED
+
+
+def test_what_may_run_is_sent_once_an_execution_goes_on(
+    engine: ExecutionEngine,
+) -> None:
+    execution_id = engine.submit(PLAN)
+    before = count_messages(engine)
+    engine.pause(execution_id)
+    while_paused = count_messages(engine)
+
+    engine.resume(execution_id)
+
+    assert (while_paused, count_messages(engine)) == (before, before + 1)
+
+
+def count_messages(engine: ExecutionEngine) -> int:
+    """Return how many messages lie in the queue that nobody serves."""
+    with closing(redis.Redis.from_url(str(engine.settings.redis_url))) as client:
+        return int(client.llen("nobody_serves"))
 
 
 @pytest.mark.parametrize("act", ["pause", "resume", "cancel"])
@@ -54,7 +77,7 @@ def test_a_refusal_says_what_is_possible(engine: ExecutionEngine) -> None:
         engine.resume(execution_id)
 
 
-@pytest.mark.parametrize("execution_id", [str(uuid.uuid4()), "nonsense", ""])
+@pytest.mark.parametrize("execution_id", [NOBODY, "nonsense", ""])
 @pytest.mark.parametrize(
     "ask",
     ["pause", "resume", "cancel", "get_status", "get_result", "list_steps", "wait"],
@@ -75,9 +98,30 @@ def test_nobody_can_ask_for_a_terminal_state(engine: ExecutionEngine) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "target", sorted({*ExecutionStatus} - {"paused", "running", "ending"})
+)
+@pytest.mark.parametrize("status", ["running", "ending", "completed"])
+def test_what_nobody_can_ask_for_is_refused_in_any_state(
+    engine: ExecutionEngine, status: str, target: ExecutionStatus
+) -> None:
+    settings = engine.settings
+    with committed(str(settings.database_url), settings.schema) as cursor:
+        execution_id = insert_execution(
+            cursor, status, open_steps=int(status == "running")
+        )
+
+    with pytest.raises(
+        InvalidExecutionStateError, match=f"nobody can ask for {target}"
+    ):
+        engine._states.change_state(execution_id, target)
+
+    assert engine.get_status(execution_id).status == status
+
+
 def test_the_state_manager_names_an_unknown_execution(engine: ExecutionEngine) -> None:
     with pytest.raises(ExecutionNotFoundError):
-        engine._states.change_state(str(uuid.uuid4()), ExecutionStatus.PAUSED)
+        engine._states.change_state(NOBODY, ExecutionStatus.PAUSED)
 
 
 def test_a_wait_that_is_too_short_says_that_the_execution_goes_on(
@@ -100,7 +144,7 @@ def test_progress_is_answered_for_known_executions_alone(
 
     assert tracker.get_progress(execution_id).percentage == 0.0
     with pytest.raises(ExecutionNotFoundError):
-        tracker.get_progress(str(uuid.uuid4()))
+        tracker.get_progress(NOBODY)
 
 
 @pytest.mark.parametrize("priority", [-1, 10, 40_000])

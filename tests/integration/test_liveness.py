@@ -1,7 +1,6 @@
 """Who is alive: silence is measured in the pulse, not in hours."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from functools import partial
 
 import pytest
 
@@ -12,20 +11,10 @@ from execution.events import ExecutionEventEmitter
 from execution.liveness import LivenessRecords
 from execution.reconciler import Reconciler
 from execution.records import StepRecords
+from tests.beating import Hands, beat
 from tests.integration.test_protocol import claim, register
 from tests.rows import committed
 
-
-@dataclass(frozen=True)
-class Hands:
-    """What a worker has in hand."""
-
-    waiting: int = 0
-    deliveries: tuple[str, ...] = ()
-    tokens: tuple[str, ...] = ()
-
-
-NOTHING = Hands()
 PLAN = Plan("one", steps=[Step("only", action="test.nothing")])
 
 
@@ -56,22 +45,6 @@ def pulse_value(database: Database) -> float:
     return float(database.query("SELECT value FROM {schema}.pulse")[0]["value"])
 
 
-def beat(
-    database: Database, worker_id: str, settings: Settings, *, hands: Hands = NOTHING
-) -> datetime | None:
-    """Beat with what the worker has in hand at this moment."""
-    seen_at = database.query("SELECT {schema}.plans_now() AS now")[0]["now"]
-    return LivenessRecords(database).beat(
-        worker_id,
-        slots=8,
-        in_hand=hands.waiting + len(hands.deliveries),
-        queues=[settings.queue],
-        deliveries=hands.deliveries,
-        tokens=hands.tokens,
-        sampled_at=seen_at,
-    )
-
-
 @pytest.mark.parametrize("jump", ["2 hours", "-2 hours"])
 def test_a_jump_of_the_clock_declares_nobody_dead(
     database: Database,
@@ -86,7 +59,7 @@ def test_a_jump_of_the_clock_declares_nobody_dead(
         done = [reconciler.run_round() for _ in range(3)]
 
         assert [r.dead_workers for r in done] == [0, 0, 0]
-        assert beat(database, worker_id, settings) is not None
+        assert beat(database, worker_id, [settings.queue]) is not None
     finally:
         shift_clock(database, "0")
         liveness.end_worker(worker_id)
@@ -119,7 +92,7 @@ def test_a_silent_worker_is_declared_dead_for_good(
     )
 
     assert reconciler.run_round().dead_workers >= 1
-    assert beat(database, worker_id, settings) is None
+    assert beat(database, worker_id, [settings.queue]) is None
 
 
 def test_a_step_in_hand_is_not_lost(
@@ -133,9 +106,9 @@ def test_a_step_in_hand_is_not_lost(
     execution_id = engine.submit(PLAN)
     held = claim(records, worker_id, execution_id, 0).held
 
-    beat(database, worker_id, settings, hands=Hands(tokens=(held.token,)))
+    beat(database, worker_id, [settings.queue], hands=Hands(tokens=(held.token,)))
     by_token = liveness.find_lost_steps(100)
-    beat(database, worker_id, settings, hands=Hands(deliveries=("by-hand",)))
+    beat(database, worker_id, [settings.queue], hands=Hands(deliveries=("by-hand",)))
     by_delivery = liveness.find_lost_steps(100)
 
     assert not [s for s in (*by_token, *by_delivery) if s.execution_id == execution_id]
@@ -153,7 +126,7 @@ def test_a_step_that_left_its_workers_hands_is_lost(
     execution_id = engine.submit(PLAN)
     claim(records, worker_id, execution_id, 0)
 
-    beat(database, worker_id, settings)
+    beat(database, worker_id, [settings.queue])
 
     assert [s for s in liveness.find_lost_steps(100) if s.execution_id == execution_id]
     liveness.end_worker(worker_id)
@@ -167,7 +140,7 @@ def test_a_sample_from_before_the_claim_proves_nothing(
     database: Database,
 ) -> None:
     worker_id = register(liveness, settings)
-    beat(database, worker_id, settings)
+    beat(database, worker_id, [settings.queue])
     execution_id = engine.submit(PLAN)
 
     claim(records, worker_id, execution_id, 0)
@@ -175,6 +148,72 @@ def test_a_sample_from_before_the_claim_proves_nothing(
     assert not [
         s for s in liveness.find_lost_steps(100) if s.execution_id == execution_id
     ]
+    liveness.end_worker(worker_id)
+
+
+def test_the_first_beat_after_the_claim_proves_nothing(
+    engine: ExecutionEngine,
+    records: StepRecords,
+    settings: Settings,
+    liveness: LivenessRecords,
+    database: Database,
+) -> None:
+    worker_id = register(liveness, settings)
+    beat(database, worker_id, [settings.queue])
+    execution_id = engine.submit(PLAN)
+    claim(records, worker_id, execution_id, 0)
+
+    # its sample may have been begun before the claim
+    beat(database, worker_id, [settings.queue], times=1)
+
+    assert execution_id not in {s.execution_id for s in liveness.find_lost_steps(100)}
+    liveness.end_worker(worker_id)
+
+
+def test_a_beat_whose_predecessor_was_not_answered_is_not_counted(
+    settings: Settings, liveness: LivenessRecords, database: Database
+) -> None:
+    worker_id = register(liveness, settings)
+    first = beat(database, worker_id, [settings.queue], times=1)
+    assert first is not None
+    again = partial(
+        liveness.beat,
+        worker_id,
+        slots=8,
+        in_hand=0,
+        queues=[settings.queue],
+        deliveries=[],
+        tokens=[],
+        previous=first,
+    )
+
+    answers = [again(), again()]
+
+    assert [answer and answer.beats for answer in answers] == [2, 2]
+    liveness.end_worker(worker_id)
+
+
+@pytest.mark.parametrize("jump", ["2 hours", "-2 hours"])
+def test_a_jump_of_the_clock_takes_no_step_from_the_living(
+    engine: ExecutionEngine,
+    records: StepRecords,
+    settings: Settings,
+    liveness: LivenessRecords,
+    database: Database,
+    jump: str,
+) -> None:
+    worker_id = register(liveness, settings)
+    beat(database, worker_id, [settings.queue])
+    shift_clock(database, jump)
+    try:
+        execution_id = engine.submit(PLAN)
+        claim(records, worker_id, execution_id, 0)
+
+        lost = {s.execution_id for s in liveness.find_lost_steps(100)}
+    finally:
+        shift_clock(database, "0 seconds")
+
+    assert execution_id not in lost
     liveness.end_worker(worker_id)
 
 
@@ -212,7 +251,7 @@ def test_a_step_whose_message_was_lost_is_sent_once_by_many(
         " - interval '1 hour' WHERE execution_id = %s RETURNING 1",
         (execution_id,),
     )
-    beat(database, worker_id, settings)
+    beat(database, worker_id, [settings.queue])
     (unsent,) = [
         s
         for s in liveness.find_unsent_steps(settings.beat_seconds)
@@ -239,7 +278,7 @@ def test_a_backlog_behind_busy_workers_is_not_sent_again(
         (execution_id,),
     )
 
-    beat(database, worker_id, settings, hands=Hands(waiting=8))
+    beat(database, worker_id, [settings.queue], hands=Hands(waiting=8))
 
     unsent = liveness.find_unsent_steps(settings.beat_seconds)
     assert not [s for s in unsent if s.execution_id == execution_id]

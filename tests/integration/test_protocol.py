@@ -7,7 +7,16 @@ import pytest
 
 from execution import ExecutionEngine, ExecutionStatus, Plan, Settings, Step, StepStatus
 from execution.liveness import LivenessRecords
-from execution.records import Claim, ClaimAnswer, ClaimOutcome, Recorded, StepRecords
+from execution.records import (
+    Claim,
+    ClaimAnswer,
+    ClaimOutcome,
+    HeldStep,
+    Recorded,
+    Retried,
+    RetryAnswer,
+    StepRecords,
+)
 from tests.racing import run_at_once
 from tests.timeline import check_timeline, heads, read_timeline
 
@@ -156,6 +165,20 @@ def test_a_message_never_skips_past_a_change_of_queue(
     assert (answer.outcome, answer.skipped) == (ClaimOutcome.SATISFIED, 1)
 
 
+def fail(
+    records: StepRecords, held: HeldStep, *, attempt: int = 1, parks: bool = False
+) -> RetryAnswer:
+    """Say that an attempt failed and another one is to follow."""
+    return records.retry(
+        held,
+        attempt=attempt,
+        recorded_input="{}",
+        error="{}",
+        wait_seconds=3600 if parks else 0,
+        parks=parks,
+    )
+
+
 def test_a_late_result_is_dropped(
     engine: ExecutionEngine,
     records: StepRecords,
@@ -179,12 +202,8 @@ def test_a_late_result_is_dropped(
     assert (late.outcome, landed.outcome) == (Recorded.STALE, Recorded.RECORDED)
     assert records.report_progress(zombie, 10, None, chunks=None, records=None) is None
     assert not records.save_checkpoint(zombie, "{}")
-    assert (
-        records.retry(
-            zombie, attempt=1, recorded_input="{}", error="{}", wait_seconds=0
-        )
-        is None
-    )
+    for parks in (False, True):
+        assert fail(records, zombie, parks=parks).outcome is Retried.REFUSED
     assert not records.append_observations(
         zombie, '[{"level":"info","message":"x"}]', "[]"
     )
@@ -379,13 +398,9 @@ def test_a_retry_whose_commit_was_unknown_counts_once(
 ) -> None:
     execution_id = engine.submit(SEQUENCE)
     held = claim(records, worker_id, execution_id, 0).held
-    call = partial(
-        records.retry, held, attempt=1, recorded_input="{}", error="{}", wait_seconds=0
-    )
+    answers = [fail(records, held), fail(records, held)]
 
-    answers = [call(), call()]
-
-    assert [answer and answer[0] for answer in answers] == [2, 2]
+    assert [(a.outcome, a.attempt) for a in answers] == [(Retried.RETRYING, 2)] * 2
     step = engine.list_steps(execution_id)[0]
     assert (step.attempt, step.failures) == (2, 1)
 
@@ -411,6 +426,59 @@ def test_a_fan_out_over_two_queues_sends_to_both(
 
     sent = heads(done.windows)
     assert {name.rstrip("0123456789") for name in sent} == {"left", "right"}
+
+
+def test_a_branch_that_goes_to_another_queue_leaves_its_lane_to_the_next(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    branches = [
+        step
+        for n in range(20)
+        for step in (
+            nothing(f"a{n}", []),
+            Step(f"b{n}", action="test.nothing", queue="elsewhere", needs=[f"a{n}"]),
+        )
+    ]
+    execution_id = engine.submit(Plan("branches", steps=branches))
+    held = claim(records, worker_id, execution_id, 0).held
+
+    done = records.complete(held, StepStatus.COMPLETED, covered=1, epoch=1)
+
+    assert heads(done.windows) == ["a16"]
+
+
+def test_a_fan_out_whose_lanes_all_run_is_sent_on(
+    engine: ExecutionEngine,
+    records: StepRecords,
+    liveness: LivenessRecords,
+    worker_id: str,
+) -> None:
+    plan = Plan("lanes", steps=[nothing(f"s{n}", []) for n in range(20)])
+    execution_id = engine.submit(plan)
+    for position in range(15):
+        claim(records, worker_id, execution_id, position)
+    before = liveness.find_unsent_executions(100)
+
+    claim(records, worker_id, execution_id, 15)
+
+    assert execution_id not in before
+    assert execution_id in liveness.find_unsent_executions(100)
+    assert heads(liveness.mark_sent(execution_id)) == ["s16", "s17", "s18", "s19"]
+
+
+def test_a_success_of_a_step_that_was_skipped_is_stale(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    step = Step("a", action="test.nothing", on_failure="skip")
+    execution_id = engine.submit(Plan("skipped", steps=[step]))
+    held = claim(records, worker_id, execution_id, 0).held
+    records.complete(held, StepStatus.TIMED_OUT, error="{}", epoch=1)
+
+    late = records.complete(held, StepStatus.COMPLETED, result="1", epoch=1)
+    again = records.complete(held, StepStatus.TIMED_OUT, error="{}", epoch=1)
+
+    assert late.outcome is Recorded.STALE
+    assert again.outcome is Recorded.REPEATED
 
 
 def test_a_long_line_of_skips_is_recorded_in_time(

@@ -21,10 +21,11 @@ from execution.liveness import LivenessRecords
 from execution.records import Claim, HeldStep, Recorded, StepRecords
 from execution.repository import ExecutionRepository
 from execution.windows import Window
+from tests.beating import beat
 from tests.integration.test_protocol import register, try_claim
 from tests.timeline import check_timeline
 
-SEEDS = 200
+SEEDS = 100
 QUIET = ExecutionEventEmitter(None, "")
 
 
@@ -146,16 +147,7 @@ class World:
             " - interval '1 hour' WHERE execution_id = %s RETURNING 1",
             (self.execution_id,),
         )
-        seen_at = self.database.query("SELECT {schema}.plans_now() AS now")[0]["now"]
-        self.liveness.beat(
-            self.worker_id,
-            slots=8,
-            in_hand=0,
-            queues=[self.settings.queue],
-            deliveries=[],
-            tokens=[],
-            sampled_at=seen_at,
-        )
+        beat(self.database, self.worker_id, [self.settings.queue])
         for unsent in self.liveness.find_unsent_steps(1.0):
             if unsent.execution_id == self.execution_id:
                 self.send(self.liveness.mark_resent(unsent))

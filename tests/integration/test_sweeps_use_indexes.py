@@ -68,8 +68,15 @@ def body_of(function: str, **arguments: str) -> str:
     ("function", "arguments"),
     [
         ("lost_steps_of_all", {"p_most": "200"}),
-        ("overdue_steps", {"p_worker": f"'{WORKER}'::uuid"}),
-        ("unsent_steps", {"p_beat": "5.0::float"}),
+        (
+            "overdue_steps",
+            {"p_worker": f"'{WORKER}'::uuid", "p_grace": "30.0::float"},
+        ),
+        ("unsent_steps", {"p_beat": "5.0::float", "p_most": "200"}),
+        ("unsent_executions", {"p_most": "200"}),
+        ("due_executions", {"p_most": "200"}),
+        ("expired_executions", {"p_most": "200"}),
+        ("expired_steps", {"p_most": "200"}),
         ("unfinished_executions", {"p_most": "200"}),
     ],
 )
@@ -83,8 +90,12 @@ def test_the_sweeps_have_something_to_find(cursor: Cursor) -> None:
     found = {}
     for call in (
         "lost_steps_of_all(200)",
-        f"overdue_steps('{WORKER}')",
-        "unsent_steps(5)",
+        f"overdue_steps('{WORKER}', 30)",
+        "unsent_steps(5, 200)",
+        "unsent_executions(200)",
+        "due_executions(200)",
+        "expired_executions(200)",
+        "expired_steps(200)",
         "unfinished_executions(200)",
     ):
         cursor.execute(f"SELECT count(*) FROM {call}")  # noqa: S608  # names of our own
@@ -93,7 +104,11 @@ def test_the_sweeps_have_something_to_find(cursor: Cursor) -> None:
     assert found == {
         "lost_steps_of_all": 0,  # their worker lives, and nothing was sampled since
         "overdue_steps": 20,
-        "unsent_steps": 16,  # as many as there are free slots
+        "unsent_steps": 14,
+        "unsent_executions": 13,
+        "due_executions": 19,
+        "expired_executions": 20,
+        "expired_steps": 10,
         "unfinished_executions": 20,
     }
 
@@ -170,15 +185,16 @@ CALLS = [
         "running",
         "complete_step(%(e)s, 4, %(t)s, 'failed', NULL, '{}', '{}', '{}', NULL, 1)",
     ),
-    ("running", "running", "retry_step(%(e)s, 4, %(t)s, 1, '{}', '{}', 0)"),
+    ("running", "running", "retry_step(%(e)s, 4, %(t)s, 1, '{}', '{}', 0, false)"),
+    ("running", "running", "retry_step(%(e)s, 4, %(t)s, 1, '{}', '{}', 9, true)"),
     ("running", "running", "report_progress(%(e)s, 4, %(t)s, 40, 'on', 1, 1)"),
     ("running", "running", "save_checkpoint(%(e)s, 4, %(t)s, '{}')"),
     ("running", "running", "is_unwanted(%(e)s, 4, %(t)s)"),
-    ("running", "running", "take_step(%(e)s, 4, %(t)s, 'timeout', true)"),
+    ("running", "running", "take_step(%(e)s, 4, %(t)s, 'timeout', 9, true)"),
     (
         "running",
         "running",
-        "end_worker(%(w)s); take_step(%(e)s, 4, %(t)s, 'lost', true)",
+        "end_worker(%(w)s); take_step(%(e)s, 4, %(t)s, 'lost', 0, true)",
     ),
     ("running", "ready", "resend_step(%(e)s, 4, 0)"),
     ("running", "ready", "pause_execution(%(e)s, NULL, NULL)"),
@@ -187,8 +203,16 @@ CALLS = [
     ("ending", None, "read_ending(%(e)s)"),
     ("ending", None, "finish_execution(%(e)s, 'completed', '1', NULL)"),
     ("running", None, "lost_steps_of_all(200)"),
-    ("running", None, "overdue_steps(%(w)s)"),
-    ("running", None, "unsent_steps(5)"),
+    ("running", "ready", "send_steps(%(e)s)"),
+    ("running", "waiting", "wake_steps(%(e)s)"),
+    ("pending", None, "expire_execution(%(e)s)"),
+    ("running", "ready", "expire_step(%(e)s, 4)"),
+    ("running", None, "overdue_steps(%(w)s, 30)"),
+    ("running", None, "unsent_steps(5, 200)"),
+    ("running", None, "unsent_executions(200)"),
+    ("running", None, "due_executions(200)"),
+    ("running", None, "expired_executions(200)"),
+    ("running", None, "expired_steps(200)"),
     ("running", None, "unfinished_executions(200)"),
 ]
 

@@ -30,6 +30,7 @@ EXECUTIONS: list[tuple[str, str, dict[str, Any]]] = [
         for s in sorted({*ExecutionStatus} - ENDED)
     ),
     *(("ended_is_closed", s, {"open_steps": 1}) for s in sorted(ENDED)),
+    ("paused_has_time", "paused", {"paused_at": None}),
     ("open_steps_counted", "running", {"open_steps": -1}),
     ("counters_start_at_one", "running", {"next_seq": 0}),
     ("counters_start_at_one", "running", {"epoch": 0}),
@@ -51,6 +52,8 @@ STEPS: list[tuple[str, str, dict[str, Any]]] = [
         for s in sorted({*StepStatus} - {"pending", "cancelled"})
     ),
     ("ready_has_time", "ready", {"ready_at": None}),
+    ("waiting_has_time", "waiting", {"wake_at": None}),
+    ("waiting_has_time", "ready", {"wake_at": NOW}),
     *(
         ("result_is_success", s, {"result": {"n": 1}})
         for s in sorted({*StepStatus} - {"completed"})
@@ -79,6 +82,19 @@ WORKER = {
     "started_at": NOW,
     "beat_at": NOW,
 }
+
+
+def insert_published_plan(cursor: Cursor) -> None:
+    insert(
+        cursor,
+        "plans",
+        id=TOKEN,
+        name="by hand",
+        digest="",
+        definition={},
+        result_reads=[],
+        published_at=NOW,
+    )
 
 
 def insert_attempt(cursor: Cursor) -> None:
@@ -136,6 +152,7 @@ OTHERS: list[tuple[str, Callable[[Cursor], None]]] = [
     ),
     ("ck_workers_ended_has_reason", insert_worker(ended_at=NOW)),
     ("ck_workers_ended_has_reason", insert_worker(end_reason="lost")),
+    ("ck_plans_published_has_queue", insert_published_plan),
     ("ck_pulse_one_row", insert_only_row("pulse")),
     ("ck_installation_one_row", insert_only_row("installation")),
 ]

@@ -10,47 +10,19 @@ import pytest
 from alembic.migration import MigrationContext
 
 from execution import schema
+from execution.database import Database
 from execution.errors import DatabaseError
 from execution.local import LocalStack
 from execution.models import Base
 from execution.plan import Plan, Step
 from execution.repository import ExecutionRepository
 from execution.sql import SCHEMA_REVISION
+from tests.catalog import contents, definitions, has_schema
 from tests.polling import wait_until
 from tests.rows import committed, connect, insert_execution
 from tests.worker_process import ROOT
 
 PLAN = Plan("kept", steps=[Step("only", action="test.nothing")])
-CONTENTS = """
-    SELECT 'relation ' || relname FROM pg_class
-     WHERE relnamespace = to_regnamespace(%(schema)s)
-    UNION ALL
-    SELECT 'routine ' || proname FROM pg_proc
-     WHERE pronamespace = to_regnamespace(%(schema)s)
-    UNION ALL
-    SELECT 'type ' || typname FROM pg_type
-     WHERE typnamespace = to_regnamespace(%(schema)s)
-"""
-DEFINITIONS = """
-    SELECT 'column', c.relname, a.attname,
-           concat_ws(' ', format_type(a.atttypid, a.atttypmod),
-                     a.attnotnull::text, a.attidentity, a.attgenerated,
-                     pg_get_expr(d.adbin, d.adrelid))
-      FROM pg_attribute a
-      JOIN pg_class c ON c.oid = a.attrelid AND c.relkind = 'r'
-      LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-     WHERE c.relnamespace = to_regnamespace(%(schema)s)
-       AND a.attnum > 0 AND NOT a.attisdropped
-    UNION ALL
-    SELECT 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid)
-      FROM pg_constraint WHERE connamespace = to_regnamespace(%(schema)s)
-    UNION ALL
-    SELECT 'index', tablename, indexname, indexdef FROM pg_indexes
-     WHERE schemaname = %(schema)s
-    UNION ALL
-    SELECT 'options', relname, '', reloptions::text FROM pg_class
-     WHERE relnamespace = to_regnamespace(%(schema)s) AND relkind = 'r'
-"""
 
 
 @pytest.fixture
@@ -58,30 +30,6 @@ def url(stack: LocalStack) -> str:
     """The database of this run."""
     assert stack.urls.database_url is not None
     return stack.urls.database_url
-
-
-def contents(url: str, name: str) -> set[str]:
-    """Return the relations, routines and types in a schema."""
-    with committed(url, name) as cursor:
-        cursor.execute(CONTENTS, {"schema": name})
-        return {row[0] for row in cursor.fetchall()}
-
-
-def has_schema(url: str, name: str) -> bool:
-    with committed(url, name) as cursor:
-        cursor.execute("SELECT to_regnamespace(%s) IS NOT NULL", (name,))
-        return bool(cursor.fetchall()[0][0])
-
-
-def definitions(url: str, name: str) -> set[tuple[str, ...]]:
-    """Return how every column, constraint and index of our tables is defined."""
-    with committed(url, name) as cursor:
-        cursor.execute(DEFINITIONS, {"schema": name})
-        return {
-            tuple(str(value).replace(f"{name}.", "") for value in row)
-            for row in cursor.fetchall()
-            if row[1] != "alembic_version"
-        }
 
 
 def test_an_upgraded_schema_lacks_nothing(url: str) -> None:
@@ -214,6 +162,15 @@ def test_an_upgrade_to_an_unknown_revision_makes_no_schema(url: str) -> None:
         schema.upgrade(url, "unborn", revision="nonsense")
 
     assert not has_schema(url, "unborn")
+
+
+@pytest.mark.parametrize("name", ["select", "user", "table"])
+def test_a_word_of_the_language_may_be_the_schemas_name(url: str, name: str) -> None:
+    schema.upgrade(url, name)
+
+    assert schema.check(url, name) == ()
+    with closing(Database(url, name)) as database:
+        assert database.check()
 
 
 def test_other_schemas_are_left_alone(url: str) -> None:

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,21 +13,26 @@ from execution.attempts import (
     NoMoreAttemptsError,
     Outcome,
     StepAttempts,
-    describe_error,
+    StepParkedError,
 )
 from execution.context import Context
-from execution.database import Database
+from execution.database import Database, DatabaseUnavailableError
 from execution.errors import (
     ErrorCode,
     ExecutionCancelledError,
     ExpressionError,
+    FatalError,
+    RetryableError,
     StaleLeaseError,
+    StepTimeoutError,
 )
 from execution.patience import Patience
 from execution.records import Claim, HeldStep, StepRecords
 from execution.results import ErrorRecord
+from execution.retry import RetryPolicy
 from execution.states import StepStatus
 
+POLICY = RetryPolicy(max_attempts=3, initial_seconds=0.01, jitter_seconds=0.0)
 CLAIM = Claim(
     held=HeldStep("e1", 3, "t1"),
     plan="census",
@@ -35,7 +40,7 @@ CLAIM = Claim(
     action="census.scan",
     attempt=1,
     failures=0,
-    max_attempts=3,
+    retry=POLICY,
     scope={},
     variables={},
     inputs={},
@@ -51,6 +56,7 @@ class Bench:
 
     claim: Claim = CLAIM
     refuses_retries: bool = False
+    parks: bool = False
     notes: list[str] = field(default_factory=list)
     counted: list[dict[str, Any]] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
@@ -63,6 +69,7 @@ class Bench:
             self.context,
             self._begin_retry,
             self._sleep,
+            lambda *_: nullcontext(),
         )
         return attempts.run({}, "{}")
 
@@ -70,6 +77,8 @@ class Bench:
         self.notes.append("count")
         if self.refuses_retries:
             raise NoMoreAttemptsError
+        if self.parks:
+            raise StepParkedError
         self.counted.append(json.loads(error))
         self.waits.append(wait_seconds)
         self.context.begin_attempt(self.context.attempt + 1)
@@ -77,6 +86,10 @@ class Bench:
     def _sleep(self, seconds: float) -> None:
         self.notes.append("sleep")
         assert seconds == self.waits[-1]
+
+
+def allow(max_attempts: int) -> Claim:
+    return replace(CLAIM, retry=replace(POLICY, max_attempts=max_attempts))
 
 
 def failing(*errors: BaseException) -> Callable[[], str]:
@@ -142,6 +155,51 @@ def test_what_a_failed_attempt_has_set_is_forgotten() -> None:
     assert Bench().run(fail_first).variables == "{}"
 
 
+def test_an_error_that_the_policy_does_not_name_ends_the_step() -> None:
+    picky = replace(POLICY, on=("OSError",))
+    bench = Bench(replace(CLAIM, retry=picky))
+
+    record = error_of(bench.run(failing(TimeoutError("again"), ValueError("no"))))
+
+    assert record.message == "ValueError: no"
+    assert record.code is ErrorCode.EXECUTION
+    assert len(bench.counted) == 1
+
+
+def test_an_error_says_how_long_to_wait() -> None:
+    bench = Bench()
+
+    bench.run(failing(RetryableError("busy", retry_after_seconds=0.2)))
+
+    assert bench.waits == [0.2]
+
+
+def test_a_fatal_error_ends_the_step() -> None:
+    bench = Bench()
+
+    assert error_of(bench.run(failing(FatalError("never")))).message == (
+        "FatalError: never"
+    )
+    assert bench.counted == []
+
+
+def test_a_timeout_that_was_told_is_no_failure_of_another_kind() -> None:
+    outcome = Bench(allow(1)).run(failing(StepTimeoutError("too long")))
+
+    assert outcome.status is StepStatus.TIMED_OUT
+    assert outcome.error is not None
+    assert json.loads(outcome.error)["code"] == ErrorCode.TIMEOUT
+
+
+def test_a_parked_step_is_for_the_caller() -> None:
+    bench = Bench(parks=True)
+
+    with pytest.raises(StepParkedError):
+        bench.run(failing(ValueError("later")))
+
+    assert bench.notes == ["count"]
+
+
 def test_used_up_attempts_end_with_the_cause() -> None:
     bench = Bench()
 
@@ -163,11 +221,12 @@ def test_failures_before_the_claim_count() -> None:
 
 
 def test_waits_grow_with_all_failures_of_the_step() -> None:
-    bench = Bench(replace(CLAIM, failures=5, max_attempts=9))
+    patient = replace(POLICY, max_attempts=9)
+    bench = Bench(replace(CLAIM, failures=5, retry=patient))
 
     bench.run(failing(ValueError()))
 
-    assert bench.waits[0] >= 2.0
+    assert bench.waits == [0.01 * 2**5]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +240,7 @@ def test_waits_grow_with_all_failures_of_the_step() -> None:
 def test_what_would_only_repeat_itself_ends_the_step(
     error: Exception, code: ErrorCode, max_attempts: int
 ) -> None:
-    bench = Bench(replace(CLAIM, max_attempts=max_attempts))
+    bench = Bench(allow(max_attempts))
 
     record = error_of(bench.run(failing(error)))
 
@@ -201,7 +260,7 @@ def test_what_would_only_repeat_itself_ends_the_step(
 def test_code_that_obeys_a_cancel_is_cancelled_and_not_failed(
     error: Exception, status: StepStatus
 ) -> None:
-    outcome = Bench(replace(CLAIM, max_attempts=1)).run(failing(error))
+    outcome = Bench(allow(1)).run(failing(error))
 
     assert outcome.status is status
 
@@ -229,6 +288,15 @@ def test_a_lost_lease_is_for_the_caller() -> None:
         Bench().run(failing(StaleLeaseError("taken")))
 
 
+def test_an_absent_database_is_not_an_attempts_failure() -> None:
+    bench = Bench()
+
+    with pytest.raises(DatabaseUnavailableError):
+        bench.run(failing(DatabaseUnavailableError("gone")))
+
+    assert bench.counted == []
+
+
 def test_a_refused_retry_ends_the_step_with_the_cause() -> None:
     bench = Bench(refuses_retries=True)
 
@@ -246,52 +314,3 @@ def test_an_interrupt_is_not_an_attempts_failure() -> None:
         bench.run(failing(KeyboardInterrupt()))
 
     assert bench.counted == []
-
-
-def test_a_record_says_what_was_raised_where() -> None:
-    error = error_of(Bench().run(failing(*[LookupError("x")] * 3)))
-
-    assert error.context["type"] == "builtins.LookupError"
-    assert "in fail\n" in error.context["traceback"]
-    assert error.context["traceback"].endswith("LookupError: x\n")
-
-
-def test_a_record_has_the_time() -> None:
-    before = datetime.now(UTC)
-
-    record = json.loads(describe_error(ValueError(), CLAIM))
-
-    assert before <= datetime.fromisoformat(record["timestamp"]) <= datetime.now(UTC)
-
-
-class MuteError(Exception):
-    """An error of somebody's whose text cannot be had."""
-
-    def __str__(self) -> str:
-        raise RuntimeError("no text")
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (ValueError("x" * 5_000), "ValueError: " + "x" * 1_988),
-        (ValueError("a\x00b\ud800c"), "ValueError: ab?c"),
-        (
-            ExceptionGroup("two", [ValueError(1)]),
-            "ExceptionGroup: two (1 sub-exception)",
-        ),
-        (MuteError(), "MuteError: <exception str() failed>"),
-    ],
-    ids=["long", "unstorable", "group", "mute"],
-)
-def test_every_error_can_be_stored(error: BaseException, message: str) -> None:
-    assert json.loads(describe_error(error, CLAIM))["message"] == message
-
-
-def test_a_long_traceback_keeps_its_end() -> None:
-    error = ValueError("\n".join(f"line {n}" for n in range(5_000)))
-
-    trace = json.loads(describe_error(error, CLAIM))["context"]["traceback"]
-
-    assert len(trace) == 8_000
-    assert trace.endswith("line 4999\n")

@@ -68,15 +68,29 @@ def test_threads_have_slots_of_their_own(board: WorkerBoard) -> None:
 def test_files_of_killed_workers_are_removed(
     board: WorkerBoard, tmp_path: Path
 ) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    abandoned = tmp_path / f"celery-plans-worker-{gone.pid}-x"
-    foreign = tmp_path / "celery-plans-worker-x"
-    for path in (abandoned, foreign):
+    abandoned = tmp_path / "celery-plans-worker-x"
+    young = tmp_path / "celery-plans-worker-y"
+    for path in (abandoned, young):
         path.touch()
+    for path in (abandoned, board.path):
+        os.utime(path, (0, 0))
 
     WorkerBoard.create().remove()
 
     assert not abandoned.exists()
-    assert foreign.exists()
+    assert young.exists()
     assert board.path.exists()
+
+
+def test_a_child_sees_that_the_worker_stops(board: WorkerBoard) -> None:
+    board.worker_id, token = str(uuid.uuid4()), str(uuid.uuid4())
+    board.expose(token)
+    worker_id = board.worker_id
+    child = WorkerBoard.open()
+    assert not child.is_stopping()
+
+    board.stop()
+
+    assert child.is_stopping()
+    assert child.worker_id == worker_id
+    assert child.find_tokens({os.getpid()}) == (token,)

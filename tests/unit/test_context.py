@@ -12,6 +12,7 @@ from execution.database import Database, DatabaseUnavailableError
 from execution.errors import ResultError
 from execution.patience import Patience
 from execution.records import Claim, HeldStep, StepRecords
+from execution.retry import RetryPolicy
 
 NOWHERE = "postgresql://nobody@/none?host=/nowhere"
 
@@ -30,7 +31,7 @@ def build_context(
         action="census.scan",
         attempt=2,
         failures=1,
-        max_attempts=3,
+        retry=RetryPolicy(),
         scope={},
         variables=variables or {},
         inputs={},
@@ -235,11 +236,11 @@ def test_nothing_is_written_when_nothing_was_told() -> None:
 
 
 def test_an_absent_database_is_waited_for_until_the_process_stops() -> None:
-    patience = Patience()
-    context = build_context(patience=patience)
-    threading.Timer(0.3, patience.stopping.set).start()
+    stopping = threading.Event()
+    context = build_context(patience=Patience(stopping.is_set))
+    threading.Timer(0.3, stopping.set).start()
 
     with pytest.raises(DatabaseUnavailableError):
         context.save_checkpoint({"done": [1]})
 
-    assert patience.stopping.is_set()
+    assert stopping.is_set()

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from execution.errors import ResultError
-from execution.results import MAX_VALUE_BYTES, encode_json
+from execution.results import MAX_VALUE_BYTES, decode_json, encode_json
 
 Pair = namedtuple("Pair", ["left", "right"])
 
@@ -54,7 +54,26 @@ def refusal_of(value: object) -> str:
 @given(json_values)
 @settings(print_blob=True)
 def test_json_passes_unchanged(value: object) -> None:
-    assert json.loads(encode_json(value, place="result")) == value
+    text = encode_json(value, place="result")
+
+    assert json.loads(text) == decode_json(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("9007199254740992", 2**53),
+        ("-9007199254740992", -(2**53)),
+        ("9007199254740994", 9007199254740994.0),
+        ("10000000000000000", 1e16),
+        ("-100000000000000000000000", -1e23),
+        ("1" + "0" * 300, 1e300),
+        ("1.0", 1.0),
+        ('{"a":[7,null,"10000000000000000"]}', {"a": [7, None, "10000000000000000"]}),
+    ],
+)
+def test_what_postgresql_made_of_a_float_is_one_again(text: str, value: object) -> None:
+    assert repr(decode_json(text)) == repr(value)
 
 
 @pytest.mark.parametrize(

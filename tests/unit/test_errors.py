@@ -1,6 +1,7 @@
 """The error tree: the drawing in the docstring is the truth about the classes."""
 
 import inspect
+import pickle
 import re
 from itertools import pairwise
 
@@ -13,6 +14,8 @@ from execution.errors import (
     ParameterError,
     PlansError,
     PlanValidationError,
+    RetryableError,
+    StepTimeoutError,
 )
 
 # the branches of the drawing, then name, perhaps a code, perhaps what it means
@@ -85,7 +88,25 @@ def test_codes_are_added_at_the_end() -> None:
 
 @pytest.mark.parametrize("kind", defined().values())
 def test_every_error_says_what_it_is(kind: type[PlansError]) -> None:
-    assert (kind.__doc__ or "").endswith(".")
+    assert (inspect.getdoc(kind) or "").endswith(".")
+
+
+def test_a_timeout_is_none_of_the_errors_that_libraries_try_again_after() -> None:
+    assert not issubclass(StepTimeoutError, OSError)
+
+
+@pytest.mark.parametrize("seconds", [None, 0, 2.5])
+def test_a_retryable_error_says_when(seconds: float | None) -> None:
+    error = RetryableError("busy", retry_after_seconds=seconds)
+
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own bytes
+
+    assert error.retry_after == again.retry_after == seconds
+    assert str(error) == str(again) == "busy"
+
+
+def test_a_retryable_error_leaves_the_wait_to_the_policy_unless_told() -> None:
+    assert RetryableError("busy").retry_after is None
 
 
 @pytest.mark.parametrize(

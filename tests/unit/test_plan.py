@@ -15,6 +15,7 @@ from execution.errors import PlanValidationError
 from execution.language.compilation import CompiledStep, OnFailure
 from execution.language.document import PlanDocument
 from execution.plan import Plan, Step
+from execution.retry import RetryPolicy
 
 YAML = """\
 format: 1
@@ -26,8 +27,9 @@ tags: [nightly]
 parameters:
   root: {type: string, required: true, x-note: where}
 profiles:
-  slow: {queue: cpu, timeout: 10m, retry: {attempts: 3, max_lost: 5}}
+  slow: {queue: cpu, timeout: 10m, deadline: 20m, retry: {attempts: 3, max_lost: 5}}
 defaults: {timeout: 5m, priority: 4}
+deadline: 1d
 steps:
   - id: scan
     action: census.scan
@@ -49,6 +51,7 @@ steps:
     needs: [parse, scan]
     queue: io
     timeout: 1h30m
+    deadline: 2h
 result: "${steps.report.result} of ${execution.id}"
 """
 
@@ -64,10 +67,12 @@ def census_in_python() -> Plan:
             "slow": {
                 "queue": "cpu",
                 "timeout": "10m",
+                "deadline": "20m",
                 "retry": {"attempts": 3, "max_lost": 5},
             }
         },
         defaults={"timeout": "5m", "priority": 4},
+        deadline="1d",
         steps=[
             Step(
                 "scan",
@@ -92,6 +97,7 @@ def census_in_python() -> Plan:
                 needs=("parse", "scan"),
                 queue="io",
                 timeout="1h30m",
+                deadline="2h",
             ),
         ],
         result="${steps.report.result} of ${execution.id}",
@@ -114,6 +120,7 @@ def test_fields_of_the_document_are_properties() -> None:
     assert plan.tags == ("nightly",)
     assert plan.result == "${steps.report.result} of ${execution.id}"
     assert plan.result_reads == (2,)
+    assert plan.deadline_seconds == 86_400.0
     assert plan.warnings == ()
     assert repr(plan) == f"<Plan census with 3 steps, {plan.digest[:12]}>"
 
@@ -132,6 +139,8 @@ def test_steps_are_compiled_with_policies_merged() -> None:
             survives_skips=False,
             on_failure=OnFailure.ABORT,
             timeout_seconds=300.0,
+            deadline_seconds=None,
+            retry=RetryPolicy(),
             max_attempts=1,
             max_lost=3,
             inputs={"root": "${parameters.root}", "answer": "NO", "sizes": [1, 2.5]},
@@ -148,6 +157,8 @@ def test_steps_are_compiled_with_policies_merged() -> None:
             survives_skips=False,
             on_failure=OnFailure.SKIP,
             timeout_seconds=600.0,
+            deadline_seconds=1200.0,
+            retry=RetryPolicy(max_attempts=5),
             max_attempts=5,
             max_lost=3,
             inputs={"first": "${steps.scan.result.files.0}"},
@@ -164,6 +175,8 @@ def test_steps_are_compiled_with_policies_merged() -> None:
             survives_skips=False,
             on_failure=OnFailure.ABORT,
             timeout_seconds=5400.0,
+            deadline_seconds=7200.0,
+            retry=RetryPolicy(),
             max_attempts=1,
             max_lost=3,
             inputs={},

@@ -24,14 +24,26 @@ json_values = st.recursive(
     ),
     max_leaves=12,
 )
+error_names = st.sampled_from(["OSError", "E002", "requests.ConnectionError"])
 policies = st.fixed_dictionaries(
     {},
     optional={
         "queue": st.sampled_from(["cpu", "io"]),
         "priority": st.integers(0, 9),
         "timeout": st.sampled_from(["30s", "1h30m", "250ms"]),
+        "deadline": st.sampled_from(["2h", "1d"]),
         "retry": st.fixed_dictionaries(
-            {}, optional={"attempts": st.integers(1, 9), "max_lost": st.integers(1, 9)}
+            {},
+            optional={
+                "attempts": st.integers(1, 9),
+                "wait": st.sampled_from(["exponential", "fixed", "random"]),
+                "initial": st.sampled_from(["1ms", "1s"]),
+                "max": st.sampled_from(["1s", "1d"]),
+                "jitter": st.sampled_from(["0s", "1s"]),
+                "on": st.sets(error_names).map(sorted),
+                "not_on": st.sets(error_names).map(sorted),
+                "max_lost": st.integers(1, 9),
+            },
         ),
         "on_failure": st.sampled_from(["abort", "skip"]),
     },
@@ -128,6 +140,9 @@ any_values = st.recursive(
                     "needs",
                     "with",
                     "retry",
+                    "on",
+                    "initial",
+                    "max",
                     "type",
                     "x-a",
                 ]
@@ -142,7 +157,7 @@ any_values = st.recursive(
 field_names = st.sampled_from(
     [
         *("format", "name", "version", "tags", "parameters", "profiles", "defaults"),
-        *("steps", "result", "when", "env", "x-y", "junk"),
+        *("steps", "result", "deadline", "when", "env", "x-y", "junk"),
     ]
 )
 
@@ -160,7 +175,7 @@ def test_no_mapping_crashes_the_compiler(junk: dict[str, Any]) -> None:
 step_names = st.sampled_from(
     [
         *("id", "action", "with", "needs", "queue", "priority", "timeout", "retry"),
-        *("on_failure", "profile", "description", "when", "plan", "junk"),
+        *("on_failure", "profile", "description", "when", "plan", "deadline", "junk"),
     ]
 )
 

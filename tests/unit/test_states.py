@@ -36,9 +36,9 @@ timed_out   -        -       -        -       -          -       -          -
 STEPS = """
             release  claim    complete   fail    skip     time_out   cancel     give_back  wait     wake
 pending     ready    -        -          -       skipped  -          cancelled  -          -        -
-ready       -        running  -          -       -        -          cancelled  -          -        -
+ready       -        running  -          -       skipped  timed_out  cancelled  -          -        -
 running     -        -        completed  failed  skipped  timed_out  cancelled  ready      waiting  -
-waiting     -        -        -          -       -        -          cancelled  -          -        ready
+waiting     -        -        -          -       skipped  timed_out  cancelled  -          -        ready
 completed   -        -        -          -       -        -          -          -          -        -
 failed      -        -        -          -       -        -          -          -          -        -
 skipped     -        -        -          -       -        -          -          -          -        -

@@ -11,9 +11,10 @@ LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     PERFORM begin_write();
     seen_at := plans_now();
-    INSERT INTO workers (id, hostname, pid, pool, slots, queues, actions, pulse,
+    -- nothing is known of its hands until it beats
+    INSERT INTO workers (id, hostname, pid, pool, slots, in_hand, queues, actions, pulse,
                          sampled_at, started_at, beat_at)
-    SELECT p_worker, p_hostname, p_pid, p_pool, p_slots, p_queues,
+    SELECT p_worker, p_hostname, p_pid, p_pool, p_slots, p_slots, p_queues,
            ARRAY(SELECT a ->> 'name' FROM jsonb_array_elements(p_actions) a),
            p.value, seen_at, seen_at, seen_at
       FROM pulse p;
@@ -31,22 +32,28 @@ END $$;
 
 
 -- A beat: the worker lives, has so many messages in hand, runs these deliveries, and its
--- processes show these tokens. p_sampled_at is the answer to its previous beat: the sample was begun after that moment, so a claim before it that
--- is not in the sample is not held by anybody.
+-- processes show these tokens. p_beats and p_sampled_at are the answer to its previous
+-- beat: the sample was begun after that one had been answered. p_rounds is what its
+-- reconciler says of itself.
 --
--- Returns NULL for a worker that was declared dead or has left: it must register
--- anew.
+-- `beats` counts them, and is what tells a sample from an older one: a time would not, for
+-- a clock may be set back. A beat whose predecessor landed without an answer is not
+-- counted: its sample may have been begun before that landed.
+--
+-- Answers NULL to a worker that was declared dead or has left: it must register anew.
 CREATE FUNCTION beat(
     p_worker uuid, p_slots int, p_in_hand int, p_queues text[], p_deliveries text[],
-    p_tokens uuid[], p_sampled_at timestamptz
-) RETURNS timestamptz
+    p_tokens uuid[], p_sampled_at timestamptz, p_beats int, p_rounds jsonb,
+    OUT seen_at timestamptz, OUT beats int
+)
 LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
-    UPDATE workers
-       SET beat_at = plans_now(), slots = p_slots, in_hand = p_in_hand,
-           queues = p_queues, deliveries = p_deliveries, tokens = p_tokens, sampled_at = p_sampled_at,
-           pulse = (SELECT value FROM pulse)
-     WHERE id = p_worker AND ended_at IS NULL
-    RETURNING beat_at
+    UPDATE workers w
+       SET beat_at = plans_now(), beats = w.beats + (w.beats = p_beats)::int,
+           slots = p_slots, in_hand = p_in_hand, queues = p_queues,
+           deliveries = p_deliveries, tokens = p_tokens, sampled_at = p_sampled_at,
+           rounds = p_rounds, pulse = (SELECT value FROM pulse)
+     WHERE w.id = p_worker AND w.ended_at IS NULL
+    RETURNING w.beat_at, w.beats
 $$;
 
 

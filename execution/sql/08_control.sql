@@ -21,7 +21,8 @@ BEGIN
         last_seq := write_events(p_execution, e.next_seq, ARRAY[ROW('execution.paused', NULL,
             jsonb_strip_nulls(jsonb_build_object('by', p_by, 'reason', p_reason))
             )::event_draft]) - 1;
-        UPDATE executions SET status = 'paused', next_seq = last_seq + 1
+        UPDATE executions
+           SET status = 'paused', paused_at = plans_now(), next_seq = last_seq + 1
          WHERE id = p_execution;
         status := 'paused';
     END IF;
@@ -54,10 +55,16 @@ BEGIN
     status := 'running';
     UPDATE executions x
        SET status = 'running', epoch = e.epoch + 1, next_seq = last_seq + 1,
-           started_at = coalesce(x.started_at, plans_now())
+           started_at = coalesce(x.started_at, plans_now()), paused_at = NULL
      WHERE id = p_execution;
     UPDATE execution_steps s SET published_at = NULL
      WHERE s.execution_id = p_execution AND s.status = 'ready';
+    -- what a person has stopped does not use up its time meanwhile
+    UPDATE execution_steps s
+       SET deadline = s.deadline + (plans_now() - greatest(
+               e.paused_at, s.deadline - make_interval(secs => s.deadline_seconds)))
+     WHERE s.execution_id = p_execution AND s.status IN ('ready', 'waiting')
+       AND s.deadline IS NOT NULL;
     windows := publish_ready(p_execution);
 END $$;
 
@@ -69,30 +76,65 @@ CREATE FUNCTION cancel_execution(
     OUT landed bool, OUT status text, OUT last_seq bigint, OUT open_steps int
 )
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM begin_write();
+    PERFORM FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
+    landed := begin_ending(p_execution, 'cancel', p_by, p_reason);
+    SELECT e.status, e.next_seq - 1, e.open_steps INTO status, last_seq, open_steps
+      FROM executions e WHERE e.id = p_execution;
+    IF NOT landed THEN
+        last_seq := NULL; open_steps := NULL;
+    END IF;
+END $$;
+
+
+-- The same for an execution whose deadline has passed, unless it has ended or somebody
+-- holds it. Its running steps have the same deadline: their own workers end them.
+CREATE FUNCTION expire_execution(
+    p_execution uuid,
+    OUT landed bool, OUT status text, OUT last_seq bigint, OUT open_steps int
+)
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    e executions;
+BEGIN
+    PERFORM begin_write();
+    SELECT * INTO e FROM executions WHERE id = p_execution
+       FOR NO KEY UPDATE SKIP LOCKED;
+    landed := false;
+    IF e.deadline <= plans_now() THEN
+        landed := begin_ending(p_execution, 'deadline', NULL, NULL);
+    END IF;
+    SELECT x.status, x.next_seq - 1, x.open_steps INTO status, last_seq, open_steps
+      FROM executions x WHERE x.id = p_execution;
+END $$;
+
+
+-- Let an execution end for p_reason, if it has not begun to end; say whether it did.
+-- The caller holds the lock.
+CREATE FUNCTION begin_ending(p_execution uuid, p_reason text, p_by text, p_comment text)
+RETURNS bool
+LANGUAGE plpgsql AS $$
 DECLARE
     e executions;
     rest record;
 BEGIN
-    PERFORM begin_write();
-    SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
-    status := e.status;
-    landed := coalesce(e.status IN ('pending', 'running', 'paused'), false);
-    IF NOT landed THEN
-        RETURN;
+    SELECT * INTO e FROM executions
+     WHERE id = p_execution AND status IN ('pending', 'running', 'paused');
+    IF NOT FOUND THEN
+        RETURN false;
     END IF;
     SELECT * INTO rest FROM cancel_unstarted(p_execution);
     PERFORM write_state(p_execution, e.next_seq, e.status, 'ending', p_by,
-                        coalesce(p_reason, 'cancel'));
-    last_seq := write_events(p_execution, e.next_seq,
-        ROW('execution.ending', NULL, jsonb_strip_nulls(jsonb_build_object(
-            'reason', 'cancel', 'by', p_by, 'comment', p_reason)))::event_draft
-        || rest.drafts) - 1;
-    status := 'ending';
-    open_steps := e.open_steps - rest.cancels;
-    UPDATE executions x
-       SET status = 'ending', reason = 'cancel', next_seq = last_seq + 1,
-           open_steps = e.open_steps - rest.cancels
+                        coalesce(p_comment, p_reason));
+    UPDATE executions
+       SET status = 'ending', reason = p_reason, open_steps = e.open_steps - rest.cancels,
+           next_seq = write_events(p_execution, e.next_seq,
+               ROW('execution.ending', NULL, jsonb_strip_nulls(jsonb_build_object(
+                   'reason', p_reason, 'by', p_by, 'comment', p_comment)))::event_draft
+               || rest.drafts)
      WHERE id = p_execution;
+    RETURN true;
 END $$;
 
 

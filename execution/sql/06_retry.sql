@@ -1,0 +1,103 @@
+-- An attempt failed, and another follows: at once or later, here or elsewhere.
+
+-- An attempt, p_attempt, failed and another follows in p_wait seconds: archive the one
+-- and count it. The next begins in place, under the same token; or, if p_parks, the step
+-- waits in the database, holds nothing, and its lane goes to a sibling.
+--
+-- outcome: retrying (`attempt` is the number of the next); waiting; refused (the step is
+-- no longer the caller's, the execution is ending, or a deadline has passed: nothing is
+-- tried again then).
+CREATE FUNCTION retry_step(
+    p_execution uuid, p_position int, p_token uuid, p_attempt int, p_input jsonb,
+    p_error jsonb, p_wait float, p_parks bool,
+    OUT outcome text, OUT attempt int, OUT epoch int, OUT last_seq bigint,
+    OUT windows jsonb
+)
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    e executions;
+    s execution_steps;
+BEGIN
+    PERFORM begin_write();
+    windows := '[]';
+    SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
+    SELECT * INTO s FROM execution_steps t
+     WHERE t.execution_id = p_execution AND t."position" = p_position;
+    epoch := e.epoch; last_seq := e.next_seq - 1;
+    outcome := repeated_retry(s, p_token, p_attempt, p_parks, p_execution, p_position);
+    IF outcome IS NOT NULL THEN
+        attempt := s.attempt;
+        RETURN;
+    ELSIF s.lease_token IS DISTINCT FROM p_token OR s.status IS DISTINCT FROM 'running'
+          OR e.status NOT IN ('running', 'paused')
+          OR coalesce(least(s.deadline, e.deadline) <= plans_now(), false) THEN
+        outcome := 'refused';
+        RETURN;
+    END IF;
+    PERFORM archive_attempt(
+        s, CASE p_error ->> 'code' WHEN 'E002' THEN 'timed_out' ELSE 'failed' END, p_error);
+    UPDATE execution_steps t SET failures = t.failures + 1, input = p_input
+     WHERE t.execution_id = p_execution AND t."position" = p_position;
+    IF p_parks THEN
+        outcome := 'waiting';
+        last_seq := park_step(p_execution, p_position, p_wait, p_error);
+        IF e.status = 'running' THEN
+            windows := publish_next(p_execution, s.queue);
+        END IF;
+        RETURN;
+    END IF;
+    outcome := 'retrying';
+    UPDATE execution_steps t
+       SET attempt = t.attempt + 1, claimed_at = plans_now(),
+           attempt_deadline = attempt_deadline(
+               e.plan_id, p_position, p_wait, least(t.deadline, e.deadline))
+     WHERE t.execution_id = p_execution AND t."position" = p_position
+    RETURNING t.attempt INTO attempt;
+    last_seq := write_events(p_execution, e.next_seq, ARRAY[
+        ROW('step.retrying', p_position, jsonb_build_object(
+            'attempt', attempt, 'error', p_error, 'wait_seconds', p_wait))::event_draft]) - 1;
+    UPDATE executions SET next_seq = last_seq + 1 WHERE id = p_execution;
+END $$;
+
+
+-- What this very call answered before, if it had landed and its answer was lost.
+CREATE FUNCTION repeated_retry(
+    p_step execution_steps, p_token uuid, p_attempt int, p_parks bool,
+    p_execution uuid, p_position int
+) RETURNS text
+LANGUAGE sql VOLATILE AS $$
+    SELECT CASE
+        WHEN p_step.status = 'running' AND p_step.lease_token = p_token
+             AND p_step.attempt = p_attempt + 1 THEN 'retrying'
+        -- the step has let go of the token; the archive has kept it
+        WHEN p_parks AND EXISTS (
+            SELECT FROM step_attempts a
+             WHERE a.execution_id = p_execution AND a."position" = p_position
+               AND a.attempt = p_attempt AND a.lease_token = p_token
+               AND a.outcome IN ('failed', 'timed_out')) THEN 'waiting' END
+$$;
+
+
+-- Let a step that was running wait in the database: it holds nothing meanwhile, and a
+-- reconciler makes it ready when its time has come. The caller holds the lock and has
+-- archived the attempt. Returns the number of the last event.
+CREATE FUNCTION park_step(p_execution uuid, p_position int, p_wait float, p_error jsonb)
+RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    s execution_steps;
+    seq bigint;
+BEGIN
+    UPDATE execution_steps
+       SET status = 'waiting', wake_at = plans_now() + make_interval(secs => p_wait),
+           lease_token = NULL, worker_id = NULL, delivery = NULL, claimed_at = NULL,
+           attempt_deadline = NULL, published_at = NULL
+     WHERE execution_id = p_execution AND "position" = p_position
+    RETURNING * INTO s;
+    SELECT next_seq INTO seq FROM executions WHERE id = p_execution;
+    seq := write_events(p_execution, seq, ARRAY[ROW('step.waiting', p_position,
+        jsonb_build_object('attempt', s.attempt, 'error', p_error, 'until', s.wake_at)
+        )::event_draft]);
+    UPDATE executions SET next_seq = seq WHERE id = p_execution;
+    RETURN seq - 1;
+END $$;

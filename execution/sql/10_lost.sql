@@ -1,0 +1,199 @@
+-- What nobody runs any more, and the way back. Sweeps look without locks; each act then
+-- locks one execution and looks again.
+
+-- Steps that nobody runs any more: their worker is dead, has left, or is unknown; or it
+-- lives, and in a sample that was begun after the claim it neither ran the delivery nor
+-- showed the token (a child was killed). Its next beat after the claim may carry a sample
+-- from before it; the one after that was begun when the claim had shown its token. A
+-- delivery that only waits there proves nothing: it may be the killed child's own, come
+-- back.
+CREATE VIEW lost_steps AS
+SELECT s.execution_id, s."position", s.lease_token,
+       CASE WHEN w.id IS NULL OR w.ended_at IS NOT NULL
+            THEN 'its worker is gone' ELSE 'its process is gone' END AS cause
+  FROM execution_steps s
+  LEFT JOIN workers w ON w.id = s.worker_id
+ WHERE s.status = 'running'
+   AND (w.id IS NULL OR w.ended_at IS NOT NULL
+        OR (w.beats >= s.claimed_beat + 2
+            AND NOT s.delivery = ANY (w.deliveries)
+            AND NOT s.lease_token = ANY (w.tokens)));
+
+
+-- Running steps that have outlived their attempt's timeout, or a deadline: those of this
+-- worker, for only it can end the process that runs them; and those that their own
+-- worker should have ended p_grace seconds ago.
+CREATE FUNCTION overdue_steps(p_worker uuid, p_grace float)
+RETURNS TABLE (
+    execution_id uuid, "position" int, lease_token uuid, attempt int, failures int,
+    retry jsonb
+)
+LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
+    SELECT s.execution_id, s."position", s.lease_token, s.attempt, s.failures + 1, p.retry
+      FROM execution_steps s
+      JOIN executions e ON e.id = s.execution_id
+      JOIN plan_steps p ON p.plan_id = e.plan_id AND p."position" = s."position"
+     WHERE s.status = 'running' AND s.attempt_deadline < plans_now()
+       AND (s.worker_id = p_worker
+            OR s.attempt_deadline < plans_now() - make_interval(secs => p_grace))
+$$;
+
+
+-- Whether a step still runs under this token.
+CREATE FUNCTION is_held(p_execution uuid, p_position int, p_token uuid) RETURNS bool
+LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
+    SELECT EXISTS (SELECT FROM execution_steps
+                    WHERE execution_id = p_execution AND "position" = p_position
+                      AND status = 'running' AND lease_token = p_token)
+$$;
+
+
+CREATE FUNCTION lost_steps_of_all(p_most int)
+RETURNS TABLE (execution_id uuid, "position" int, lease_token uuid)
+LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
+    SELECT execution_id, "position", lease_token FROM lost_steps LIMIT p_most
+$$;
+
+
+-- Take a step away from an attempt that is lost or overdue. p_cause is lost or
+-- timeout. The step is tried again, at once or p_wait seconds later, until its losses
+-- (or its attempts) are used up, or its deadline has passed.
+--
+-- outcome: returned, waiting, ended, or nothing (it is no longer so; or, with p_patient
+-- false, somebody else holds the execution at this moment).
+CREATE FUNCTION take_step(
+    p_execution uuid, p_position int, p_token uuid, p_cause text, p_wait float,
+    p_patient bool,
+    OUT outcome text, OUT epoch int, OUT open_steps int, OUT status text,
+    OUT last_seq bigint, OUT windows jsonb
+)
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    e executions;
+    s execution_steps;
+    failure jsonb;
+BEGIN
+    PERFORM begin_write();
+    outcome := 'nothing'; windows := '[]';
+    IF p_patient THEN
+        -- a stranger may hold the row for long: others wait for this reconciler
+        PERFORM set_config('lock_timeout', '1s', true);
+        SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
+    ELSE
+        SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE SKIP LOCKED;
+    END IF;
+    SELECT * INTO s FROM execution_steps t
+     WHERE t.execution_id = p_execution AND t."position" = p_position
+       AND t.status = 'running' AND t.lease_token = p_token;
+    IF e.id IS NULL OR s."position" IS NULL OR NOT is_due(s, p_cause) THEN
+        RETURN;
+    END IF;
+    failure := attempt_error(e, s, p_cause);
+    UPDATE execution_steps t
+       SET losses = losses + (p_cause = 'lost')::int,
+           failures = failures + (p_cause = 'timeout')::int
+     WHERE t.execution_id = p_execution AND t."position" = p_position;
+    IF is_last_attempt(e, s, p_cause) THEN
+        outcome := 'ended';
+        windows := settle_step(
+            p_execution, p_position,
+            CASE p_cause WHEN 'lost' THEN 'failed' ELSE 'timed_out' END,
+            NULL, NULL, NULL, failure, NULL, NULL);
+    ELSE
+        PERFORM archive_attempt(
+            s, CASE p_cause WHEN 'lost' THEN 'lost' ELSE 'timed_out' END, failure);
+        IF p_wait > 0 THEN
+            outcome := 'waiting';
+            PERFORM park_step(p_execution, p_position, p_wait, failure);
+        ELSE
+            outcome := 'returned';
+            PERFORM give_back(p_execution, p_position, p_cause, failure);
+        END IF;
+        IF e.status = 'running' THEN
+            windows := CASE outcome
+                WHEN 'returned' THEN publish_steps(p_execution, ARRAY[p_position])
+                ELSE publish_next(p_execution, s.queue) END;
+        END IF;
+    END IF;
+    SELECT * INTO e FROM executions WHERE id = p_execution;
+    status := e.status; epoch := e.epoch; open_steps := e.open_steps;
+    last_seq := e.next_seq - 1;
+END $$;
+
+
+-- Whether a running step is lost, or overdue, at this moment.
+CREATE FUNCTION is_due(p_step execution_steps, p_cause text) RETURNS bool
+LANGUAGE sql VOLATILE AS $$
+    SELECT coalesce(CASE p_cause
+        WHEN 'lost' THEN EXISTS (
+            SELECT FROM lost_steps l
+             WHERE l.execution_id = p_step.execution_id
+               AND l."position" = p_step."position")
+        ELSE p_step.attempt_deadline < plans_now() END, false)
+$$;
+
+
+-- Whether no attempt may follow the one that is lost or overdue.
+CREATE FUNCTION is_last_attempt(p_execution executions, p_step execution_steps, p_cause text)
+RETURNS bool
+LANGUAGE sql VOLATILE AS $$
+    SELECT p_execution.status = 'ending' OR CASE p_cause
+        WHEN 'lost' THEN p_step.losses + 1 >= p.max_lost
+        ELSE p_step.failures + 1 >= p.max_attempts OR NOT p.retries_timeouts
+             OR coalesce(least(p_step.deadline, p_execution.deadline) <= plans_now(),
+                         false) END
+      FROM plan_steps p
+     WHERE p.plan_id = p_execution.plan_id AND p."position" = p_step."position"
+$$;
+
+
+-- Make a step ready again whose attempt was taken. The caller holds the lock and has
+-- archived the attempt.
+CREATE FUNCTION give_back(p_execution uuid, p_position int, p_cause text, p_error jsonb)
+RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    s execution_steps;
+    seq bigint;
+BEGIN
+    UPDATE execution_steps
+       SET status = 'ready', ready_at = plans_now(), lease_token = NULL,
+           worker_id = NULL, delivery = NULL, claimed_at = NULL,
+           attempt_deadline = NULL, published_at = NULL
+     WHERE execution_id = p_execution AND "position" = p_position
+    RETURNING * INTO s;
+    SELECT next_seq INTO seq FROM executions WHERE id = p_execution;
+    UPDATE executions
+       SET next_seq = write_events(p_execution, seq, ARRAY[
+           ROW(CASE p_cause WHEN 'lost' THEN 'step.lost' ELSE 'step.retrying' END,
+               p_position, jsonb_build_object('attempt', s.attempt, 'error', p_error)
+               )::event_draft,
+           ROW('step.ready', p_position, '{}')::event_draft])
+     WHERE id = p_execution;
+END $$;
+
+
+-- The record of an attempt that did not live to write its own.
+CREATE FUNCTION attempt_error(
+    p_execution executions, p_step execution_steps, p_cause text
+) RETURNS jsonb
+LANGUAGE sql VOLATILE AS $$
+    SELECT jsonb_build_object(
+        'code', CASE p_cause WHEN 'lost' THEN 'E008' ELSE 'E002' END,
+        'message', CASE
+            WHEN p_cause = 'lost' THEN format(
+                'attempt %s of step %s was lost: %s', p_step.attempt, p_step.name,
+                (SELECT cause FROM lost_steps l
+                  WHERE l.execution_id = p_step.execution_id
+                    AND l."position" = p_step."position"))
+            WHEN p_execution.deadline <= plans_now() THEN format(
+                'attempt %s of step %s was cut by the deadline of its plan',
+                p_step.attempt, p_step.name)
+            WHEN p_step.deadline <= plans_now() THEN format(
+                'attempt %s of step %s was cut by the deadline of the step',
+                p_step.attempt, p_step.name)
+            ELSE format('attempt %s of step %s outlived its timeout',
+                p_step.attempt, p_step.name) END,
+        'step', p_step.name, 'timestamp', plans_now(), 'recoverable', true,
+        'context', jsonb_build_object('worker', p_step.worker_id))
+$$;

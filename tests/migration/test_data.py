@@ -1,0 +1,103 @@
+"""What the migrations do to rows that are there."""
+
+import json
+import uuid
+
+import pytest
+from alembic import command
+
+from execution import schema
+from execution.local import LocalStack
+from execution.retry import RetryPolicy
+from tests.rows import (
+    NOW,
+    committed,
+    insert,
+    insert_execution,
+    insert_plan,
+    insert_step,
+)
+
+
+@pytest.fixture
+def url(stack: LocalStack) -> str:
+    """The database of this run."""
+    assert stack.urls.database_url is not None
+    return stack.urls.database_url
+
+
+def install_tables(url: str, name: str, revision: str) -> None:
+    """Make the tables of an older release, without the functions of any."""
+    with committed(url, "public") as cursor:
+        cursor.execute(f"CREATE SCHEMA {name}")
+    with schema._connection(url, name) as connection:
+        command.upgrade(schema._config(connection), revision)
+
+
+def test_steps_of_older_plans_keep_their_attempts_and_waits(url: str) -> None:
+    install_tables(url, "attempts_kept", "0001")
+    with committed(url, "attempts_kept") as cursor:
+        insert(
+            cursor,
+            "plan_steps",
+            plan_id=insert_plan(cursor),
+            position=0,
+            name="a",
+            action="test.nothing",
+            priority=0,
+            needs=[],
+            successors=[],
+            reads=[],
+            survives_skips=False,
+            on_failure="abort",
+            max_attempts=5,
+            max_lost=3,
+            inputs={},
+        )
+
+    schema.upgrade(url, "attempts_kept")
+
+    with committed(url, "attempts_kept") as cursor:
+        cursor.execute("SELECT retry::text FROM plan_steps")
+        policy = RetryPolicy.from_json(json.loads(cursor.fetchall()[0][0]))
+    assert policy == RetryPolicy(
+        max_attempts=5, initial_seconds=0.1, max_seconds=2.0, jitter_seconds=0.1
+    )
+
+
+def test_an_execution_that_was_paused_before_can_be_resumed(url: str) -> None:
+    install_tables(url, "paused_kept", "0001")
+    with committed(url, "paused_kept") as cursor:
+        execution_id = str(uuid.uuid4())
+        insert(
+            cursor,
+            "executions",
+            id=execution_id,
+            plan_id=insert_plan(cursor),
+            status="paused",
+            open_steps=1,
+            total_steps=1,
+            digest="",
+            parameters={},
+            created_at=NOW,
+        )
+
+    schema.upgrade(url, "paused_kept")
+
+    with committed(url, "paused_kept") as cursor:
+        cursor.execute(
+            "SELECT landed FROM resume_execution(%s, NULL, NULL)", (execution_id,)
+        )
+        assert cursor.fetchall() == [(True,)]
+
+
+def test_what_waits_is_ready_for_a_release_that_knows_no_waiting(url: str) -> None:
+    schema.upgrade(url, "woken")
+    with committed(url, "woken") as cursor:
+        insert_step(cursor, insert_execution(cursor), "waiting")
+
+    schema.downgrade(url, "woken", revision="0001")
+
+    with committed(url, "woken") as cursor:
+        cursor.execute("SELECT status, wake_at, ready_at IS NULL FROM execution_steps")
+        assert cursor.fetchall() == [("ready", None, False)]

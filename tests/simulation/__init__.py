@@ -1,0 +1,1 @@
+"""The whole protocol under a seeded scheduler: our code, a real PostgreSQL, no luck."""

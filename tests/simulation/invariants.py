@@ -1,0 +1,112 @@
+"""What must be true of every execution when a seed is over.
+
+Read from the tables at once, for all executions of the seed; what happened on the way
+was judged by the watchdog.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from execution.results import Event
+from execution.states import TERMINAL_EXECUTION_STATUSES, StepStatus
+from tests.simulation.store import Store
+from tests.simulation.watchdog import Watchdog
+from tests.timeline import replay
+
+_EXECUTIONS = """
+    SELECT id::text, status, reason, open_steps, next_seq FROM {schema}.executions
+"""
+_STEPS = """
+    SELECT s.execution_id::text AS id, s."position", s.name, s.status, s.attempt,
+           s.failures, s.losses, s.lease_token::text AS token, s.result, s.input,
+           s.needs, p.max_attempts, p.max_lost
+      FROM {schema}.execution_steps s
+      JOIN {schema}.executions e ON e.id = s.execution_id
+      JOIN {schema}.plan_steps p
+        ON p.plan_id = e.plan_id AND p."position" = s."position"
+     ORDER BY s.execution_id, s."position"
+"""
+_EVENTS = """
+    SELECT execution_id::text AS id, seq, type, "position", data, at
+      FROM {schema}.execution_events ORDER BY execution_id, seq
+"""
+
+
+def find_broken_promise(store: Store, watchdog: Watchdog) -> str | None:
+    """Return the first promise that the tables break, or None."""
+    steps = _group(store.execute(_STEPS))
+    events = _group(store.execute(_EVENTS))
+    executions = {row["id"]: row for row in store.execute(_EXECUTIONS)}
+    if missing := watchdog.created - set(executions):
+        return f"executions are gone: {sorted(missing)}"
+    try:
+        for execution_id, execution in executions.items():
+            _check_execution(execution, watchdog)
+            _check_timeline(execution, steps[execution_id], events[execution_id])
+            for step in steps[execution_id]:
+                _check_step(step, steps[execution_id], watchdog)
+    except AssertionError as error:
+        return str(error) or repr(error)
+    return None
+
+
+def _group(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    grouped: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        grouped[row["id"]].append(row)
+    return grouped
+
+
+def _check_execution(row: Mapping[str, Any], watchdog: Watchdog) -> None:
+    assert row["status"] in TERMINAL_EXECUTION_STATUSES, f"stuck as {row['status']}"
+    assert row["open_steps"] == 0, f"{row['open_steps']} steps are open at the end"
+    assert watchdog.ended.get(row["id"]) == row["status"], "a terminal state changed"
+
+
+def _check_timeline(
+    execution: Mapping[str, Any],
+    steps: list[Mapping[str, Any]],
+    rows: list[Mapping[str, Any]],
+) -> None:
+    names = {step["position"]: step["name"] for step in steps}
+    events = tuple(
+        Event(
+            row["id"],
+            row["seq"],
+            row["type"],
+            names.get(row["position"]),
+            row["data"],
+            row["at"],
+        )
+        for row in rows
+    )
+    numbers = [event.seq for event in events]
+    assert numbers == list(range(1, execution["next_seq"])), "the timeline has a gap"
+    replayed, status = replay(events)
+    for step in steps:
+        told = replayed.get(step["name"], StepStatus.PENDING)
+        assert told == step["status"], f"{step['name']}: {told}, not {step['status']}"
+    assert status == execution["status"], f"replay tells {status}"
+    last = events[-1].type
+    assert last == f"execution.{execution['status']}", f"{last} is the last event"
+    successes = [event.step for event in events if event.type == "step.completed"]
+    assert len(successes) == len(set(successes)), "a step succeeded twice"
+
+
+def _check_step(
+    step: Mapping[str, Any], all_steps: list[Mapping[str, Any]], watchdog: Watchdog
+) -> None:
+    name = step["name"]
+    begun = watchdog.attempts[step["id"], step["position"]]
+    numbers = list(range(1, step["attempt"] + 1))
+    assert sorted(begun) == numbers, f"{name}: {begun} begun of {step['attempt']}"
+    assert step["failures"] <= step["max_attempts"], f"{name} failed too often"
+    assert step["losses"] <= step["max_lost"], f"{name} was lost too often"
+    if step["status"] != StepStatus.COMPLETED:
+        return
+    expected = {"attempt": step["attempt"], "token": step["token"]}
+    assert step["result"] == expected, f"{name} has the result of another attempt"
+    for need in step["needs"]:
+        read = step["input"]["needed"][all_steps[need]["name"]]
+        assert read == all_steps[need]["result"], f"{name} read another result"

@@ -1,0 +1,98 @@
+"""What the simulation must notice: one safeguard less each time.
+
+A mutation is a text of our functions that is replaced, or a sweep of the reconcilers
+that finds nothing. If the text is not there any more, the mutation says so: it has to
+follow the functions.
+"""
+
+from dataclasses import dataclass
+
+from execution.sql import read_functions
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One safeguard taken away; `muted` are functions that answer no row."""
+
+    name: str
+    text: str = ""
+    instead: str = ""
+    muted: frozenset[str] = frozenset()
+    first_seed: int = 0
+    """Where to begin to look: somewhere before a seed that notices it."""
+
+    def apply(self) -> str:
+        """Return the text of all functions, altered; fails if it is not as expected."""
+        whole = read_functions()
+        if not self.text:
+            return whole
+        assert whole.count(self.text) == 1, f"{self.name}: its text stands elsewhere"
+        return whole.replace(self.text, self.instead)
+
+
+_HELD = "lease_token = p_token AND status = 'running'"
+
+MUTATIONS = (
+    Mutation(
+        "a completion asks for no token",
+        "IF s.lease_token = p_token AND s.status = 'running' THEN\n"
+        "        outcome := 'recorded';",
+        "IF s.status = 'running' THEN\n        outcome := 'recorded';",
+    ),
+    Mutation(
+        "a retry asks for no token",
+        "ELSIF s.lease_token IS DISTINCT FROM p_token OR s.status IS DISTINCT FROM"
+        " 'running'\n          OR e.status",
+        "ELSIF e.status",
+        first_seed=100,
+    ),
+    Mutation(
+        "progress asks for no token",
+        f"       AND {_HELD};\n    landed := FOUND;\n    IF landed THEN\n"
+        "        last_seq",
+        ";\n    landed := FOUND;\n    IF landed THEN\n        last_seq",
+    ),
+    Mutation(
+        "a checkpoint asks for no token",
+        f"       AND {_HELD}\n    ON CONFLICT",
+        "\n    ON CONFLICT",
+    ),
+    Mutation(
+        "log lines ask for no token",
+        f"       AND {_HELD};\n    landed := FOUND;\n    IF landed THEN\n"
+        "        INSERT INTO execution_logs",
+        ";\n    landed := FOUND;\n    IF landed THEN\n"
+        "        INSERT INTO execution_logs",
+    ),
+    Mutation(
+        "a claim asks for no epoch",
+        "WHEN e.epoch <> p_epoch THEN 'the message is of another epoch'",
+        "",
+        first_seed=60,
+    ),
+    Mutation(
+        "a claim asks for no state",
+        "WHEN e.status NOT IN ('pending', 'running') THEN e.status END",
+        "END",
+    ),
+    Mutation(
+        "silence is measured by the clock",
+        "AND pulse < (SELECT value FROM pulse) - p_lease",
+        "AND beat_at < plans_now() - make_interval(secs => p_lease)",
+    ),
+    Mutation(
+        "a sample from before the claim says who holds it",
+        "w.beats >= s.claimed_beat + 2",
+        "true",
+    ),
+    Mutation(
+        "a clock tells which sample is the younger one",
+        "w.beats >= s.claimed_beat + 2",
+        "w.sampled_at > s.claimed_at",
+    ),
+    Mutation("lost messages are not sent again", muted=frozenset({"unsent_steps"})),
+    Mutation("what was never sent is not sent", muted=frozenset({"unsent_executions"})),
+    Mutation("lost steps are not found", muted=frozenset({"lost_steps_of_all"})),
+    Mutation("nobody is woken", muted=frozenset({"due_executions"})),
+    Mutation("nobody is finished", muted=frozenset({"unfinished_executions"})),
+)

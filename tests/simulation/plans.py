@@ -1,0 +1,104 @@
+"""Small random plans, and the fates of their steps.
+
+A plan is drawn once and used by many seeds: storing it is not what is tried here. What
+a step does is drawn for each execution, and known to its action alone.
+"""
+
+import random
+from dataclasses import dataclass
+from enum import StrEnum
+
+from execution import Plan, Step
+
+POOL_SIZE = 60
+ACTION = "simulated.work"
+ASIDE_QUEUE = "aside"
+
+
+class Fate(StrEnum):
+    """What becomes of a step, whoever runs it."""
+
+    SUCCEEDS = "succeeds"
+    FAILS_FIRST = "fails at first"
+    FAILS = "fails"
+    KILLS = "kills its process"
+    HANGS = "hangs"
+
+
+class Telling(StrEnum):
+    """What an action tells before it ends."""
+
+    NOTHING = "nothing"
+    PROGRESS = "progress"
+    CHECKPOINT = "checkpoint"
+    LINE = "line"
+    QUESTION = "question"
+
+
+@dataclass(frozen=True)
+class StepFate:
+    """What the action does: how often it fails, how long it takes, what it tells."""
+
+    fate: Fate
+    failing_attempts: int
+    work_seconds: float
+    telling: Telling
+    obeys: bool
+
+    def fails(self, attempt: int) -> bool:
+        """Say whether this attempt raises."""
+        return self.fate is Fate.FAILS or (
+            self.fate is Fate.FAILS_FIRST and attempt <= self.failing_attempts
+        )
+
+
+def draw_plans() -> tuple[Plan, ...]:
+    """Return the pool, the same each time."""
+    dice = random.Random(1)
+    return tuple(_draw_plan(dice, number) for number in range(POOL_SIZE))
+
+
+def draw_fate(dice: random.Random) -> StepFate:
+    """Return what becomes of one step."""
+    fate = dice.choices(list(Fate), [12, 6, 1.5, 0.5, 0.5])[0]
+    return StepFate(
+        fate=fate,
+        failing_attempts=dice.randint(1, 3),
+        work_seconds=dice.choices([0.01, 1.0, 15.0], [8, 3, 1.5])[0],
+        obeys=dice.random() < 0.5,
+        telling=dice.choices(list(Telling), [6, 2, 2, 3, 1])[0],
+    )
+
+
+def _draw_plan(dice: random.Random, number: int) -> Plan:
+    names = [f"s{n}" for n in range(dice.randint(1, 6))]
+    is_sequence = dice.random() < 0.4
+    steps = []
+    for n, name in enumerate(names):
+        needs = sorted(dice.sample(names[:n], dice.randint(0, min(n, 3))))
+        if is_sequence:
+            needs = names[max(n - 1, 0) : n]
+        steps.append(
+            Step(
+                name,
+                action=ACTION,
+                with_={"needed": {need: f"${{steps.{need}.result}}" for need in needs}},
+                needs=None if is_sequence else needs,
+                queue=dice.choice([None, None, None, ASIDE_QUEUE]),
+                on_failure=dice.choice(["skip", "abort"]),
+                timeout=dice.choice([None, None, "30s"]),
+                deadline=dice.choice([None, None, None, "40s"]),
+                retry=_draw_retry(dice),
+            )
+        )
+    deadline = dice.choice([None, None, None, "60s"])
+    return Plan(f"simulated-{number}", steps=steps, deadline=deadline)
+
+
+def _draw_retry(dice: random.Random) -> dict[str, object]:
+    return {
+        "attempts": dice.randint(1, 3),
+        "max_lost": dice.randint(2, 4),
+        # the longer waits are sat out in the database
+        "initial": dice.choice(["100ms", "1s", "5s"]),
+    }

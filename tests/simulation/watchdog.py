@@ -1,0 +1,201 @@
+"""Judges every transaction as it happens, by how the rows stood before it.
+
+It keeps count of what was granted, by whom, and of what owners were told. It never
+repairs anything: what must not be ends the run.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tests.simulation.misfortune import Misfortune
+from tests.simulation.scheduler import Scheduler
+from tests.simulation.store import FENCED, Call, Store
+
+_LANDED = frozenset({"recorded", "returned", "ended", "retrying", "waiting"})
+_MOVES = frozenset(
+    {
+        "pause_execution",
+        "resume_execution",
+        "cancel_execution",
+        "expire_execution",
+        "finish_execution",
+    }
+)
+_DEAD = "SELECT id::text FROM {schema}.workers WHERE end_reason = 'lost'"
+
+
+class Census(Protocol):
+    """What the watchdog asks about processes."""
+
+    def is_healthy_worker(self, worker_id: str) -> bool:
+        """Say whether this is a worker that lives and was never stopped."""
+
+    def is_healthy_holder(self, token: str) -> bool:
+        """Say whether a child that lives, in a healthy worker, shows this token."""
+
+
+def _describe_claim(row: dict[str, Any]) -> str:
+    detail = row["detail"] or ""
+    if row["outcome"] == "claimed":
+        return "claims granted"
+    return f"claims not granted: {detail if 'epoch' in detail else row['outcome']}"
+
+
+_TALLIES: dict[str, Callable[[dict[str, Any]], str | None]] = {
+    "claim_step": _describe_claim,
+    "complete_step": lambda row: f"completions {row['outcome']}",
+    "retry_step": lambda row: f"retries {row['outcome']}",
+    "resend_step": lambda row: "steps sent again" if row["landed"] else None,
+    "send_steps": lambda row: "executions sent late" if row["windows"] else None,
+    "wake_steps": lambda row: "executions woken" if row["woken"] else None,
+    "expire_execution": lambda row: "executions expired" if row["landed"] else None,
+    "expire_step": lambda row: f"steps expired: {row['outcome']}",
+    "submit_execution": lambda row: f"submits {row['outcome']}",
+    "pause_execution": lambda row: "pauses" if row["landed"] else None,
+    "resume_execution": lambda row: "resumes" if row["landed"] else None,
+    "cancel_execution": lambda row: "cancels" if row["landed"] else None,
+    "finish_execution": lambda row: (
+        f"executions {row['status']}" if row["landed"] else None
+    ),
+}
+"""What is counted of an answer."""
+
+
+@dataclass
+class Watchdog:
+    """What was granted and told so far in one seed."""
+
+    scheduler: Scheduler
+    misfortune: Misfortune
+    store: Store
+    census: Census
+    attempts: dict[tuple[str, int], set[int]] = field(
+        default_factory=lambda: defaultdict(set)
+    )
+    granted: set[tuple[str, int, str]] = field(default_factory=set)
+    parked: set[tuple[Any, ...]] = field(default_factory=set)
+    created: set[str] = field(default_factory=set)
+    ended: dict[str, str] = field(default_factory=dict)
+    paused: set[str] = field(default_factory=set)
+    stands_still: set[str] = field(default_factory=set)
+    dead_workers: set[str] = field(default_factory=set)
+
+    def saw(self, call: Call, row: dict[str, Any]) -> None:
+        """Judge a transaction by its answer, from which what was before is taken."""
+        before = {n: row.pop(n) for n in tuple(row) if n.startswith("before_")}
+        if call.function in FENCED:
+            self._check_fence(call, row, before)
+        if call.function == "claim_step":
+            self._check_claim(call, row, before)
+        self._tally(call, row)
+        match call.function:
+            case "retry_step":
+                self._note_retry(call, row)
+            case "take_step":
+                self._check_taking(call, row)
+            case "end_silent_workers" if row["end_silent_workers"]:
+                self._check_dead_workers()
+            case "submit_execution":
+                self._check_submit(call, row)
+            case _ if row.get("landed") and call.function in _MOVES:
+                self._note_move(call, row)
+
+    def check_effect(self, execution_id: str, position: int, token: str) -> None:
+        """Refuse an action that is called without a claim."""
+        if (execution_id, position, token) not in self.granted:
+            self.scheduler.fail(f"step {position} runs without a claim")
+
+    def _tally(self, call: Call, row: dict[str, Any]) -> None:
+        tally = _TALLIES.get(call.function)
+        what = tally(row) if tally else None
+        if what is not None:
+            self._count(what)
+
+    def _count(self, what: str) -> None:
+        self.misfortune.count(what)
+
+    def _check_fence(
+        self, call: Call, row: dict[str, Any], before: dict[str, Any]
+    ) -> None:
+        token = call.arguments[2]
+        holds = before["before_status"] == "running" and before["before_token"] == token
+        landed = row.get("landed") is True or row.get("outcome") in _LANDED
+        if landed and not holds and call.arguments[:4] not in self.parked:
+            self.scheduler.fail(
+                f"{call.function} landed under a token that does not hold the step,"
+                f" which was {before['before_status']}"
+            )
+        if not landed and not holds and call.function != "take_step":
+            self._count(f"late writes refused: {call.function}")
+
+    def _check_claim(
+        self, call: Call, row: dict[str, Any], before: dict[str, Any]
+    ) -> None:
+        execution_id, _, epoch, token = call.arguments[:4]
+        if row["outcome"] != "claimed":
+            return
+        key = (execution_id, row["position"], token)
+        if before["before_status"] == "running" and before["before_token"] == token:
+            self._count("claims answered again")
+            if key not in self.granted:
+                self.scheduler.fail("a claim was answered again and never granted")
+            return
+        self.granted.add(key)
+        self.attempts[execution_id, row["position"]].add(row["attempt"])
+        open_needs = self.store.count_open_needs(execution_id, before["before_needs"])
+        faults = {
+            "of another epoch": before["before_epoch"] != epoch,
+            "of a step that was not ready": before["before_status"] != "ready",
+            "before its needs were settled": open_needs > 0,
+            f"while the execution was {before['before_execution']}": before[
+                "before_execution"
+            ]
+            not in ("pending", "running"),
+            "after pause or cancel had returned": execution_id in self.stands_still,
+        }
+        for fault, is_so in faults.items():
+            if is_so:
+                self.scheduler.fail(f"a claim was granted {fault}")
+
+    def _note_retry(self, call: Call, row: dict[str, Any]) -> None:
+        if row["outcome"] == "waiting":
+            # the same call again answers the same, though the token is gone by then
+            self.parked.add(call.arguments[:4])
+        elif row["outcome"] == "retrying":
+            key = (call.arguments[0], call.arguments[1])
+            self.attempts[key].add(row["attempt"])
+
+    def _check_taking(self, call: Call, row: dict[str, Any]) -> None:
+        if row["outcome"] == "nothing":
+            return
+        cause = call.arguments[3]
+        self._count(f"steps taken back: {cause}, {row['outcome']}")
+        if cause == "lost" and self.census.is_healthy_holder(call.arguments[2]):
+            self.scheduler.fail("a step was taken from a child that lives and runs it")
+
+    def _check_dead_workers(self) -> None:
+        dead = {row["id"] for row in self.store.execute(_DEAD)}
+        for worker_id in sorted(dead - self.dead_workers):
+            self._count("workers declared dead")
+            if self.census.is_healthy_worker(worker_id):
+                self.scheduler.fail(f"worker {worker_id} lives and was declared dead")
+        self.dead_workers = dead
+
+    def _check_submit(self, call: Call, row: dict[str, Any]) -> None:
+        execution_id = str(row["execution_id"])
+        self.created.add(execution_id)
+        if execution_id != call.arguments[0]:
+            self.scheduler.fail("a submit was answered with another id")
+
+    def _note_move(self, call: Call, row: dict[str, Any]) -> None:
+        execution_id = str(call.arguments[0])
+        if call.function == "pause_execution":
+            self.paused.add(execution_id)
+        else:
+            self.paused.discard(execution_id)
+        if call.function == "finish_execution":
+            if execution_id in self.ended:
+                self.scheduler.fail("an execution ended twice")
+            self.ended[execution_id] = row["status"]

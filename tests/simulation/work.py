@@ -1,0 +1,70 @@
+"""The action of simulated steps: it does what fate has drawn for its step.
+
+It proves by its result which attempt it was, and tells things on the way, so that late
+writes of every kind are tried.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from execution.context import Context
+from execution.errors import StepTimeoutError
+from tests.simulation.gate import Gate
+from tests.simulation.plans import Fate, StepFate, Telling
+
+_HANGS_SECONDS = 100
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all steps of a world call."""
+
+    gate: Gate
+    fates: Mapping[tuple[str, int], StepFate]
+
+    def build_action(self) -> Callable[..., dict[str, object]]:
+        """Return the function that is registered."""
+
+        def work(ctx: Context, needed: dict[str, object]) -> dict[str, object]:
+            held = ctx._held
+            key = (held.execution_id, held.position)
+            self.gate.watchdog.check_effect(*key, held.token)
+            self.gate.touch(f"effect of {ctx.step}, attempt {ctx.attempt}, {needed}")
+            fate = self.fates[key]
+            self.gate.scheduler.sleep(fate.work_seconds)
+            self._suffer(ctx, fate)
+            _tell(ctx, fate.telling)
+            if fate.fails(ctx.attempt):
+                raise RuntimeError(f"attempt {ctx.attempt} fails by fate")
+            return {"attempt": ctx.attempt, "token": held.token}
+
+        return work
+
+    def _suffer(self, ctx: Context, fate: StepFate) -> None:
+        scheduler, havoc = self.gate.scheduler, self.gate.havoc
+        child = havoc.find_child(scheduler.current.process)
+        assert child is not None
+        if fate.fate is Fate.KILLS:
+            havoc.misfortune.count("processes killed by their step")
+            child.worker.kill_child(child.pid)
+            scheduler.switch("is killed by its step")
+        elif fate.fate is Fate.HANGS:
+            for _ in range(_HANGS_SECONDS):
+                scheduler.sleep(1.0)
+                if fate.obeys and child.is_asked_to_end:
+                    havoc.misfortune.count("attempts interrupted")
+                    raise StepTimeoutError(f"attempt {ctx.attempt} is interrupted")
+
+
+def _tell(ctx: Context, telling: Telling) -> None:
+    match telling:
+        case Telling.NOTHING:
+            pass
+        case Telling.PROGRESS:
+            ctx.progress(50, "half")
+        case Telling.CHECKPOINT:
+            ctx.save_checkpoint({"attempt": ctx.attempt})
+        case Telling.LINE:
+            ctx.log.info("told")
+        case Telling.QUESTION:
+            ctx.raise_if_cancelled()
