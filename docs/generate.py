@@ -227,6 +227,7 @@ REASONS: Mapping[str, str] = {
     "waiting_has_time": "what waits without an end would never be found",
     "ix_execution_steps_deadline": "the sweep for steps that wait past their deadline",
     "ix_execution_steps_unsent": "the next step of a fan-out, and what nobody sends",
+    "ix_execution_steps_sent": "how many messages of an execution a queue holds",
     "ix_execution_steps_waiting": "the sweep for timers that are due",
     "ix_executions_deadline": "the sweep for executions beyond their deadline",
     "ix_execution_steps_ready": "the sweep for ready steps that were not sent",
@@ -238,7 +239,7 @@ REASONS: Mapping[str, str] = {
     "ix_plans_name": "plans by name",
     "ix_submissions_execution_id": "the keys of an execution that is deleted",
     "ix_workers_living": "the sweep for silent workers",
-    "uq_execution_steps_name": "a plan names each step once",
+    "uq_plan_steps_name": "a plan names each step once",
     "uq_plans_digest": "the same plan is stored once",
 }
 """Why there are these rules (by their names within the table) and indexes."""

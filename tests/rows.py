@@ -101,6 +101,27 @@ def insert_plan(cursor: Cursor) -> str:
     return plan_id
 
 
+def insert_plan_step(cursor: Cursor, plan_id: str, **columns: Any) -> None:
+    """Insert a step of a plan, by default its first one."""
+    values = {
+        "plan_id": plan_id,
+        "position": 0,
+        "name": "a",
+        "action": "test.nothing",
+        "priority": 0,
+        "needs": [],
+        "successors": [],
+        "reads": [],
+        "survives_skips": False,
+        "on_failure": "abort",
+        "max_attempts": 1,
+        "max_lost": 1,
+        "inputs": {},
+        **columns,
+    }
+    insert(cursor, "plan_steps", **values)
+
+
 def insert_execution(cursor: Cursor, status: str = "running", **columns: Any) -> str:
     """Insert an execution with a plan of its own and return its id."""
     values = {

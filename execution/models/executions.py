@@ -17,7 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from execution.models.plans import Plan
 from execution.models.tables import (
-    HOT_TABLE,
+    BUSY_TABLE,
     Base,
     execution_key,
     one_of,
@@ -106,12 +106,9 @@ class Execution(Base):
         # lists, newest first, by state or all
         Index("ix_executions_status_created_at", "status", "created_at"),
         Index("ix_executions_created_at", "created_at"),
-        # the reconciler's sweep for executions whose last runner died before the end
-        Index(
-            "ix_executions_ending",
-            "id",
-            postgresql_where=text("status = 'ending' AND open_steps = 0"),
-        ),
+        # the reconciler's sweep for executions whose last runner died before the end; not
+        # by their open steps, which change with every step: no such update would be HOT
+        Index("ix_executions_ending", "id", postgresql_where=text("status = 'ending'")),
         # and the one for deadlines that have passed
         Index(
             "ix_executions_deadline",
@@ -120,7 +117,7 @@ class Execution(Base):
                 "deadline IS NOT NULL AND status IN ('pending', 'running', 'paused')"
             ),
         ),
-        HOT_TABLE,
+        BUSY_TABLE,
     )
 
 
@@ -207,8 +204,6 @@ class ExecutionStep(Base):
             name="counters_not_negative",
         ),
         CheckConstraint("progress BETWEEN 0 AND 100", name="progress_is_percentage"),
-        # plans name each step once
-        Index("uq_execution_steps_name", "execution_id", "name", unique=True),
         # sweeps: what runs, by its worker; what is ready, by its queue
         Index(
             "ix_execution_steps_running",
@@ -230,6 +225,13 @@ class ExecutionStep(Base):
             "position",
             postgresql_where=text("status = 'ready' AND published_at IS NULL"),
         ),
+        # how many messages of an execution are under way in a queue
+        Index(
+            "ix_execution_steps_sent",
+            "execution_id",
+            "queue",
+            postgresql_where=text("status = 'ready' AND published_at IS NOT NULL"),
+        ),
         # timers and deadlines that are due
         Index(
             "ix_execution_steps_waiting",
@@ -243,5 +245,5 @@ class ExecutionStep(Base):
                 "deadline IS NOT NULL AND status IN ('ready', 'waiting')"
             ),
         ),
-        HOT_TABLE,
+        BUSY_TABLE,
     )

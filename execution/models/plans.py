@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import (
     CheckConstraint,
     ForeignKey,
+    Index,
     Integer,
     SmallInteger,
     text,
@@ -80,6 +81,9 @@ class PlanStep(Base):
     retry: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     retries_timeouts: Mapped[bool] = mapped_column(server_default="true")
     inputs: Mapped[dict[str, Any]]
+
+    # a plan names each step once; so do its executions, which copy the names from here
+    __table_args__ = (Index("uq_plan_steps_name", "plan_id", "name", unique=True),)
 
 
 class Action(Base):

@@ -29,6 +29,17 @@ _NAMES = {
 HOT_TABLE = {"postgresql_with": {"fillfactor": "70"}}
 """Leaves room in each page, so that an update can stay beside its old row."""
 
+BUSY_TABLE = {
+    "postgresql_with": {
+        **HOT_TABLE["postgresql_with"],
+        "autovacuum_vacuum_scale_factor": "0.05",
+        "autovacuum_analyze_scale_factor": "0.05",
+        "autovacuum_vacuum_cost_delay": "0",
+    }
+}
+"""The same, for tables whose every row is written several times within seconds: what
+is dead in them is cleared away before it is a fifth of a table of millions."""
+
 
 class Base(DeclarativeBase):
     """What all models share: names of constraints and the Python types."""

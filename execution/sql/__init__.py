@@ -12,7 +12,7 @@ from pathlib import Path
 
 from execution.states import list_execution_edges, list_step_edges
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 """The migration that these functions need; a test compares it with the newest."""
 
 _GUARD = """

@@ -10,7 +10,16 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812  # a class with a
 
 from execution.settings import Settings
 from execution.states import ExecutionStatus, StepStatus
-from tests.rows import ENDED, NOW, insert, insert_execution, insert_step, rolled_back
+from tests.rows import (
+    ENDED,
+    NOW,
+    insert,
+    insert_execution,
+    insert_plan,
+    insert_plan_step,
+    insert_step,
+    rolled_back,
+)
 
 TOKEN = str(uuid.uuid4())
 ENDED_STEPS = sorted({*ENDED, "skipped"})
@@ -228,13 +237,13 @@ def test_a_table_of_one_row_has_no_second(cursor: Cursor, table: str) -> None:
 
 
 def test_a_plan_names_each_step_once(cursor: Cursor) -> None:
-    execution_id = insert_execution(cursor)
-    insert_step(cursor, execution_id, position=0, name="a")
+    plan_id = insert_plan(cursor)
+    insert_plan_step(cursor, plan_id, position=0, name="a")
 
     with pytest.raises(errors.UniqueViolation) as refusal:
-        insert_step(cursor, execution_id, position=1, name="a")
+        insert_plan_step(cursor, plan_id, position=1, name="a")
 
-    assert refusal.value.diag.constraint_name == "uq_execution_steps_name"
+    assert refusal.value.diag.constraint_name == "uq_plan_steps_name"
 
 
 def test_a_step_belongs_to_an_execution(cursor: Cursor) -> None:
