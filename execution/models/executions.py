@@ -106,8 +106,8 @@ class Execution(Base):
         # lists, newest first, by state or all
         Index("ix_executions_status_created_at", "status", "created_at"),
         Index("ix_executions_created_at", "created_at"),
-        # the reconciler's sweep for executions whose last runner died before the end; not
-        # by their open steps, which change with every step: no such update would be HOT
+        # the sweep for executions whose last runner died before the end; not by their
+        # open steps, which change with every step: no such update would be HOT
         Index("ix_executions_ending", "id", postgresql_where=text("status = 'ending'")),
         # and the one for deadlines that have passed
         Index(
