@@ -13,6 +13,7 @@ from sqlalchemy import CheckConstraint, Column, Index, Table, UniqueConstraint
 from sqlalchemy.dialects import postgresql
 
 from execution import models
+from execution.sql.guards import ROW_RULES
 from execution.states import (
     EXECUTION_MOVES,
     STEP_MOVES,
@@ -58,6 +59,7 @@ STEP_STATES: Mapping[StepStatus, str] = {
     StepStatus.TIMED_OUT: "its last attempt outlived the timeout, or it its deadline",
 }
 STEP_CAUSES: Mapping[StepMove, str] = {
+    StepMove.RIDE: "who completed all that it needs goes on to it, in the same write",
     StepMove.RELEASE: "the last of its needs is settled",
     StepMove.CLAIM: "a worker takes it; the attempt is counted",
     StepMove.COMPLETE: "an attempt has returned",
@@ -339,10 +341,11 @@ def _describe(model: type) -> Iterable[str]:
 
 def _list_rules(table: Table) -> Iterable[str]:
     rules = {
-        str(constraint.name).removeprefix(f"ck_{table.name}_"): constraint.sqltext
+        str(constraint.name).removeprefix(f"ck_{table.name}_"): str(constraint.sqltext)
         for constraint in table.constraints
         if isinstance(constraint, CheckConstraint)
     }
+    rules |= ROW_RULES.get(table.name, {})
     if rules:
         yield "What the database lets no row break, and why:"
         yield ""

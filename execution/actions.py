@@ -15,6 +15,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, runtime_checkable
 
@@ -50,6 +51,11 @@ class Action:
     is_async: bool
     timeout_seconds: float | None
 
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        """The parameters of the function, its context among them."""
+        return inspect.signature(self.function)
+
     def call(self, context: object, inputs: Mapping[str, Any]) -> Any:
         """Call the function with its inputs; wait for it, if it is `async def`.
 
@@ -74,17 +80,15 @@ class Action:
         """Return what is wrong with the inputs' names, None when they fit."""
         leading = (None,) if self.takes_context else ()
         try:
-            inspect.signature(self.function).bind(*leading, **inputs)
+            self.signature.bind(*leading, **inputs)
         except TypeError as error:
-            return (
-                f"{error}; the action is {self.name}{inspect.signature(self.function)}"
-            )
+            return f"{error}; the action is {self.name}{self.signature}"
         return None
 
     def describe(self) -> dict[str, Any]:
         """Return what the catalogue keeps: name, first line of the docs, parameters."""
         doc = inspect.getdoc(self.function)
-        parameters = list(inspect.signature(self.function).parameters.values())
+        parameters = list(self.signature.parameters.values())
         shown = parameters[1:] if self.takes_context else parameters
         return {
             "name": self.name,

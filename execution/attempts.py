@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Any
 
 from tenacity import RetryCallState, Retrying, retry_if_exception
@@ -90,7 +91,7 @@ class StepAttempts:
             reraise=True,
         )
         try:
-            result, variables = retrying(self._call, inputs)
+            result, variables = self._call_first(inputs, retrying)
         except (StaleLeaseError, StepParkedError, DatabaseUnavailableError):
             # nothing of the code's own: not an attempt that failed
             raise
@@ -110,11 +111,32 @@ class StepAttempts:
             error=describe_error(error, self.claim, is_used_up=is_used_up),
         )
 
+    def _call_first(
+        self, inputs: Mapping[str, Any], retrying: Retrying
+    ) -> tuple[str, str]:
+        """Call once, and hand an error to `retrying` as that of its first attempt.
+
+        Its book-keeping costs more than a short step does, and most need none.
+        """
+        try:
+            return self._call(inputs)
+        except Exception as error:  # noqa: BLE001  # the policy decides on it
+            outcomes = iter((error,))
+
+        def call() -> tuple[str, str]:
+            first = next(outcomes, None)
+            if first is not None:
+                raise first
+            return self._call(inputs)
+
+        return retrying(call)
+
     def _call(self, inputs: Mapping[str, Any]) -> tuple[str, str]:
         with self.interruptible(self.claim, self.context.attempt):
             value = self.action.call(self.context, inputs)
         result = encode_json(value, place=f"the result of step {self.claim.step}")
-        variables = encode_json(self.context.variables.changed, place="variables")
+        changed = self.context.variables.changed
+        variables = encode_json(changed, place="variables") if changed else "{}"
         self.context.flush()
         return result, variables
 
@@ -189,9 +211,20 @@ def describe_error(
 
 def _trace(error: BaseException) -> str:
     try:
-        return "".join(traceback.format_exception(error))
+        lines = traceback.format_exception(type(error), error, _own_part(error))
+        return "".join(lines)
     except Exception:  # noqa: BLE001  # users' classes: notes, say, that raise when read
         return "<the traceback could not be written>"
+
+
+def _own_part(error: BaseException) -> TracebackType | None:
+    """Return the traceback from where the action's own code begins."""
+    part = error.__traceback__
+    while part is not None:
+        if part.tb_frame.f_code is Action.call.__code__:
+            return part.tb_next or part
+        part = part.tb_next
+    return error.__traceback__
 
 
 def _say(error: BaseException) -> str:

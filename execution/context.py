@@ -13,6 +13,7 @@ import math
 import time
 from collections import UserDict
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, Self
 
 from execution.errors import ExecutionCancelledError, StaleLeaseError
@@ -71,6 +72,11 @@ class _LineCollector(logging.Handler):
         self.lines: list[dict[str, str]] = []
         self.count = 0
 
+    def take(self) -> list[dict[str, str]]:
+        """Return the lines that are kept, and keep them no more."""
+        lines, self.lines = self.lines, []
+        return lines
+
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._keep(record)
@@ -115,20 +121,33 @@ class Context:
         self._held = claim.held
         self._records = records
         self._emit = emit
-        self._collector = _LineCollector()
         self._metrics: list[dict[str, Any]] = []
         self._progress: tuple[float, str | None, int | None, int | None] | None = None
         self._progress_due = 0.0
         self._cancel_due = 0.0
         self.execution_id = claim.held.execution_id
-        self.plan = claim.plan
+        self.plan = claim.run.plan
         self.step = claim.step
         self.attempt = claim.attempt
         self.idempotency_key = f"{claim.held.execution_id}:{claim.step}"
         self.checkpoint: Mapping[str, Any] = claim.checkpoint
         self.variables = Variables(claim.variables)
-        self.log = logging.Logger(_process_logger.name, logging.INFO)  # noqa: LOG001  # one per attempt, then gone
-        self.log.addHandler(self._collector)
+
+    @cached_property
+    def log(self) -> logging.Logger:
+        """A standard logger; its lines, from INFO up, are stored with the execution."""
+        log = logging.Logger(_process_logger.name, logging.INFO)  # noqa: LOG001  # one per attempt, then gone
+        log.addHandler(self._collector)
+        return log
+
+    @cached_property
+    def _collector(self) -> _LineCollector:
+        return _LineCollector()
+
+    @property
+    def _has_logged(self) -> bool:
+        # most steps write no line, and a logger costs more than a short step does
+        return "log" in vars(self)
 
     def progress(
         self,
@@ -186,12 +205,10 @@ class Context:
         """Write what was told and is not stored yet; the runner calls it at the end."""
         if self._progress is not None:
             self._write_progress()
-        if self._collector.lines or self._metrics:
-            lines, metrics = (
-                json.dumps(self._collector.lines),
-                json.dumps(self._metrics),
-            )
-            self._collector.lines, self._metrics = [], []
+        told = self._collector.take() if self._has_logged else []
+        if told or self._metrics:
+            lines, metrics = json.dumps(told), json.dumps(self._metrics)
+            self._metrics = []
             # after an unknown commit these may stand there twice, as logs may
             self._until_answered(
                 lambda: self._records.append_observations(self._held, lines, metrics)
@@ -201,7 +218,8 @@ class Context:
         """Go on as the next attempt in place: what the last one set is forgotten."""
         self.attempt = attempt
         self._progress = None
-        self._collector.count = 0
+        if self._has_logged:
+            self._collector.count = 0
         self.variables.forget()
 
     def _write_progress(self) -> None:

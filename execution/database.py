@@ -12,13 +12,13 @@ import os
 import re
 import selectors
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg2
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812  # a class with a small name
+from psycopg2.extensions import cursor as Cursor  # noqa: N812  # the same
 from psycopg2.extensions import quote_ident
 from psycopg2.extras import register_default_jsonb
 
@@ -80,6 +80,7 @@ class Database:
         self._schema = schema
         self._local = threading.local()
         self._pid = os.getpid()
+        self._statements: dict[str, str] = {}
 
     def call(self, function: str, *arguments: object) -> dict[str, Any]:
         """Call a function of the schema and return its one row by column names.
@@ -100,13 +101,14 @@ class Database:
         self, statement: str, arguments: Sequence[object] = ()
     ) -> list[dict[str, Any]]:
         """Run one statement of our own; `{schema}` in it is the quoted schema."""
-        with self._translated_errors():
+        try:
             connection = self._connect()
             with connection.cursor() as cursor:
-                schema = quote_ident(self._schema, cursor)
-                cursor.execute(statement.replace("{schema}", schema), arguments)
+                cursor.execute(self._complete(statement, cursor), arguments)
                 names = [column.name for column in cursor.description or ()]
                 return [dict(zip(names, row, strict=True)) for row in cursor]
+        except psycopg2.Error as error:
+            raise self._translate(error) from error
 
     def wait_for_notice(self, channel: str, seconds: float) -> bool:
         """Wait for a notice to this schema on `channel`; say whether one came.
@@ -115,7 +117,7 @@ class Database:
         before are not heard, and neither are any through a pool that shares sessions.
         Raises DatabaseUnavailableError like every call.
         """
-        with self._translated_errors():
+        try:
             connection = self._connect()
             if self._local.__dict__.get("listener") is not connection:
                 with connection.cursor() as cursor:
@@ -128,7 +130,9 @@ class Database:
                 connection.poll()
             heard = [notice.payload for notice in connection.notifies]
             connection.notifies.clear()
-            return self._schema in heard
+        except psycopg2.Error as error:
+            raise self._translate(error) from error
+        return self._schema in heard
 
     def check(self) -> str:
         """Return the installation's id, after checking that the database is fit.
@@ -201,29 +205,29 @@ class Database:
         self._local = threading.local()
         self._pid = os.getpid()
 
-    @contextmanager
-    def _translated_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except errors.LockNotAvailable as error:
-            raise DatabaseBusyError(
-                f"PostgreSQL is busy: {_first_line(error)}"
-            ) from error
-        except errors.QueryCanceled as error:
-            # a disk that stands still, say: what is finished must not be thrown away
-            raise DatabaseBusyError(
-                f"PostgreSQL gave up: {_first_line(error)}"
-            ) from error
-        except errors.RaiseException as error:
-            # one of our own functions refuses: another try would be refused as well
-            raise DatabaseError(f"PostgreSQL refused: {_first_line(error)}") from error
-        except _UNAVAILABLE as error:
-            self.close()
-            raise DatabaseUnavailableError(
-                f"PostgreSQL is not available: {_first_line(error)}"
-            ) from error
-        except psycopg2.Error as error:
-            raise DatabaseError(f"PostgreSQL refused: {_first_line(error)}") from error
+    def _complete(self, statement: str, cursor: Cursor) -> str:
+        known = self._statements.get(statement)
+        if known is None:
+            known = statement.replace("{schema}", quote_ident(self._schema, cursor))
+            self._statements[statement] = known
+        return known
+
+    def _translate(self, error: psycopg2.Error) -> DatabaseError:
+        said = _first_line(error)
+        match error:
+            case errors.LockNotAvailable():
+                return DatabaseBusyError(f"PostgreSQL is busy: {said}")
+            case errors.QueryCanceled():
+                # a disk that stands still: what is finished must not be thrown away
+                return DatabaseBusyError(f"PostgreSQL gave up: {said}")
+            case errors.RaiseException():
+                # one of our own functions refuses, and would do so again
+                return DatabaseError(f"PostgreSQL refused: {said}")
+            case _ if isinstance(error, _UNAVAILABLE):
+                self.close()
+                return DatabaseUnavailableError(f"PostgreSQL is not available: {said}")
+            case _:
+                return DatabaseError(f"PostgreSQL refused: {said}")
 
 
 def _first_line(error: Exception) -> str:

@@ -9,13 +9,20 @@ Knows neither Celery nor Redis nor SQLAlchemy.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from execution.database import Database
+from execution.results import decode_json
 from execution.retry import RetryPolicy
-from execution.states import EndReason, ExecutionStatus, StepStatus
+from execution.states import (
+    TERMINAL_EXECUTION_STATUSES,
+    EndReason,
+    ExecutionStatus,
+    StepStatus,
+)
 from execution.windows import Window, read_windows
 
 
@@ -39,11 +46,32 @@ class HeldStep:
 
 
 @dataclass(frozen=True)
+class Run:
+    """What all steps of an execution share; read once for each delivery."""
+
+    execution_id: str
+    plan: str
+    parameters: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    """The execution's id, creation time and tags, as inputs may name them."""
+
+
+@dataclass(frozen=True)
+class Rider:
+    """Who goes on to a further step of a run within one delivery, under which token."""
+
+    run: Run
+    token: str
+    worker_id: str
+    delivery: str
+
+
+@dataclass(frozen=True)
 class Claim:
     """A step that is ours to run, with all that its inputs may name."""
 
     held: HeldStep
-    plan: str
+    run: Run
     step: str
     action: str
     attempt: int
@@ -88,11 +116,18 @@ class Completion:
     open_steps: int
     last_seq: int
     windows: tuple[Window, ...]
+    next_claim: Claim | None = None
+    """The step that was claimed in the same transaction: the worker rides on."""
 
     @property
     def is_last(self) -> bool:
         """Say whether nothing is left but to finish the execution."""
         return self.status is ExecutionStatus.ENDING and self.open_steps == 0
+
+    @property
+    def has_ended(self) -> bool:
+        """Say whether the execution has reached its terminal state."""
+        return self.status in TERMINAL_EXECUTION_STATUSES
 
 
 class Retried(StrEnum):
@@ -158,7 +193,8 @@ class StepRecords:
         outcome = ClaimOutcome(row["outcome"])
         claim = None
         if outcome is ClaimOutcome.CLAIMED:
-            claim = _read_claim(execution_id, token, row)
+            run = Run(execution_id, row["plan"], row["parameters"], row["execution"])
+            claim = _read_claim(run, token, row["claim"], row["variables"])
         return ClaimAnswer(
             outcome, row["detail"], row["skipped"], row["last_seq"], claim
         )
@@ -174,10 +210,12 @@ class StepRecords:
         variables: str = "{}",
         covered: int | None = None,
         epoch: int,
+        rider: Rider | None = None,
     ) -> Completion:
         """Record how the last attempt of a step ended; values are JSON texts.
 
         `covered` is the position that the message's own chain sends next, in `epoch`.
+        A `rider` claims after a success, in the same transaction, what it can go on to.
         """
         row = self._database.call(
             "complete_step",
@@ -191,8 +229,13 @@ class StepRecords:
             variables,
             covered,
             epoch,
+            *((rider.token, rider.worker_id, rider.delivery) if rider else ()),
         )
-        return read_completion(held.execution_id, Recorded(row["outcome"]), row)
+        completion = read_completion(held.execution_id, Recorded(row["outcome"]), row)
+        if rider is None or row["next"] is None:
+            return completion
+        claim = _read_claim(rider.run, rider.token, row["next"], row["variables"])
+        return replace(completion, next_claim=claim)
 
     def retry(
         self,
@@ -302,21 +345,33 @@ class StepRecords:
         return row["landed"], row["last_seq"]
 
 
-def _read_claim(execution_id: str, token: str, row: Mapping[str, Any]) -> Claim:
+def _read_claim(
+    run: Run, token: str, data: Mapping[str, Any], variables: Mapping[str, Any]
+) -> Claim:
     return Claim(
-        held=HeldStep(execution_id, row["position"], token),
-        plan=row["plan"],
-        step=row["name"],
-        action=row["action"],
-        attempt=row["attempt"],
-        failures=row["failures"],
-        retry=RetryPolicy.from_json(row["retry"]),
-        scope={name: row[name] for name in ("parameters", "execution", "steps")},
-        variables=row["variables"],
-        inputs=row["inputs"],
-        recorded_input=row["recorded"],
-        checkpoint=row["checkpoint"] or {},
+        held=HeldStep(run.execution_id, data["position"], token),
+        run=run,
+        step=data["name"],
+        action=data["action"],
+        attempt=data["attempt"],
+        failures=data["failures"],
+        retry=_read_policy(data["retry"]),
+        scope={
+            "parameters": run.parameters,
+            "execution": run.facts,
+            "steps": data["steps"],
+        },
+        variables=variables,
+        inputs=data["inputs"],
+        recorded_input=data["recorded"],
+        checkpoint=data["checkpoint"] or {},
     )
+
+
+@lru_cache(maxsize=1024)
+def _read_policy(text: str) -> RetryPolicy:
+    # the steps of a plan, and of its executions, have few of them
+    return RetryPolicy.from_json(decode_json(text))
 
 
 def read_completion(

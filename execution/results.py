@@ -36,15 +36,10 @@ def encode_json(value: object, *, place: str) -> str:
     is no string, a class of its own), cannot be stored (NUL, a lone surrogate, an
     integer beyond 2^53) or is larger than 256 kB in all.
     """
+    if value is None:
+        return "null"
     _refuse_foreign(value, place)
-    text = json.dumps(
-        value,
-        ensure_ascii=False,
-        separators=(",", ":"),
-        allow_nan=False,
-        # what is left that json does not know are mappings that are no dicts
-        default=dict,
-    )
+    text = _ENCODER.encode(value)
     size = len(text.encode())
     if size > MAX_VALUE_BYTES:
         raise ResultError(
@@ -60,12 +55,22 @@ def decode_json(text: str) -> Any:
     jsonb writes 1e+23 as a one and twenty-three zeros. No integer of that size was
     ever let in, so a number without a point beyond 2^53 was a float.
     """
-    return json.loads(text, parse_int=_read_integer)
+    return _DECODER.decode(text)
 
 
 def _read_integer(digits: str) -> int | float:
     number = int(digits) if len(digits) < _LEAST_FLOAT_DIGITS else float(digits)
     return number if abs(number) <= _MAX_INTEGER else float(digits)
+
+
+_DECODER = json.JSONDecoder(parse_int=_read_integer)
+_ENCODER = json.JSONEncoder(
+    ensure_ascii=False,
+    separators=(",", ":"),
+    allow_nan=False,
+    # what is left that json does not know are mappings that are no dicts
+    default=dict,
+)
 
 
 def _refuse_foreign(value: object, place: str) -> None:

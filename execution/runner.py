@@ -9,6 +9,7 @@ own chain is cut by whoever called.
 """
 
 import logging
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -38,6 +39,7 @@ from execution.records import (
     Completion,
     Recorded,
     Retried,
+    Rider,
     StepRecords,
 )
 from execution.results import encode_json
@@ -57,7 +59,13 @@ class Holder(Protocol):
         """The worker's id, as it is registered at this moment."""
 
     def expose(self, token: str) -> None:
-        """Show that this process holds `token`, before it is claimed."""
+        """Show that this process holds `token`, before it is claimed.
+
+        What was shown last stays shown beside it: it is held until the claim.
+        """
+
+    def settle(self) -> None:
+        """Show only the token that was exposed last."""
 
     def withdraw(self) -> None:
         """Show that this process holds nothing any more."""
@@ -71,6 +79,45 @@ class Delivery:
     execution_id: str
     positions: tuple[int, ...]
     epoch: int
+
+
+@dataclass(frozen=True)
+class RideLimits:
+    """How long a worker goes on with the steps of one execution before others' turn.
+
+    A delivery that is older than `seconds`, or has run `steps`, claims no further one.
+    With `steps=1` every step has a message of its own.
+    """
+
+    seconds: float = 0.1
+    steps: int = 64
+    now: Callable[[], float] = time.monotonic
+
+
+class _Ride:
+    """How far one delivery has come: what it has run, and what its chain names yet."""
+
+    def __init__(self, delivery: Delivery, limits: RideLimits) -> None:
+        self.delivery = delivery
+        self.rest: tuple[int, ...] = ()
+        self._limits = limits
+        self._begun = limits.now()
+        self._steps = 0
+
+    def begin(self, claim: Claim, rest: tuple[int, ...]) -> None:
+        self.claim = claim
+        self.rest = rest
+        self._steps += 1
+
+    def go_on(self, claim: Claim) -> None:
+        """Go on to `claim`; it may be the next link, or have left the chain."""
+        is_next = self.rest[:1] == (claim.held.position,)
+        self.begin(claim, self.rest[1:] if is_next else ())
+
+    @property
+    def may_go_on(self) -> bool:
+        age_seconds = self._limits.now() - self._begun
+        return self._steps < self._limits.steps and age_seconds < self._limits.seconds
 
 
 class ExecutionTaskRunner:
@@ -87,11 +134,13 @@ class ExecutionTaskRunner:
         interruptible: Callable[
             [Claim, int], AbstractContextManager[None]
         ] = lambda *_: nullcontext(),
+        ride_limits: RideLimits = RideLimits(),
     ) -> None:
         """Claim for `holder`; wait for PostgreSQL with `patience`.
 
         `interruptible(claim, attempt)` is a block in which StepTimeoutError may be
-        raised from outside: in it, actions are called.
+        raised from outside: in it, actions are called. One delivery runs on to further
+        steps of its execution as far as `ride_limits` allow.
         """
         self._records = records
         self._emitter = emitter
@@ -100,13 +149,15 @@ class ExecutionTaskRunner:
         self._holder = holder
         self._patience = patience
         self._interruptible = interruptible
+        self._ride_limits = ride_limits
 
     def run(self, delivery: Delivery) -> tuple[int, ...]:
-        """Run the first step of the delivery that may run.
+        """Run the first step of the delivery that may run, and those that follow it.
 
         Returns the positions with which the message's chain goes on; none: it ends.
         Raises DatabaseUnavailableError only when the process is stopping.
         """
+        ride = _Ride(delivery, self._ride_limits)
         token = str(uuid.uuid4())
         self._holder.expose(token)
         try:
@@ -114,9 +165,11 @@ class ExecutionTaskRunner:
             match answer.outcome:
                 case ClaimOutcome.CLAIMED:
                     assert answer.claim is not None  # noqa: S101  # what CLAIMED means
-                    rest = delivery.positions[answer.skipped + 1 :]
                     self._emitter.emit(delivery.execution_id, answer.last_seq)
-                    return self._run_claimed(answer.claim, rest, delivery.epoch)
+                    ride.begin(answer.claim, delivery.positions[answer.skipped + 1 :])
+                    while self._run_step(ride):
+                        pass
+                    return ride.rest
                 case ClaimOutcome.SATISFIED:
                     return delivery.positions[answer.skipped :]
                 case ClaimOutcome.REFUSED:
@@ -151,15 +204,17 @@ class ExecutionTaskRunner:
             delivery=delivery.id,
         )
 
-    def _run_claimed(
-        self, claim: Claim, rest: tuple[int, ...], epoch: int
-    ) -> tuple[int, ...]:
+    def _run_step(self, ride: _Ride) -> bool:
+        """Run the step that the ride has come to; say whether it goes on to another."""
+        claim = ride.claim
         reach(FaultPoint.CLAIMED)
         try:
             outcome = self._call(claim)
         except StepParkedError:
-            return ()
+            ride.rest = ()
+            return False
         reach(FaultPoint.CALLED)
+        rider = self._board_next(ride, outcome)
         completion = self._patience.until_answered(
             lambda: self._records.complete(
                 claim.held,
@@ -168,36 +223,54 @@ class ExecutionTaskRunner:
                 recorded_input=outcome.recorded_input,
                 error=outcome.error,
                 variables=outcome.variables,
-                covered=rest[0] if rest else None,
-                epoch=epoch,
+                covered=ride.rest[0] if ride.rest else None,
+                epoch=ride.delivery.epoch,
+                rider=rider,
             )
         )
         reach(FaultPoint.COMPLETED)
-        return self._follow(claim, completion, rest, epoch)
+        return self._follow(ride, completion)
 
-    def _follow(
-        self, claim: Claim, completion: Completion, rest: tuple[int, ...], epoch: int
-    ) -> tuple[int, ...]:
+    def _board_next(self, ride: _Ride, outcome: Outcome) -> Rider | None:
+        """Show the token of the next step, if this delivery may run one more."""
+        if (
+            outcome.status is not StepStatus.COMPLETED
+            or not ride.may_go_on
+            or self._patience.is_stopping()
+        ):
+            return None
+        token = str(uuid.uuid4())
+        # beside that of the step that is to be recorded, which is held until then
+        self._holder.expose(token)
+        return Rider(
+            ride.claim.run, token, self._holder.worker_id, delivery=ride.delivery.id
+        )
+
+    def _follow(self, ride: _Ride, completion: Completion) -> bool:
+        execution_id = ride.delivery.execution_id
         if completion.outcome is Recorded.STALE:
             logger.warning(
                 "late result dropped",
-                extra={"execution_id": claim.held.execution_id, "step": claim.step},
+                extra={"execution_id": execution_id, "step": ride.claim.step},
             )
-            return ()
-        self._emitter.emit(claim.held.execution_id, completion.last_seq)
+            ride.rest = ()
+            return False
+        self._emitter.emit(execution_id, completion.last_seq)
         self._dispatcher.publish(completion.windows)
+        if completion.next_claim is not None:
+            self._holder.settle()
+            ride.go_on(completion.next_claim)
+            return True
         if completion.is_last:
             self._patience.until_answered(
-                lambda: finish_execution(
-                    self._records, self._emitter, claim.held.execution_id
-                )
+                lambda: finish_execution(self._records, self._emitter, execution_id)
             )
         # the chain sends the next link only in the epoch that was completed in: after
         # a resume, that link was sent by somebody else
-        is_current = completion.epoch == epoch
-        return (
-            rest if is_current and completion.status is ExecutionStatus.RUNNING else ()
-        )
+        is_current = completion.epoch == ride.delivery.epoch
+        if not is_current or completion.status is not ExecutionStatus.RUNNING:
+            ride.rest = ()
+        return False
 
     def _call(self, claim: Claim) -> Outcome:
         recorded = None

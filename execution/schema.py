@@ -53,7 +53,7 @@ BEGIN
         END;
     END LOOP;
     DROP VIEW IF EXISTS {views};
-    DROP TYPE IF EXISTS event_draft CASCADE;
+    DROP TYPE IF EXISTS {types} CASCADE;
 END $$
 """
 _MARK_FUNCTIONS = """
@@ -186,7 +186,9 @@ def _drop_functions(connection: sa.Connection) -> None:
 def _with_names(script: str) -> str:
     names = re.findall(r"CREATE FUNCTION (\w+)", read_functions())
     views = re.findall(r"CREATE VIEW (\w+)", read_functions())
+    types = re.findall(r"CREATE TYPE (\w+)", read_functions())
     script = script.replace("{views}", ", ".join(views))
+    script = script.replace("{types}", ", ".join(types))
     return script.replace("{names}", f"{{{','.join(names)}}}")
 
 

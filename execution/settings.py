@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 
 from execution.errors import SettingsError
@@ -44,6 +45,8 @@ class Settings:
     """The queue of steps that name none."""
     lease_seconds: float = 30.0
     """How long a silent worker keeps its steps."""
+    ride: bool = True
+    """Let a worker go on with the steps of an execution without a message for each."""
 
     @property
     def beat_seconds(self) -> float:
@@ -92,13 +95,13 @@ def _read_words(text: str) -> tuple[str, ...]:
     return tuple(word for word in re.split(r"[,\s]+", text) if word)
 
 
-def _read_flag(text: str) -> bool:
+def _read_flag(name: str, text: str) -> bool:
     lowered = text.lower()
     if lowered in {"1", "true", "yes", "on"}:
         return True
     if lowered in {"0", "false", "no", "off"}:
         return False
-    raise SettingsError(f"PLANS_LOCAL={text!r} is neither 1 nor 0")
+    raise SettingsError(f"{name}={text!r} is neither 1 nor 0")
 
 
 def _read_seconds(text: str) -> float:
@@ -113,7 +116,8 @@ def _read_seconds(text: str) -> float:
 _READERS: dict[str, Callable[[str], object]] = {
     "imports": _read_words,
     "home": Path,
-    "local": _read_flag,
+    "local": partial(_read_flag, "PLANS_LOCAL"),
+    "ride": partial(_read_flag, "PLANS_RIDE"),
     "lease_seconds": _read_seconds,
 }
 

@@ -68,6 +68,7 @@ class StepMove(StrEnum):
 
     RELEASE = "release"
     CLAIM = "claim"
+    RIDE = "ride"
     COMPLETE = "complete"
     FAIL = "fail"
     SKIP = "skip"
@@ -102,6 +103,8 @@ EXECUTION_MOVES: Mapping[tuple[ExecutionStatus, ExecutionMove], ExecutionStatus]
 STEP_MOVES: Mapping[tuple[StepStatus, StepMove], StepStatus] = MappingProxyType(
     {
         (_S.PENDING, _SM.RELEASE): _S.READY,
+        # released and claimed by one write, by who has completed what it waited for
+        (_S.PENDING, _SM.RIDE): _S.RUNNING,
         (_S.PENDING, _SM.SKIP): _S.SKIPPED,
         (_S.PENDING, _SM.CANCEL): _S.CANCELLED,
         (_S.READY, _SM.CLAIM): _S.RUNNING,

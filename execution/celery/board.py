@@ -7,8 +7,12 @@ when the worker is to stop, and by an entry in a slot which attempt is to end. I
 named file, made before the pool, because anonymous memory does not reach a child that
 was spawned.
 
+A process that goes from one step to the next shows both tokens meanwhile, since
+nobody knows on which side of the change PostgreSQL is.
+
 Layout: the worker's id (16 bytes), whether it stops (8), then slots of pid (8), token
-(16), and the token (16) and number (8) of the attempt that is asked to end.
+(16), the token before it (16), and the token (16) and number (8) of the attempt that is
+asked to end.
 """
 
 import fcntl
@@ -29,7 +33,8 @@ BOARD_VARIABLE = "PLANS_WORKER_BOARD"
 _ID_BYTES = 16
 _STOPPING_AT = 16
 _SLOTS_AT = 24
-_SLOT = struct.Struct("<q16s16sq")
+_SLOT = struct.Struct("<q16s16s16sq")
+_HELD = struct.Struct("<q16s16s")
 _ASKED = struct.Struct("<16sq")
 _ASKED_AT = _SLOT.size - _ASKED.size
 _MOST_SLOTS = 4096
@@ -95,47 +100,59 @@ class WorkerBoard:
         self._memory[_STOPPING_AT] = 1
 
     def expose(self, token: str) -> None:
-        """Show that this thread holds `token`."""
-        self._write(uuid.UUID(token).bytes)
+        """Show that this thread holds `token`, and still what it showed last."""
+        offset = self._find_offset()
+        pid, shown, _ = _HELD.unpack_from(self._memory, offset)
+        # what a killed child left in this slot must not look held by its replacement
+        earlier = shown if pid == os.getpid() else _EMPTY
+        self._write(offset, uuid.UUID(token).bytes, earlier)
+
+    def settle(self) -> None:
+        """Show that this thread holds only what it exposed last."""
+        offset = self._find_offset()
+        _, shown, _ = _HELD.unpack_from(self._memory, offset)
+        self._write(offset, shown, _EMPTY)
 
     def withdraw(self) -> None:
         """Show that this thread holds nothing."""
-        self._write(_EMPTY)
+        self._write(self._find_offset(), _EMPTY, _EMPTY)
 
     def ask(self, token: str, attempt: int) -> None:
         """Ask whoever shows `token` to end that attempt of it."""
         wanted = uuid.UUID(token).bytes
-        for index, (_, shown) in enumerate(self._slots()):
-            if shown == wanted:
+        for index, (_, *shown) in enumerate(self._slots()):
+            if wanted in shown:
                 offset = _SLOTS_AT + index * _SLOT.size + _ASKED_AT
                 _ASKED.pack_into(self._memory, offset, wanted, attempt)
 
     def is_asked(self, token: str, attempt: int) -> bool:
         """Say whether this thread is asked to end that attempt of `token`."""
-        offset = _SLOTS_AT + self._find_slot() * _SLOT.size + _ASKED_AT
-        asked = _ASKED.unpack_from(self._memory, offset)
+        asked = _ASKED.unpack_from(self._memory, self._find_offset() + _ASKED_AT)
         return bool(asked == (uuid.UUID(token).bytes, attempt))
 
     def find_tokens(self, pids: Collection[int]) -> tuple[str, ...]:
         """Return the tokens that the processes `pids` show."""
         return tuple(
             str(uuid.UUID(bytes=token))
-            for pid, token in self._slots()
+            for pid, *shown in self._slots()
+            for token in shown
             if token != _EMPTY and pid in pids
         )
 
     def find_pid(self, token: str) -> int | None:
         """Return the process that shows `token` at this moment."""
         wanted = uuid.UUID(token).bytes
-        return next((pid for pid, shown in self._slots() if shown == wanted), None)
+        return next((pid for pid, *shown in self._slots() if wanted in shown), None)
 
-    def _slots(self) -> list[tuple[int, bytes]]:
+    def _slots(self) -> list[tuple[int, bytes, bytes]]:
         slots = _SLOT.iter_unpack(self._memory[_SLOTS_AT:])
-        return [(pid, token) for pid, token, _, _ in slots]
+        return [(pid, token, earlier) for pid, token, earlier, _, _ in slots]
 
-    def _write(self, token: bytes) -> None:
-        offset = _SLOTS_AT + self._find_slot() * _SLOT.size
-        _SLOT.pack_into(self._memory, offset, os.getpid(), token, _EMPTY, 0)
+    def _write(self, offset: int, token: bytes, earlier: bytes) -> None:
+        _SLOT.pack_into(self._memory, offset, os.getpid(), token, earlier, _EMPTY, 0)
+
+    def _find_offset(self) -> int:
+        return _SLOTS_AT + self._find_slot() * _SLOT.size
 
     def _find_slot(self) -> int:
         if self._pid != os.getpid():

@@ -31,7 +31,7 @@ from execution.liveness import LivenessRecords
 from execution.patience import Patience
 from execution.reconciler import Reconciler
 from execution.records import StepRecords
-from execution.runner import Delivery, ExecutionTaskRunner
+from execution.runner import Delivery, ExecutionTaskRunner, RideLimits
 from execution.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -167,6 +167,7 @@ class PlansInApp:
             board,
             Patience(board.is_stopping),
             Interruption(board).interruptible,
+            RideLimits() if self._settings.ride else RideLimits(steps=1),
         )
         return _Serving(runner, parts.dispatcher)
 

@@ -78,6 +78,8 @@ def _write_setting(value: object) -> str | None:
             return ",".join(value)
         case Path():
             return str(value.resolve())
+        case bool():
+            return "1" if value else "0"
         case float():
             return f"{value:g}"
         case _:

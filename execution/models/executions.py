@@ -1,11 +1,13 @@
-"""What runs: submissions, executions and their steps."""
+"""What runs: submissions, executions and their steps.
+
+The rules of executions and steps are not here but in `execution.sql.guards`.
+"""
 
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    CheckConstraint,
     ForeignKey,
     Index,
     Integer,
@@ -20,14 +22,7 @@ from execution.models.tables import (
     BUSY_TABLE,
     Base,
     execution_key,
-    one_of,
     uuid_column,
-)
-from execution.states import (
-    TERMINAL_EXECUTION_STATUSES,
-    EndReason,
-    ExecutionStatus,
-    StepStatus,
 )
 
 
@@ -80,29 +75,6 @@ class Execution(Base):
     )
 
     __table_args__ = (
-        # an unknown word would be a state that no code handles
-        CheckConstraint(one_of("status", ExecutionStatus), name="status_known"),
-        CheckConstraint(one_of("reason", EndReason), name="reason_known"),
-        # the first reason is kept from the moment the end begins
-        CheckConstraint(
-            f"({one_of('status', {'ending', *TERMINAL_EXECUTION_STATUSES})})"
-            " = (reason IS NOT NULL)",
-            name="ending_has_reason",
-        ),
-        # a terminal state comes last: nothing runs any more, and the time is known
-        CheckConstraint(
-            f"({one_of('status', TERMINAL_EXECUTION_STATUSES)})"
-            " = (ended_at IS NOT NULL)",
-            name="ended_has_time",
-        ),
-        CheckConstraint("ended_at IS NULL OR open_steps = 0", name="ended_is_closed"),
-        # counters below zero mean that something was counted twice
-        CheckConstraint("open_steps >= 0", name="open_steps_counted"),
-        CheckConstraint("next_seq >= 1 AND epoch >= 1", name="counters_start_at_one"),
-        # resume gives back the time of the pause to what stood still
-        CheckConstraint(
-            "status <> 'paused' OR paused_at IS NOT NULL", name="paused_has_time"
-        ),
         # lists, newest first, by state or all
         Index("ix_executions_status_created_at", "status", "created_at"),
         Index("ix_executions_created_at", "created_at"),
@@ -165,45 +137,6 @@ class ExecutionStep(Base):
     records: Mapped[int | None] = mapped_column(BigInteger)
 
     __table_args__ = (
-        CheckConstraint(one_of("status", StepStatus), name="status_known"),
-        # a running step has a holder; without one nobody could lose it
-        CheckConstraint(
-            "status <> 'running' OR (lease_token IS NOT NULL AND worker_id IS NOT NULL"
-            " AND delivery IS NOT NULL AND claimed_at IS NOT NULL AND attempt >= 1)",
-            name="running_has_holder",
-        ),
-        # what has not started has no holder, so an old token cannot match it
-        CheckConstraint(
-            "status NOT IN ('pending', 'ready', 'waiting') OR lease_token IS NULL",
-            name="unstarted_has_no_holder",
-        ),
-        # nothing starts before all that it needs is settled
-        CheckConstraint(
-            "pending_deps >= 0 AND (pending_deps = 0 OR status IN"
-            " ('pending', 'cancelled'))",
-            name="started_needs_settled",
-        ),
-        CheckConstraint(
-            "status <> 'ready' OR ready_at IS NOT NULL", name="ready_has_time"
-        ),
-        # a step that waits without an end would never be found
-        CheckConstraint(
-            "(status = 'waiting') = (wake_at IS NOT NULL)", name="waiting_has_time"
-        ),
-        # only success leaves a result that others may read
-        CheckConstraint(
-            "result IS NULL OR status = 'completed'", name="result_is_success"
-        ),
-        CheckConstraint(
-            "(status IN ('completed', 'failed', 'skipped', 'cancelled', 'timed_out'))"
-            " = (ended_at IS NOT NULL)",
-            name="ended_has_time",
-        ),
-        CheckConstraint(
-            "failures >= 0 AND losses >= 0 AND publishes >= 0 AND attempt >= 0",
-            name="counters_not_negative",
-        ),
-        CheckConstraint("progress BETWEEN 0 AND 100", name="progress_is_percentage"),
         # sweeps: what runs, by its worker; what is ready, by its queue
         Index(
             "ix_execution_steps_running",

@@ -1,5 +1,13 @@
 -- The first hot write: a message arrives, a step starts.
 
+-- A step that has just been started, with what its policy and its inputs are made of.
+CREATE TYPE started_step AS (
+    "position" int, name text, action text, queue text, attempt int, failures int,
+    published_at timestamptz, publishes int, input jsonb,
+    inputs jsonb, reads int[], retry jsonb, hostname text
+);
+
+
 -- Take the first step of the chain that may run. Steps that are settled already are
 -- skipped in the same call (a repeated message that walked a finished window link by
 -- link would publish itself once more at each), but never past a change of queue,
@@ -17,18 +25,14 @@ CREATE FUNCTION claim_step(
     p_execution uuid, p_positions int[], p_epoch int, p_token uuid, p_worker uuid,
     p_delivery text,
     OUT outcome text, OUT detail text, OUT skipped int, OUT last_seq bigint,
-    OUT "position" int, OUT name text, OUT action text, OUT attempt int,
-    OUT failures int, OUT retry jsonb, OUT plan text, OUT parameters jsonb,
-    OUT variables jsonb, OUT execution jsonb, OUT inputs jsonb, OUT recorded jsonb,
-    OUT steps jsonb, OUT checkpoint jsonb
+    OUT claim jsonb, OUT variables jsonb,
+    OUT plan text, OUT parameters jsonb, OUT execution jsonb
 )
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     e executions;
-    s execution_steps;
-    p plan_steps;
-    w workers;
-    drafts event_draft[] := '{}';
+    s started_step;
+    link int;
     refusal text;
 BEGIN
     PERFORM begin_write();
@@ -37,70 +41,160 @@ BEGIN
                     WHEN e.epoch <> p_epoch THEN 'the message is of another epoch'
                     WHEN e.status NOT IN ('pending', 'running') THEN e.status END;
     SELECT c.step_outcome, c.step_detail, c.step_skipped, c.step_position
-      INTO outcome, detail, skipped, "position"
+      INTO outcome, detail, skipped, link
       FROM choose_link(p_execution, p_positions, p_token)
         AS c(step_outcome, step_detail, step_skipped, step_position);
     IF refusal IS NOT NULL AND outcome <> 'claimed' THEN
         -- what this very claim took before the execution was paused is still its own
         outcome := 'dropped'; detail := refusal; RETURN;
-    ELSIF outcome NOT IN ('ready', 'claimed') THEN
-        RETURN;
-    END IF;
-    SELECT * INTO s FROM execution_steps t
-     WHERE t.execution_id = p_execution AND t."position" = claim_step."position";
-    SELECT * INTO p FROM plan_steps t
-     WHERE t.plan_id = e.plan_id AND t."position" = s."position";
-
-    IF outcome = 'ready' THEN
-        SELECT * INTO w FROM workers WHERE id = p_worker AND ended_at IS NULL;
-        IF NOT FOUND THEN
-            outcome := 'unregistered'; RETURN;
-        ELSIF NOT (s.action = ANY (w.actions)) THEN
-            outcome := 'refused'; detail := format('has no action %s', s.action); RETURN;
-        ELSIF NOT (s.queue = ANY (w.queues)) THEN
-            outcome := 'refused'; detail := format('does not serve queue %s', s.queue);
+    ELSIF outcome = 'claimed' THEN
+        s := find_started(e, link);
+    ELSIF outcome = 'ready' THEN
+        s := start_step(e, link, p_token, p_worker, p_delivery, false);
+        IF s."position" IS NULL THEN
+            SELECT r.refusal_outcome, r.refusal_detail INTO outcome, detail
+              FROM refuse_claim(p_execution, link, p_worker)
+                AS r(refusal_outcome, refusal_detail);
             RETURN;
         END IF;
-        IF e.status = 'pending' THEN
-            drafts := ARRAY[ROW('execution.started', NULL, '{}')::event_draft];
-            PERFORM write_state(p_execution, e.next_seq, 'pending', 'running', NULL, NULL);
-        END IF;
-        -- the attempt counts before the code runs: one that kills its worker must end
-        UPDATE execution_steps t
-           SET status = 'running', attempt = t.attempt + 1, lease_token = p_token,
-               worker_id = p_worker, delivery = p_delivery, claimed_at = plans_now(),
-               claimed_beat = w.beats,
-               attempt_deadline = attempt_deadline(
-                   e.plan_id, s."position", 0, least(t.deadline, e.deadline)),
-               progress = NULL, progress_message = NULL, chunks = NULL, records = NULL
-         WHERE t.execution_id = p_execution AND t."position" = s."position"
-        RETURNING t.attempt INTO s.attempt;
-        drafts := drafts || ROW('step.started', s."position", jsonb_build_object(
-            'attempt', s.attempt, 'worker', p_worker, 'host', w.hostname))::event_draft;
-        last_seq := write_events(p_execution, e.next_seq, drafts) - 1;
-        UPDATE executions
-           SET status = 'running', started_at = coalesce(started_at, plans_now()),
-               next_seq = last_seq + 1
-         WHERE id = p_execution;
+        e := begin_execution(e, s, p_worker);
         IF s.published_at IS NOT NULL AND is_newest_delivery(p_delivery, s, e.epoch) THEN
             PERFORM advance_front(s.queue, s.published_at);
         END IF;
+        outcome := 'claimed';
+    ELSE
+        RETURN;
     END IF;
-
-    outcome := 'claimed';
-    last_seq := coalesce(last_seq, e.next_seq - 1);
-    name := s.name; action := s.action; attempt := s.attempt; failures := s.failures;
-    retry := p.retry;
-    parameters := e.parameters; variables := e.variables;
+    last_seq := e.next_seq - 1;
+    claim := describe_claim(p_execution, s);
+    variables := e.variables; parameters := e.parameters;
     execution := jsonb_build_object('id', e.id, 'created_at', e.created_at, 'tags', e.tags);
-    inputs := p.inputs;
-    recorded := s.input;
     SELECT t.name INTO plan FROM plans t WHERE t.id = e.plan_id;
-    steps := step_outcomes(p_execution, p.reads);
+END $$;
+
+
+-- Start a step under a token, if the worker may run it. It is ready; or, if p_rides, it
+-- may also wait for nothing but the step that this transaction has completed: the same
+-- write frees it then. The attempt counts before the code runs: one that kills its worker
+-- must end. Nothing but NULLs: it cannot be started by this worker, or not now.
+CREATE FUNCTION start_step(
+    e executions, p_position int, p_token uuid, p_worker uuid, p_delivery text,
+    p_rides bool
+) RETURNS started_step
+LANGUAGE plpgsql AS $$
+DECLARE
+    moment timestamptz := plans_now();
+    s started_step;
+BEGIN
+    UPDATE execution_steps n
+       SET status = 'running', pending_deps = 0, attempt = n.attempt + 1,
+           lease_token = p_token, worker_id = p_worker, delivery = p_delivery,
+           claimed_by_ride = p_rides, claimed_at = moment, claimed_beat = w.beats,
+           ready_at = CASE n.status WHEN 'pending' THEN moment ELSE n.ready_at END,
+           deadline = CASE n.status WHEN 'pending'
+                      THEN moment + make_interval(secs => n.deadline_seconds)
+                      ELSE n.deadline END,
+           attempt_deadline = least(
+               e.deadline, n.deadline,
+               CASE n.status WHEN 'pending'
+                    THEN moment + make_interval(secs => n.deadline_seconds) END,
+               moment + make_interval(secs => coalesce(p.timeout_seconds, a.timeout_seconds))),
+           progress = NULL, progress_message = NULL, chunks = NULL, records = NULL
+      FROM plan_steps p LEFT JOIN actions a ON a.name = p.action
+           CROSS JOIN workers w
+     WHERE n.execution_id = e.id AND n."position" = p_position
+       AND (n.status = 'ready'
+            OR p_rides AND n.status = 'pending' AND n.pending_deps = 1)
+       AND p.plan_id = e.plan_id AND p."position" = p_position
+       AND w.id = p_worker AND w.ended_at IS NULL
+       AND n.action = ANY (w.actions) AND n.queue = ANY (w.queues)
+    RETURNING n."position", n.name, n.action, n.queue, n.attempt, n.failures,
+              n.published_at, n.publishes, n.input, p.inputs, p.reads, p.retry, w.hostname
+         INTO s;
+    RETURN s;
+END $$;
+
+
+-- The same of a step that was started before: its claim is made once more.
+CREATE FUNCTION find_started(e executions, p_position int) RETURNS started_step
+LANGUAGE plpgsql AS $$
+DECLARE
+    s started_step;
+BEGIN
+    SELECT n."position", n.name, n.action, n.queue, n.attempt, n.failures,
+           n.published_at, n.publishes, n.input, p.inputs, p.reads, p.retry
+      INTO s
+      FROM execution_steps n
+      JOIN plan_steps p ON p.plan_id = e.plan_id AND p."position" = n."position"
+     WHERE n.execution_id = e.id AND n."position" = p_position;
+    RETURN s;
+END $$;
+
+
+-- Why a worker could not start a ready step.
+CREATE FUNCTION refuse_claim(
+    p_execution uuid, p_position int, p_worker uuid, OUT outcome text, OUT detail text
+)
+LANGUAGE sql VOLATILE AS $$
+    SELECT CASE WHEN w.id IS NULL THEN 'unregistered' ELSE 'refused' END,
+           CASE WHEN w.id IS NULL THEN NULL
+                WHEN s.action = ANY (w.actions)
+                THEN format('does not serve queue %s', s.queue)
+                ELSE format('has no action %s', s.action) END
+      FROM execution_steps s
+      LEFT JOIN workers w ON w.id = p_worker AND w.ended_at IS NULL
+     WHERE s.execution_id = p_execution AND s."position" = p_position
+$$;
+
+
+-- Tell that a step was started, and the execution with its first one. Returns the
+-- execution as it is now.
+CREATE FUNCTION begin_execution(e executions, s started_step, p_worker uuid)
+RETURNS executions
+LANGUAGE plpgsql AS $$
+DECLARE
+    drafts event_draft[] := ARRAY[tell_start(s, p_worker)];
+BEGIN
+    IF e.status = 'pending' THEN
+        drafts := ROW('execution.started', NULL, '{}')::event_draft || drafts;
+        PERFORM write_state(e.id, e.next_seq, 'pending', 'running', NULL, NULL);
+    END IF;
+    e.next_seq := write_events(e.id, e.next_seq, drafts);
+    UPDATE executions
+       SET status = 'running', started_at = coalesce(started_at, plans_now()),
+           next_seq = e.next_seq
+     WHERE id = e.id;
+    RETURN e;
+END $$;
+
+
+CREATE FUNCTION tell_start(s started_step, p_worker uuid) RETURNS event_draft
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT ROW('step.started', s."position", jsonb_build_object(
+        'attempt', s.attempt, 'worker', p_worker, 'host', s.hostname))::event_draft
+$$;
+
+
+-- What the holder of a step needs to run it. What is the same for all steps of an
+-- execution is not in it.
+CREATE FUNCTION describe_claim(p_execution uuid, s started_step) RETURNS jsonb
+LANGUAGE plpgsql AS $$
+DECLARE
+    steps jsonb := '{}';
+    checkpoint jsonb;
+BEGIN
+    IF cardinality(s.reads) > 0 THEN
+        steps := step_outcomes(p_execution, s.reads);
+    END IF;
     IF s.attempt > 1 THEN
         SELECT c.data INTO checkpoint FROM execution_checkpoints c
          WHERE c.execution_id = p_execution AND c."position" = s."position";
     END IF;
+    RETURN jsonb_build_object(
+        'position', s."position", 'name', s.name, 'action', s.action,
+        'attempt', s.attempt, 'failures', s.failures, 'retry', s.retry::text,
+        'inputs', s.inputs, 'recorded', s.input, 'steps', steps,
+        'checkpoint', checkpoint);
 END $$;
 
 
@@ -155,7 +249,7 @@ $$;
 -- Whether a delivery is the newest publication of its step, by the end of its id. Only
 -- that one says how far its queue has come: an older message of a step that was sent
 -- again is claimed under a publication that still waits.
-CREATE FUNCTION is_newest_delivery(p_delivery text, p_step execution_steps, p_epoch int)
+CREATE FUNCTION is_newest_delivery(p_delivery text, p_step started_step, p_epoch int)
 RETURNS bool
 LANGUAGE sql IMMUTABLE AS $$
     SELECT right(p_delivery, length(ending)) = ending

@@ -1,12 +1,16 @@
 -- The second hot write: a step has ended, and what follows from it.
 
--- Record the end of an attempt that is the step's last.
+-- Record the end of an attempt that is the step's last, and ride on to the next step.
 --
 -- p_status is completed, failed, timed_out, cancelled (the code obeyed) or skipped (by
 -- its condition); whether a failure aborts the execution or is skipped over is the step's
 -- own policy.
 -- p_covered is the position that the message's chain will send next, in the epoch
 -- p_epoch: it is not sent again, unless the execution has moved to another epoch.
+--
+-- With p_next_token, the worker rides on after a success: it claims in the same
+-- transaction the step that follows, or the next of a fan-out, for the message that it
+-- has in hand. `next` is what a claim would have answered, or NULL.
 --
 -- outcome:
 --   recorded   it landed
@@ -15,39 +19,279 @@
 CREATE FUNCTION complete_step(
     p_execution uuid, p_position int, p_token uuid, p_status text, p_result jsonb,
     p_input jsonb, p_error jsonb, p_variables jsonb, p_covered int, p_epoch int,
+    p_next_token uuid DEFAULT NULL, p_worker uuid DEFAULT NULL,
+    p_delivery text DEFAULT NULL,
     OUT outcome text, OUT status text, OUT epoch int, OUT open_steps int,
-    OUT last_seq bigint, OUT windows jsonb
+    OUT last_seq bigint, OUT windows jsonb, OUT next jsonb, OUT variables jsonb
 )
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     e executions;
     s execution_steps;
+    started started_step;
+    done record;
 BEGIN
     PERFORM begin_write();
     SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
+    IF e.epoch IS DISTINCT FROM p_epoch THEN
+        p_covered := NULL; p_next_token := NULL;
+    END IF;
+    IF p_next_token IS NOT NULL AND p_status = 'completed' AND e.status = 'running' THEN
+        done := ride_chain(e.id, e.plan_id, e.deadline, e.next_seq, p_position, p_token,
+                           p_result, p_input, p_variables, p_next_token, p_worker,
+                           p_delivery);
+        IF done.next IS NOT NULL THEN
+            outcome := 'recorded'; windows := '[]';
+            status := e.status; epoch := e.epoch; open_steps := e.open_steps - 1;
+            next := done.next; last_seq := done.last_seq;
+            variables := CASE WHEN p_variables = '{}' THEN e.variables
+                              ELSE e.variables || p_variables END;
+            RETURN;
+        END IF;
+    END IF;
     SELECT * INTO s FROM execution_steps t
      WHERE t.execution_id = p_execution AND t."position" = p_position;
     IF s.lease_token = p_token AND s.status = 'running' THEN
         outcome := 'recorded';
-        IF p_status IN ('failed', 'timed_out') THEN
-            UPDATE execution_steps t SET failures = t.failures + 1
-             WHERE t.execution_id = p_execution AND t."position" = p_position;
+        IF p_status = 'completed' THEN
+            done := succeed_step(e, s, p_result, p_input, p_variables, p_covered,
+                                 p_next_token, p_worker, p_delivery);
+            e := done.ended; started := done.started; windows := done.windows;
+        ELSE
+            IF p_status IN ('failed', 'timed_out') THEN
+                UPDATE execution_steps t SET failures = t.failures + 1
+                 WHERE t.execution_id = p_execution AND t."position" = p_position;
+            END IF;
+            windows := settle_step(
+                p_execution, p_position, p_status, 'condition', p_input, p_error, p_covered);
+            SELECT * INTO e FROM executions WHERE id = p_execution;
         END IF;
-        SELECT * INTO windows FROM settle_step(
-            p_execution, p_position, p_status, 'condition', p_result, p_input, p_error,
-            p_variables, CASE WHEN e.epoch = p_epoch THEN p_covered END);
-        SELECT * INTO e FROM executions WHERE id = p_execution;
     ELSIF s.lease_token = p_token AND (s.status = p_status
           OR s.status = 'skipped' AND p_status IN ('failed', 'timed_out')) THEN
         outcome := 'repeated';
-        windows := republish_successors(
-            p_execution, s.successors, CASE WHEN e.epoch = p_epoch THEN p_covered END);
+        windows := republish_successors(p_execution, s.successors, p_covered);
+        IF p_next_token IS NOT NULL THEN
+            started := find_started(e, (
+                SELECT t."position" FROM execution_steps t
+                 WHERE t.execution_id = p_execution AND t.status = 'running'
+                   AND t.lease_token = p_next_token));
+        END IF;
     ELSE
         outcome := 'stale';
         windows := '[]';
     END IF;
     status := e.status; epoch := e.epoch; open_steps := e.open_steps;
     last_seq := e.next_seq - 1;
+    IF started."position" IS NOT NULL THEN
+        next := describe_claim(p_execution, started);
+        variables := e.variables;
+    END IF;
+END $$;
+
+
+-- The plain case of a ride, and by far the most frequent: a step has succeeded, and its
+-- only successor waits for nothing else. Each statement starts an executor and parses the
+-- table's constraints anew, which costs more than the rows do: so both rows are written by
+-- one, and the functions for the other cases are not used. The caller holds the lock.
+--
+-- Nothing is written, and NULL is returned, unless the step is held by p_token and the
+-- worker may run its successor; then the general way decides.
+CREATE FUNCTION ride_chain(
+    p_execution uuid, p_plan uuid, p_deadline timestamptz, p_next_seq bigint,
+    p_position int, p_token uuid, p_result jsonb, p_input jsonb, p_variables jsonb,
+    p_next_token uuid, p_worker uuid, p_delivery text,
+    OUT next jsonb, OUT last_seq bigint
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    moment timestamptz := plans_now();
+    n record;
+BEGIN
+    SELECT t."position", t.name, t.action, t.failures, t.attempt + 1 AS attempt, t.input,
+           t.deadline_seconds, s.attempt AS earlier_attempt,
+           p.timeout_seconds, p.inputs, p.reads, p.retry, w.hostname, w.beats
+      INTO n
+      FROM execution_steps s
+      JOIN execution_steps t ON t.execution_id = p_execution
+                            AND t."position" = s.successors[1]
+      JOIN plan_steps p ON p.plan_id = p_plan AND p."position" = t."position"
+      JOIN workers w ON w.id = p_worker AND w.ended_at IS NULL
+                    AND t.action = ANY (w.actions) AND t.queue = ANY (w.queues)
+     WHERE s.execution_id = p_execution AND s."position" = p_position
+       AND s.status = 'running' AND s.lease_token = p_token
+       AND cardinality(s.successors) = 1
+       AND t.status = 'pending' AND t.pending_deps = 1;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    IF n.timeout_seconds IS NULL THEN
+        SELECT a.timeout_seconds INTO n.timeout_seconds
+          FROM actions a WHERE a.name = n.action;
+    END IF;
+    UPDATE execution_steps t
+       SET status = CASE t."position" WHEN p_position THEN 'completed' ELSE 'running' END,
+           ended_at = CASE t."position" WHEN p_position THEN moment END,
+           result = CASE t."position" WHEN p_position THEN p_result END,
+           input = CASE t."position" WHEN p_position THEN coalesce(p_input, t.input)
+                   ELSE t.input END,
+           error = NULL,
+           progress = CASE WHEN t."position" = p_position AND t.progress IS NOT NULL
+                      THEN 100 END,
+           pending_deps = 0,
+           ready_at = CASE t."position" WHEN p_position THEN t.ready_at ELSE moment END,
+           deadline = CASE t."position" WHEN p_position THEN t.deadline
+                      ELSE moment + make_interval(secs => t.deadline_seconds) END,
+           attempt = CASE t."position" WHEN p_position THEN t.attempt ELSE n.attempt END,
+           lease_token = CASE t."position" WHEN p_position THEN t.lease_token
+                         ELSE p_next_token END,
+           worker_id = p_worker, delivery = p_delivery,
+           claimed_by_ride = t.claimed_by_ride OR t."position" <> p_position,
+           claimed_at = CASE t."position" WHEN p_position THEN t.claimed_at ELSE moment END,
+           claimed_beat = CASE t."position" WHEN p_position THEN t.claimed_beat
+                          ELSE n.beats END,
+           attempt_deadline = CASE t."position" WHEN p_position THEN t.attempt_deadline
+               ELSE least(p_deadline,
+                          moment + make_interval(secs => t.deadline_seconds),
+                          moment + make_interval(secs => n.timeout_seconds)) END
+     WHERE t.execution_id = p_execution AND t."position" IN (p_position, n."position");
+    INSERT INTO execution_events (execution_id, seq, type, "position", data, at)
+    VALUES (p_execution, p_next_seq, 'step.completed', p_position,
+            jsonb_build_object('attempt', n.earlier_attempt), moment),
+           (p_execution, p_next_seq + 1, 'step.ready', n."position", '{}', moment),
+           (p_execution, p_next_seq + 2, 'step.started', n."position", jsonb_build_object(
+                'attempt', n.attempt, 'worker', p_worker, 'host', n.hostname), moment);
+    last_seq := p_next_seq + 2;
+    IF p_variables = '{}' THEN
+        UPDATE executions SET next_seq = last_seq + 1, open_steps = executions.open_steps - 1
+         WHERE id = p_execution;
+    ELSE
+        last_seq := write_events(p_execution, last_seq + 1, ARRAY[
+            ROW('execution.variables', p_position, p_variables)::event_draft]) - 1;
+        UPDATE executions SET next_seq = last_seq + 1, open_steps = executions.open_steps - 1,
+               variables = executions.variables || p_variables
+         WHERE id = p_execution;
+    END IF;
+    next := describe_claim(p_execution, ROW(
+        n."position", n.name, n.action, NULL, n.attempt, n.failures, NULL, NULL, n.input,
+        n.inputs, n.reads, n.retry, n.hostname)::started_step);
+END $$;
+
+
+-- Record a success and let everything follow, with as few writes as it takes: this is
+-- what nearly every step comes to. The caller holds the lock and has checked the token.
+-- Returns the execution as it is now, the step that the worker rides on to, if there is
+-- one, and the windows to send.
+CREATE FUNCTION succeed_step(
+    e executions, s execution_steps, p_result jsonb, p_input jsonb, p_variables jsonb,
+    p_covered int, p_next_token uuid, p_worker uuid, p_delivery text,
+    OUT ended executions, OUT started started_step, OUT windows jsonb
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    drafts event_draft[] := ARRAY[
+        ROW('step.completed', s."position", jsonb_build_object('attempt', s.attempt))];
+    follow record;
+    is_open bool := e.status IN ('pending', 'running');
+    sendable int[] := '{}';
+BEGIN
+    UPDATE execution_steps t
+       SET status = 'completed', result = p_result, input = coalesce(p_input, t.input),
+           error = NULL, ended_at = plans_now(),
+           progress = CASE WHEN t.progress IS NOT NULL THEN 100 END
+     WHERE t.execution_id = s.execution_id AND t."position" = s."position";
+    e.open_steps := e.open_steps - 1;
+    IF p_variables <> '{}' THEN
+        e.variables := e.variables || p_variables;
+        drafts := drafts || ROW('execution.variables', s."position", p_variables)::event_draft;
+    END IF;
+    IF is_open AND p_next_token IS NOT NULL AND cardinality(s.successors) = 1 THEN
+        -- the next link of a chain: freed and started by one write
+        started := start_step(
+            e, s.successors[1], p_next_token, p_worker, p_delivery, true);
+        IF started."position" IS NOT NULL THEN
+            drafts := drafts || ROW('step.ready', started."position", '{}')::event_draft;
+        END IF;
+    END IF;
+    IF started."position" IS NULL AND cardinality(s.successors) > 0 THEN
+        SELECT * INTO follow FROM release_after_success(s.execution_id, s.successors);
+        drafts := drafts || follow.drafts;
+        sendable := follow.ready;
+    END IF;
+    IF is_open AND p_next_token IS NOT NULL AND started."position" IS NULL
+       AND NOT coalesce(p_covered = ANY (sendable), false) THEN
+        started := start_step(
+            e, choose_next(s, sendable), p_next_token, p_worker, p_delivery, true);
+        sendable := array_remove(sendable, started."position");
+    END IF;
+    IF started."position" IS NOT NULL THEN
+        drafts := drafts || tell_start(started, p_worker);
+    END IF;
+    windows := '[]';
+    IF is_open AND (started."position" IS NULL OR cardinality(sendable) > 0) THEN
+        windows := send_successors(
+            s.execution_id, sendable, p_covered,
+            CASE WHEN started."position" IS NULL THEN s.queue END);
+    END IF;
+    ended := write_execution(e, drafts);
+END $$;
+
+
+-- Which step a worker that has completed one should ride on to: one that has just become
+-- ready in the same queue, or else the next of a fan-out that is waiting there unsent.
+CREATE FUNCTION choose_next(s execution_steps, p_ready int[]) RETURNS int
+LANGUAGE plpgsql AS $$
+DECLARE
+    chosen int;
+BEGIN
+    IF cardinality(p_ready) > 0 THEN
+        SELECT n."position" INTO chosen FROM execution_steps n
+         WHERE n.execution_id = s.execution_id AND n."position" = ANY (p_ready)
+           AND n.queue = s.queue
+         ORDER BY n.priority DESC, n."position" LIMIT 1;
+    END IF;
+    IF chosen IS NULL THEN
+        SELECT n."position" INTO chosen FROM execution_steps n
+         WHERE n.execution_id = s.execution_id AND n.status = 'ready'
+           AND n.published_at IS NULL AND n.queue = s.queue
+         ORDER BY n.priority DESC, n."position" LIMIT 1;
+    END IF;
+    RETURN chosen;
+END $$;
+
+
+-- Write an execution whose step has ended, and its timeline; begin its end when nothing
+-- is open any more, and reach it where the result needs no evaluation. The caller holds
+-- the lock; e.open_steps, e.variables, e.reason, e.error and e.status are as they are to
+-- be. Returns the execution as it is now.
+CREATE FUNCTION write_execution(e executions, p_drafts event_draft[]) RETURNS executions
+LANGUAGE plpgsql AS $$
+DECLARE
+    result_of int;
+    result jsonb;
+BEGIN
+    IF e.open_steps = 0 AND e.status IN ('pending', 'running', 'paused') THEN
+        PERFORM write_state(e.id, e.next_seq + cardinality(p_drafts), e.status, 'ending',
+                            NULL, 'result');
+        p_drafts := p_drafts || ROW('execution.ending', NULL, '{"reason": "result"}')::event_draft;
+        e.status := 'ending'; e.reason := 'result';
+    END IF;
+    e.next_seq := write_events(e.id, e.next_seq, p_drafts);
+    UPDATE executions
+       SET status = e.status, reason = e.reason, open_steps = e.open_steps,
+           error = e.error, variables = e.variables, next_seq = e.next_seq
+     WHERE id = e.id;
+    IF e.open_steps = 0 AND e.reason = 'result' THEN
+        SELECT p.result_reads[1] INTO result_of FROM plans p
+         WHERE p.id = e.plan_id AND p.result IS NULL;
+        IF FOUND THEN
+            -- without a template, it is what the only leaf came to
+            SELECT s.result INTO result FROM execution_steps s
+             WHERE s.execution_id = e.id AND s."position" = result_of;
+            PERFORM finish_execution(e.id, 'completed', result, NULL);
+            SELECT * INTO e FROM executions WHERE id = e.id;
+        END IF;
+    END IF;
+    RETURN e;
 END $$;
 
 
@@ -66,12 +310,13 @@ LANGUAGE sql VOLATILE AS $$
 $$;
 
 
--- Settle a step for good and let everything follow: its successors become ready or are
--- skipped, a failure ends the execution, the last step ends it too. The caller holds
--- the lock and has checked the token. Returns the windows to send.
+-- Settle a step that did not succeed, for good, and let everything follow: its successors
+-- become ready or are skipped, or its failure ends the execution. p_status is failed,
+-- timed_out, cancelled, or skipped for p_reason. The caller holds the lock and has
+-- checked the token. Returns the windows to send.
 CREATE FUNCTION settle_step(
-    p_execution uuid, p_position int, p_status text, p_reason text, p_result jsonb,
-    p_input jsonb, p_error jsonb, p_variables jsonb, p_covered int
+    p_execution uuid, p_position int, p_status text, p_reason text, p_input jsonb,
+    p_error jsonb, p_covered int
 ) RETURNS jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -85,7 +330,7 @@ BEGIN
     SELECT * INTO e FROM executions WHERE id = p_execution;
     SELECT * INTO s FROM execution_steps
      WHERE execution_id = p_execution AND "position" = p_position;
-    IF s.status = 'running' AND p_status IN ('failed', 'timed_out', 'cancelled') THEN
+    IF s.status = 'running' AND p_status <> 'skipped' THEN
         PERFORM archive_attempt(
             s, CASE WHEN p_error ->> 'code' = 'E008' THEN 'lost' ELSE p_status END, p_error);
     END IF;
@@ -97,29 +342,16 @@ BEGIN
         END IF;
     END IF;
     UPDATE execution_steps
-       SET status = p_status,
-           reason = CASE WHEN p_status = 'skipped' THEN p_reason END,
-           result = CASE WHEN p_status = 'completed' THEN p_result END,
+       SET status = p_status, reason = CASE WHEN p_status = 'skipped' THEN p_reason END,
            input = coalesce(p_input, input), error = p_error, ended_at = plans_now(),
-           wake_at = NULL,
-           progress = CASE WHEN p_status = 'completed' AND progress IS NOT NULL
-                           THEN 100 ELSE progress END
+           wake_at = NULL
      WHERE execution_id = p_execution AND "position" = p_position;
     drafts := ARRAY[ROW('step.' || p_status, p_position, jsonb_strip_nulls(
         jsonb_build_object('attempt', s.attempt, 'error', p_error, 'reason',
             CASE WHEN p_status = 'skipped' THEN p_reason END)))::event_draft];
     e.open_steps := e.open_steps - 1;
-    IF p_status = 'completed' AND p_variables <> '{}' THEN
-        e.variables := e.variables || p_variables;
-        drafts := drafts || ROW('execution.variables', p_position, p_variables)::event_draft;
-    END IF;
-
-    IF p_status IN ('completed', 'skipped') THEN
-        IF p_status = 'completed' THEN
-            SELECT * INTO follow FROM release_after_success(p_execution, s.successors);
-        ELSE
-            SELECT * INTO follow FROM release_after_skip(p_execution, p_position);
-        END IF;
+    IF p_status = 'skipped' THEN
+        SELECT * INTO follow FROM release_after_skip(p_execution, p_position);
         drafts := drafts || follow.drafts;
         e.open_steps := e.open_steps - follow.skips;
         sendable := follow.ready;
@@ -135,18 +367,7 @@ BEGIN
         PERFORM write_state(p_execution, e.next_seq + 1, e.status, 'ending', NULL, e.reason);
         e.status := 'ending';
     END IF;
-    IF e.open_steps = 0 AND e.status IN ('pending', 'running', 'paused') THEN
-        drafts := drafts || ROW('execution.ending', NULL, '{"reason": "result"}')::event_draft;
-        PERFORM write_state(p_execution, e.next_seq + cardinality(drafts) - 1,
-                            e.status, 'ending', NULL, 'result');
-        e.status := 'ending'; e.reason := 'result';
-    END IF;
-
-    UPDATE executions
-       SET status = e.status, reason = e.reason, open_steps = e.open_steps,
-           error = e.error, variables = e.variables,
-           next_seq = write_events(p_execution, e.next_seq, drafts)
-     WHERE id = p_execution;
+    e := write_execution(e, drafts);
     IF e.status NOT IN ('pending', 'running') THEN
         RETURN '[]';
     END IF;
@@ -155,9 +376,9 @@ END $$;
 
 
 -- Mark what the end of a step makes sendable. The step that the chain covers is only
--- marked; of the others as many are sent as the workers can use. Where nothing goes on in
--- the step's own queue, one more of a wider fan-out that is still waiting there is sent:
--- a lane ended, a lane begins.
+-- marked; of the others as many are sent as the workers can use. p_queue is the step's
+-- own, unless its worker rides on: where nothing goes on in it, one more of a wider
+-- fan-out that is still waiting there is sent. A lane ended, a lane begins.
 CREATE FUNCTION send_successors(
     p_execution uuid, p_ready int[], p_covered int, p_queue text
 ) RETURNS jsonb
@@ -177,9 +398,10 @@ BEGIN
     ELSIF cardinality(others) = 1 THEN
         windows := publish_steps(p_execution, others);
     END IF;
-    IF EXISTS (SELECT FROM execution_steps s
-                WHERE s.execution_id = p_execution AND s."position" = ANY (p_ready)
-                  AND s.queue = p_queue) THEN
+    IF p_queue IS NULL OR EXISTS (
+            SELECT FROM execution_steps s
+             WHERE s.execution_id = p_execution AND s."position" = ANY (p_ready)
+               AND s.queue = p_queue) THEN
         RETURN windows;
     END IF;
     RETURN windows || publish_next(p_execution, p_queue);

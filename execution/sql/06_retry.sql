@@ -24,7 +24,7 @@ BEGIN
     SELECT * INTO s FROM execution_steps t
      WHERE t.execution_id = p_execution AND t."position" = p_position;
     epoch := e.epoch; last_seq := e.next_seq - 1;
-    outcome := repeated_retry(s, p_token, p_attempt, p_parks, p_execution, p_position);
+    outcome := repeated_retry(s, p_token, p_attempt, p_parks, p_error);
     IF outcome IS NOT NULL THEN
         attempt := s.attempt;
         RETURN;
@@ -62,19 +62,20 @@ END $$;
 
 -- What this very call answered before, if it had landed and its answer was lost.
 CREATE FUNCTION repeated_retry(
-    p_step execution_steps, p_token uuid, p_attempt int, p_parks bool,
-    p_execution uuid, p_position int
+    p_step execution_steps, p_token uuid, p_attempt int, p_parks bool, p_error jsonb
 ) RETURNS text
 LANGUAGE sql VOLATILE AS $$
     SELECT CASE
         WHEN p_step.status = 'running' AND p_step.lease_token = p_token
              AND p_step.attempt = p_attempt + 1 THEN 'retrying'
-        -- the step has let go of the token; the archive has kept it
-        WHEN p_parks AND EXISTS (
+        -- the step has let go of the token; the archive has kept it, and with it what
+        -- tells this call from a main process that took the step away
+        WHEN p_parks AND p_step.lease_token IS DISTINCT FROM p_token AND EXISTS (
             SELECT FROM step_attempts a
-             WHERE a.execution_id = p_execution AND a."position" = p_position
+             WHERE a.execution_id = p_step.execution_id
+               AND a."position" = p_step."position"
                AND a.attempt = p_attempt AND a.lease_token = p_token
-               AND a.outcome IN ('failed', 'timed_out')) THEN 'waiting' END
+               AND a.error = p_error) THEN 'waiting' END
 $$;
 
 

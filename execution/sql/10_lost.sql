@@ -98,7 +98,7 @@ BEGIN
         windows := settle_step(
             p_execution, p_position,
             CASE p_cause WHEN 'lost' THEN 'failed' ELSE 'timed_out' END,
-            NULL, NULL, NULL, failure, NULL, NULL);
+            NULL, NULL, failure, NULL);
     ELSE
         PERFORM archive_attempt(
             s, CASE p_cause WHEN 'lost' THEN 'lost' ELSE 'timed_out' END, failure);

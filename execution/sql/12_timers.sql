@@ -89,14 +89,14 @@ BEGIN
     END IF;
     outcome := 'ended';
     windows := settle_step(
-        p_execution, p_position, 'timed_out', NULL, NULL, NULL,
+        p_execution, p_position, 'timed_out', NULL, NULL,
         jsonb_build_object(
             'code', 'E002',
             'message', format('step %s did not end within its deadline of %s s',
                               s.name, s.deadline_seconds),
             'step', s.name, 'timestamp', plans_now(), 'recoverable', true,
             'context', '{}'::jsonb),
-        NULL, NULL);
+        NULL);
     SELECT * INTO e FROM executions WHERE id = p_execution;
     status := e.status; epoch := e.epoch; open_steps := e.open_steps;
     last_seq := e.next_seq - 1;

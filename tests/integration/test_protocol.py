@@ -491,4 +491,4 @@ def test_a_long_line_of_skips_is_recorded_in_time(
 
     done = records.complete(held, StepStatus.FAILED, error="{}", epoch=1)
 
-    assert done.is_last
+    assert done.has_ended

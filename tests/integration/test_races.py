@@ -25,7 +25,12 @@ from tests.timeline import check_timeline, heads, read_timeline
 
 ROUNDS = 100
 SILENT = ExecutionEventEmitter(None, "")
-ONE = Plan("one", steps=[Step("only", action="test.nothing")])
+# whoever completes the last step is told that the end, which is evaluated, is due
+ONE = Plan(
+    "one",
+    steps=[Step("only", action="test.nothing")],
+    result="${steps.only.result}",
+)
 TWO = Plan("two", steps=[Step(name, action="test.nothing") for name in ("a", "b")])
 SUBMISSION_GATES = (
     None,

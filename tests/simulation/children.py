@@ -18,7 +18,7 @@ from execution.events import ExecutionEventEmitter
 from execution.liveness import LivenessRecords
 from execution.patience import Patience
 from execution.records import Claim, StepRecords
-from execution.runner import Delivery, ExecutionTaskRunner
+from execution.runner import Delivery, ExecutionTaskRunner, RideLimits
 from execution.settings import Settings
 from tests.simulation.broker import Message, SimulatedBroker
 from tests.simulation.scheduler import Process, Scheduler
@@ -40,6 +40,7 @@ class Parts:
     build_dispatcher: Callable[[], ExecutionDispatcher]
     emitter: ExecutionEventEmitter
     keeps_unacknowledged: bool
+    ride_limits: RideLimits
     count: Callable[[str], None]
 
 
@@ -79,7 +80,7 @@ class Board:
     """What `WorkerBoard` is among processes, among actors."""
 
     worker_id: str = _NOBODY
-    shown: dict[int, str] = field(default_factory=dict)
+    shown: dict[int, list[str]] = field(default_factory=dict)
     asked: set[tuple[str, int]] = field(default_factory=set)
 
     def ask(self, token: str, attempt: int) -> None:
@@ -88,11 +89,16 @@ class Board:
 
     def find_tokens(self, pids: set[int]) -> tuple[str, ...]:
         """Return the tokens that the processes `pids` show."""
-        return tuple(t for pid, t in sorted(self.shown.items()) if pid in pids)
+        return tuple(
+            token
+            for pid, tokens in sorted(self.shown.items())
+            for token in tokens
+            if pid in pids
+        )
 
     def find_pid(self, token: str) -> int | None:
         """Return the process that shows `token`."""
-        return next((pid for pid, t in self.shown.items() if t == token), None)
+        return next((pid for pid, ts in self.shown.items() if token in ts), None)
 
 
 @dataclass(eq=False)
@@ -103,7 +109,6 @@ class Child:
     pid: int
     process: Process
     request: Request | None = None
-    token: str | None = None
     called: tuple[str, int] | None = None
 
     @property
@@ -117,15 +122,24 @@ class Child:
         return self.worker.board.worker_id
 
     def expose(self, token: str) -> None:
-        """Show a token, unless this process is no more."""
+        """Show a token beside the last one, unless this process is no more."""
         if self.process.is_alive:
-            self.token = self.worker.board.shown[self.pid] = token
+            self.worker.board.shown[self.pid] = [*self.tokens[-1:], token]
+
+    def settle(self) -> None:
+        """Show only the last token."""
+        if self.process.is_alive:
+            self.worker.board.shown[self.pid] = self.tokens[-1:]
 
     def withdraw(self) -> None:
         """Show nothing any more."""
         if self.process.is_alive:
-            self.token = None
             self.worker.board.shown.pop(self.pid, None)
+
+    @property
+    def tokens(self) -> list[str]:
+        """What this process shows."""
+        return self.worker.board.shown.get(self.pid, [])
 
     def live(self) -> None:
         """Take messages and run them until the worker ends."""
@@ -139,6 +153,7 @@ class Child:
             self,
             Patience(lambda: worker.is_leaving, parts.scheduler.sleep),
             self._interruptible,
+            parts.ride_limits,
         )
         while worker.main.is_alive and not worker.is_leaving:
             # messages come through the main process

@@ -77,7 +77,7 @@ class Havoc:
     def is_healthy_holder(self, token: str) -> bool:
         """Say whether a living child of a healthy worker shows this token."""
         return any(
-            child.token == token and not child.process.was_stopped
+            token in child.tokens and not child.process.was_stopped
             for worker in self.workers
             if self._is_healthy(worker)
             for child in worker.living_children

@@ -40,6 +40,22 @@ MUTATIONS = (
         "IF s.status = 'running' THEN\n        outcome := 'recorded';",
     ),
     Mutation(
+        "a ride asks for no token",
+        "       AND s.status = 'running' AND s.lease_token = p_token\n"
+        "       AND cardinality",
+        "       AND cardinality",
+    ),
+    Mutation(
+        "a ride asks for no epoch",
+        "p_covered := NULL; p_next_token := NULL;",
+        "p_covered := NULL;",
+    ),
+    Mutation(
+        "a ride asks for no state",
+        "AND p_status = 'completed' AND e.status = 'running' THEN\n        done",
+        "AND p_status = 'completed' THEN\n        done",
+    ),
+    Mutation(
         "a retry asks for no token",
         "ELSIF s.lease_token IS DISTINCT FROM p_token OR s.status IS DISTINCT FROM"
         " 'running'\n          OR e.status",

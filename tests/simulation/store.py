@@ -185,6 +185,15 @@ class Store:
             names = [column.name for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor]
 
+    def count_needs(self, execution_id: str, position: int) -> int:
+        """Return how many steps that the one at `position` needs are not settled."""
+        rows = self.execute(
+            "SELECT needs FROM {schema}.execution_steps"
+            ' WHERE execution_id = %s::uuid AND "position" = %s',
+            (execution_id, position),
+        )
+        return self.count_open_needs(execution_id, rows[0]["needs"])
+
     def count_open_needs(self, execution_id: str, needs: Sequence[int]) -> int:
         """Return how many of the steps at `needs` are not settled."""
         if not needs:
@@ -236,7 +245,7 @@ def _ask_before(
     function: str, places: str, arguments: tuple[Any, ...]
 ) -> tuple[str, tuple[Any, ...]]:
     if function == "claim_step":
-        position = 'f."position"'
+        position = "(f.claim ->> 'position')::int"
     elif function in FENCED:
         position = str(int(arguments[1]))
     else:

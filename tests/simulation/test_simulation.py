@@ -29,6 +29,7 @@ _MUTATED_SECONDS = 600.0
 FAILED_ONCE = (
     (11, "a claim after the clock was set back was older than its worker's sample"),
     (41, "the same, two beats before the sample was younger again"),
+    (1023, "a retry was told that it had landed; its step had been taken and ended"),
 )
 """Seeds that found something, and what it was."""
 
@@ -78,6 +79,8 @@ EXPECTED = {
     "resumes": 200,
     "retries retrying": 200,
     "retries waiting": 100,
+    "rides": 500,
+    "rides answered again": 2,
     "row was held by a stranger": 50,
     "steps expired: ended": 10,
     "steps sent again": 200,

@@ -9,10 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from execution.states import TERMINAL_EXECUTION_STATUSES
 from tests.simulation.misfortune import Misfortune
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.store import FENCED, Call, Store
 
+_ENDS = frozenset({"recorded", "ended"})
+"""Outcomes of calls that may end the last step of an execution, and so itself."""
 _LANDED = frozenset({"recorded", "returned", "ended", "retrying", "waiting"})
 _MOVES = frozenset(
     {
@@ -56,9 +59,6 @@ _TALLIES: dict[str, Callable[[dict[str, Any]], str | None]] = {
     "pause_execution": lambda row: "pauses" if row["landed"] else None,
     "resume_execution": lambda row: "resumes" if row["landed"] else None,
     "cancel_execution": lambda row: "cancels" if row["landed"] else None,
-    "finish_execution": lambda row: (
-        f"executions {row['status']}" if row["landed"] else None
-    ),
 }
 """What is counted of an answer."""
 
@@ -87,9 +87,10 @@ class Watchdog:
         before = {n: row.pop(n) for n in tuple(row) if n.startswith("before_")}
         if call.function in FENCED:
             self._check_fence(call, row, before)
-        if call.function == "claim_step":
-            self._check_claim(call, row, before)
+        self._check_start(call, row, before)
         self._tally(call, row)
+        if row.get("outcome") in _ENDS and row["status"] in TERMINAL_EXECUTION_STATUSES:
+            self._note_end(call.arguments[0], row["status"])
         match call.function:
             case "retry_step":
                 self._note_retry(call, row)
@@ -106,6 +107,14 @@ class Watchdog:
         """Refuse an action that is called without a claim."""
         if (execution_id, position, token) not in self.granted:
             self.scheduler.fail(f"step {position} runs without a claim")
+
+    def _check_start(
+        self, call: Call, row: dict[str, Any], before: dict[str, Any]
+    ) -> None:
+        if call.function == "claim_step":
+            self._check_claim(call, row, before)
+        elif call.function == "complete_step" and row["next"]:
+            self._check_ride(call, row, before)
 
     def _tally(self, call: Call, row: dict[str, Any]) -> None:
         tally = _TALLIES.get(call.function)
@@ -136,14 +145,14 @@ class Watchdog:
         execution_id, _, epoch, token = call.arguments[:4]
         if row["outcome"] != "claimed":
             return
-        key = (execution_id, row["position"], token)
+        key = (execution_id, row["claim"]["position"], token)
         if before["before_status"] == "running" and before["before_token"] == token:
             self._count("claims answered again")
             if key not in self.granted:
                 self.scheduler.fail("a claim was answered again and never granted")
             return
         self.granted.add(key)
-        self.attempts[execution_id, row["position"]].add(row["attempt"])
+        self.attempts[key[:2]].add(row["claim"]["attempt"])
         open_needs = self.store.count_open_needs(execution_id, before["before_needs"])
         faults = {
             "of another epoch": before["before_epoch"] != epoch,
@@ -158,6 +167,32 @@ class Watchdog:
         for fault, is_so in faults.items():
             if is_so:
                 self.scheduler.fail(f"a claim was granted {fault}")
+
+    def _check_ride(
+        self, call: Call, row: dict[str, Any], before: dict[str, Any]
+    ) -> None:
+        execution_id, epoch, token = (call.arguments[n] for n in (0, 9, 10))
+        key = (execution_id, row["next"]["position"], token)
+        if row["outcome"] == "repeated":
+            self._count("rides answered again")
+            if key not in self.granted:
+                self.scheduler.fail("a ride was answered again and never granted")
+            return
+        self._count("rides")
+        self.granted.add(key)
+        self.attempts[key[:2]].add(row["next"]["attempt"])
+        faults = {
+            "of another epoch": before["before_epoch"] != epoch,
+            "before its needs were settled": self.store.count_needs(*key[:2]) > 0,
+            f"while the execution was {before['before_execution']}": before[
+                "before_execution"
+            ]
+            != "running",
+            "after pause or cancel had returned": execution_id in self.stands_still,
+        }
+        for fault, is_so in faults.items():
+            if is_so:
+                self.scheduler.fail(f"a worker rode on {fault}")
 
     def _note_retry(self, call: Call, row: dict[str, Any]) -> None:
         if row["outcome"] == "waiting":
@@ -196,6 +231,11 @@ class Watchdog:
         else:
             self.paused.discard(execution_id)
         if call.function == "finish_execution":
-            if execution_id in self.ended:
-                self.scheduler.fail("an execution ended twice")
-            self.ended[execution_id] = row["status"]
+            self._note_end(execution_id, row["status"])
+
+    def _note_end(self, execution_id: str, status: str) -> None:
+        self._count(f"executions {status}")
+        self.paused.discard(execution_id)
+        if execution_id in self.ended:
+            self.scheduler.fail("an execution ended twice")
+        self.ended[execution_id] = status

@@ -14,6 +14,7 @@ from execution.actions import ActionRegistry
 from execution.events import ExecutionEventEmitter
 from execution.liveness import LivenessRecords
 from execution.records import StepRecords
+from execution.runner import RideLimits
 from execution.settings import Settings
 from tests.simulation.broker import SimulatedBroker, deliver_to
 from tests.simulation.children import Parts
@@ -113,6 +114,13 @@ class World:
             build_dispatcher=self._build_dispatcher,
             emitter=_QUIET,
             keeps_unacknowledged=self._keeps_unacknowledged,
+            ride_limits=RideLimits(
+                # the longest: who was stopped for a while still goes on
+                seconds=self._dice.choice([0.1, 5.0, 1000.0]),
+                # one: not at all
+                steps=self._dice.choice([1, 2, 64, 64]),
+                now=lambda: self.scheduler.now,
+            ),
             count=self.misfortune.count,
         )
         self._desk = Desk(

@@ -27,7 +27,7 @@ from execution.errors import (
     StepTimeoutError,
 )
 from execution.patience import Patience
-from execution.records import Claim, HeldStep, StepRecords
+from execution.records import Claim, HeldStep, Run, StepRecords
 from execution.results import ErrorRecord
 from execution.retry import RetryPolicy
 from execution.states import StepStatus
@@ -35,7 +35,7 @@ from execution.states import StepStatus
 POLICY = RetryPolicy(max_attempts=3, initial_seconds=0.01, jitter_seconds=0.0)
 CLAIM = Claim(
     held=HeldStep("e1", 3, "t1"),
-    plan="census",
+    run=Run("e1", "census", {}, {}),
     step="scan",
     action="census.scan",
     attempt=1,

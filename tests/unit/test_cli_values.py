@@ -272,6 +272,7 @@ def test_child_gets_exactly_the_settings_and_no_others() -> None:
         "PLANS_HOME": "/home/of/plans",
         "PLANS_QUEUE": "plans",
         "PLANS_LEASE_SECONDS": "3",
+        "PLANS_RIDE": "1",
     }
 
 

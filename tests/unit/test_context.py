@@ -11,7 +11,7 @@ from execution.context import Context, Variables
 from execution.database import Database, DatabaseUnavailableError
 from execution.errors import ResultError
 from execution.patience import Patience
-from execution.records import Claim, HeldStep, StepRecords
+from execution.records import Claim, HeldStep, Run, StepRecords
 from execution.retry import RetryPolicy
 
 NOWHERE = "postgresql://nobody@/none?host=/nowhere"
@@ -26,7 +26,7 @@ def build_context(
     """Return the context of a claim whose database cannot be reached."""
     claim = Claim(
         held=HeldStep("e1", 3, "t1"),
-        plan="census",
+        run=Run("e1", "census", {}, {}),
         step="scan",
         action="census.scan",
         attempt=2,

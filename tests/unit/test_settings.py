@@ -120,6 +120,7 @@ def test_a_foreign_variable_is_left_alone(name: str) -> None:
         ("PLANS_SCHEMA", "plans\n"),
         ("PLANS_SCHEMA", "_" * 64),
         ("PLANS_LOCAL", "maybe"),
+        ("PLANS_RIDE", "maybe"),
         ("PLANS_LEASE_SECONDS", "soon"),
         ("PLANS_LEASE_SECONDS", "0.99"),
         ("PLANS_LEASE_SECONDS", "3601"),

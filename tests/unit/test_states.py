@@ -34,16 +34,16 @@ cancelled   -        -       -        -       -          -       -          -
 timed_out   -        -       -        -       -          -       -          -
 """
 STEPS = """
-            release  claim    complete   fail    skip     time_out   cancel     give_back  wait     wake
-pending     ready    -        -          -       skipped  -          cancelled  -          -        -
-ready       -        running  -          -       skipped  timed_out  cancelled  -          -        -
-running     -        -        completed  failed  skipped  timed_out  cancelled  ready      waiting  -
-waiting     -        -        -          -       skipped  timed_out  cancelled  -          -        ready
-completed   -        -        -          -       -        -          -          -          -        -
-failed      -        -        -          -       -        -          -          -          -        -
-skipped     -        -        -          -       -        -          -          -          -        -
-cancelled   -        -        -          -       -        -          -          -          -        -
-timed_out   -        -        -          -       -        -          -          -          -        -
+           release  claim    ride     complete   fail    skip     time_out   cancel     give_back  wait     wake
+pending    ready    -        running  -          -       skipped  -          cancelled  -          -        -
+ready      -        running  -        -          -       skipped  timed_out  cancelled  -          -        -
+running    -        -        -        completed  failed  skipped  timed_out  cancelled  ready      waiting  -
+waiting    -        -        -        -          -       skipped  timed_out  cancelled  -          -        ready
+completed  -        -        -        -          -       -        -          -          -          -        -
+failed     -        -        -        -          -       -        -          -          -          -        -
+skipped    -        -        -        -          -       -        -          -          -          -        -
+cancelled  -        -        -        -          -       -        -          -          -          -        -
+timed_out  -        -        -        -          -       -        -          -          -          -        -
 """  # noqa: E501  # a table is read in rows
 
 
