@@ -35,8 +35,8 @@ format: install ## rewrite the files as `make check` wants them
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: install ## 100 executions of 10 steps, beside raw Celery, in one run
-	$(BIN)/python -m benchmarks.chains
+bench: install ## beside raw Celery and others, in one run: make bench ARGS="--rounds 1"
+	$(BIN)/python -m benchmarks $(ARGS)
 
 lock: install ## write the versions that development uses anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
