@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.costs import count_costs
 from benchmarks.machine import describe_machine
 from benchmarks.results import Collector, Results
 from benchmarks.rounds import Rounds
@@ -81,6 +82,9 @@ def measure(options: argparse.Namespace, console: Console) -> Results:
             collector,
             console.print,
         ).run()
+        if "counts" in options.workloads:
+            console.print("counts")
+            count_costs(stage, collector, size)
     titles = {system.name: system.title for system in systems}
     return Results(
         machine, asdict(size), titles, options.rounds, collector.list_figures()

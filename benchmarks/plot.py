@@ -30,7 +30,8 @@ _COLOURS = {
     "procrastinate": "#8c5fbf",
     "bare-2": "#2f6fb3",
 }
-_WIDTH, _LEFT, _RIGHT = 860, 290, 90
+_WIDTH, _LEFT, _RIGHT = 900, 340, 70
+_TITLES_END = 280
 _BAR, _GAP, _TOP = 16, 30, 84
 _MOST_DOUBLINGS = 5
 
@@ -136,7 +137,7 @@ def _draw_panel(panel: _Panel, top: int, reach: int) -> Iterator[str]:
             f'<rect x="{min(one, end):.1f}" y="{y}" width="{abs(end - one):.1f}"'
             f' height="{_BAR - 4}" fill="{bar.colour}"/>'
         )
-        yield _draw_text(_LEFT - 8, y + 10, bar.title, anchor="end")
+        yield _draw_text(_TITLES_END, y + 10, bar.title, anchor="end")
         beside = (end + 5, "start") if end >= one else (end - 5, "end")
         yield _draw_text(beside[0], y + 10, f"{bar.speed:.2f}x", anchor=beside[1])
 

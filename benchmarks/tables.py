@@ -35,6 +35,9 @@ class ResultTable:
 def build_tables(results: Results) -> Iterator[ResultTable]:
     """Return a table for each measure that was taken."""
     for workload in NAMES:
+        if workload == "counts":
+            yield from _build_counts(results)
+            continue
         for measure, unit in results.list_measures(workload).items():
             if measure and not measure.startswith(("CPU", "memory")):
                 yield _build_table(results, workload, measure, unit)
@@ -103,6 +106,17 @@ def _build_costs(results: Results) -> ResultTable:
             )
     headings = ["", *[f"{name}, {unit}" for name, unit in measures]]
     return ResultTable("chains", "what a step costs", headings, rows, ())
+
+
+def _build_counts(results: Results) -> Iterator[ResultTable]:
+    measures = list(results.list_measures("counts"))
+    shapes = [f.system for f in results.figures if f.workload == "counts"]
+    rows = []
+    for shape in dict.fromkeys(shapes):
+        figures = [results.find("counts", shape, measure) for measure in measures]
+        rows.append(TableRow(shape, [format_number(f.median) for f in figures if f]))
+    if rows:
+        yield ResultTable("counts", TITLES["counts"], ["", *measures], rows, ())
 
 
 def _list_remarks(results: Results, workload: str, measure: str) -> Sequence[str]:

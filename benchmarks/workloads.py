@@ -145,7 +145,7 @@ WITH_WORKERS: Mapping[str, Callable[[Turn], None]] = {
     "half-load": measure_half_load,
 }
 
-NAMES = (*WITH_WORKERS, "submit", "hops")
+NAMES = (*WITH_WORKERS, "submit", "hops", "counts")
 """Every workload, in the order of the tables."""
 
 TITLES: Mapping[str, str] = {
@@ -156,4 +156,5 @@ TITLES: Mapping[str, str] = {
     "half-load": "chains that arrive at half of the measured load",
     "submit": "submitting, while no worker runs",
     "hops": "each step on the other of two queues",
+    "counts": "celery-plans in counts for each step",
 }
