@@ -82,7 +82,7 @@ def measure(options: argparse.Namespace, console: Console) -> Results:
             collector,
             console.print,
         ).run()
-        if "counts" in options.workloads:
+        if "counts" in options.workloads and "plans" in options.systems:
             console.print("counts")
             count_costs(stage, collector, size)
     titles = {system.name: system.title for system in systems}

@@ -10,6 +10,8 @@ from benchmarks.systems.celery_plans import (
     PLANS_SOLO,
     PLANS_THREADS,
 )
+from benchmarks.systems.dbos_queue import DBOS_QUEUE
+from benchmarks.systems.procrastinate_jobs import PROCRASTINATE
 from benchmarks.systems.raw_celery import RAW, RAW_POSTGRES, RAW_REDIS
 from benchmarks.systems.system import System
 
@@ -21,6 +23,8 @@ SYSTEMS: tuple[System, ...] = (
     PLANS_THREADS,
     PLANS_SOLO,
     PLANS_RABBITMQ,
+    DBOS_QUEUE,
+    PROCRASTINATE,
     BARE_ONE,
     BARE_TWO,
 )
