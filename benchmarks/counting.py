@@ -89,13 +89,15 @@ class CostMeter:
         self._client = client
         self._log = log
 
-    def name_worker(self, settings: Settings) -> Settings:
+    def name_worker(
+        self, settings: Settings, *, lease_seconds: float = QUIET_LEASE_SECONDS
+    ) -> Settings:
         """Return the settings for a worker whose costs are to be counted."""
         url = str(settings.database_url)
         return replace(
             settings,
             database_url=re.sub("//[^@/]+@", f"//{_ROLE}@", url, count=1),
-            lease_seconds=QUIET_LEASE_SECONDS,
+            lease_seconds=lease_seconds,
         )
 
     def measure(self, run: Callable[[], object], *, steps: int) -> Costs:
@@ -105,10 +107,7 @@ class CostMeter:
         run()
         self._await_quiet()
         after = self._read()
-        with self._log.open("rb") as log:
-            log.seek(before.log_bytes)
-            text = log.read(after.log_bytes - before.log_bytes).decode()
-        told = read_statements(text.splitlines())
+        told = self.read_log(before.log_bytes)
         return Costs(
             round_trips=sum(told.calls.values()) / steps,
             transactions=told.transactions / steps,
@@ -118,12 +117,22 @@ class CostMeter:
             calls={name: number / steps for name, number in told.calls.items()},
         )
 
+    def find_log_end(self) -> int:
+        """Return the position from which `read_log` would read what comes."""
+        return self._log.stat().st_size
+
+    def read_log(self, position: int) -> Statements:
+        """Return the statements of workers that were logged since."""
+        with self._log.open("rb") as log:
+            log.seek(position)
+            return read_statements(log.read().decode().splitlines())
+
     def _await_quiet(self) -> None:
         # an execution has ended for its client a moment before its worker is done
         sizes: list[int] = []
 
         def has_settled() -> bool:
-            sizes.append(self._log.stat().st_size)
+            sizes.append(self.find_log_end())
             return len(sizes) >= _QUIET_LOOKS and len(set(sizes[-_QUIET_LOOKS:])) == 1
 
         wait_until(has_settled, what="workers to be done")
@@ -134,7 +143,7 @@ class CostMeter:
             (wal_bytes,) = cursor.fetchone() or (0,)
         pushes = self._client.info("commandstats").get("cmdstat_lpush", {"calls": 0})
         return _Reading(
-            log_bytes=self._log.stat().st_size,
+            log_bytes=self.find_log_end(),
             messages=int(pushes["calls"]),
             broker_bytes=int(self._client.info("stats")["total_net_input_bytes"]),
             wal_bytes=int(wal_bytes),

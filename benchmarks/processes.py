@@ -19,7 +19,13 @@ def run_process(
     """Run a process for as long as the block runs; show its log if it failed."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            # a Ctrl-C is for the benchmark, which ends them in its own time
+            start_new_session=True,
         )
     try:
         yield psutil.Process(process.pid)
