@@ -44,7 +44,7 @@ def describe_machine(stage: Stage) -> dict[str, Any]:
         "python": sys.version.split()[0],
         **_read_packages(),
         **_read_servers(stage),
-        "flush_us": round(measure_flush_us(stage.home)),
+        "flush_us": round(measure_flush_us(stage.postgres.data.parent)),
     }
 
 

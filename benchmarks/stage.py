@@ -1,6 +1,7 @@
 """The servers that every system is measured on: one local stack, thrown away after."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -15,6 +16,7 @@ from psycopg2.extensions import quote_ident
 from execution import Settings
 from execution.installation import open_installation
 from execution.local import LocalStack, RunningServer
+from tests.polling import wait_until
 
 ROOT = Path(__file__).parent.parent
 ACTIONS = "benchmarks.actions"
@@ -91,8 +93,22 @@ def open_stage(*, lease_seconds: float = 30.0) -> Iterator[Stage]:
         )
         installation = open_installation(asked)
         assert installation.stack is not None
+        settings = replace(installation.settings, local=False)
+        stage = Stage(settings, installation.stack, Path(home))
         try:
-            settings = replace(installation.settings, local=False)
-            yield Stage(settings, installation.stack, Path(home))
+            yield stage
         finally:
             installation.close()
+            _remove_data(stage)
+
+
+def _remove_data(stage: Stage) -> None:
+    # for root, the data of PostgreSQL lies outside of the home
+    for server in (stage.postgres, stage.valkey):
+        keeper = Path(f"/proc/{server.keeper_pid}")
+        wait_until(
+            lambda k=keeper: not k.exists(),  # type: ignore[misc]  # bound to this pass
+            what="a server to stop",
+            timeout_seconds=60,
+        )
+        shutil.rmtree(server.data.parent)
