@@ -73,6 +73,8 @@ class Stage:
             "PLANS_DATABASE_URL": str(self.settings.database_url),
             "PLANS_BROKER_URL": str(self.settings.broker_url),
             "PLANS_REDIS_URL": str(self.settings.redis_url),
+            "PLANS_SCHEMA": self.settings.schema,
+            "PLANS_QUEUE": self.settings.queue,
             "PLANS_IMPORTS": ",".join(self.settings.imports),
             "PLANS_LEASE_SECONDS": str(self.settings.lease_seconds),
             "BENCH_REDIS_URL": str(self.settings.redis_url),

@@ -96,6 +96,7 @@ def measure_long_chains(turn: Turn) -> None:
 def measure_fan_out(turn: Turn) -> None:
     """One step, many parallel ones, and one after all of them."""
     width = turn.size.width
+    turn.running.prepare_fan_out(width)
     begun = time.perf_counter()
     name = turn.running.start_fan_out(width)
     turn.running.wait([name])

@@ -48,6 +48,7 @@ class RunningPlans(Running):
     workers: Sequence[psutil.Process]
     queues: Sequence[str | None] = (None,)
     chains: dict[int, Plan] = field(default_factory=dict)
+    fan_outs: dict[int, Plan] = field(default_factory=dict)
 
     def prepare_chain(self, steps: int) -> None:
         """Write the plan and store it: that is done once, not for each execution."""
@@ -60,9 +61,14 @@ class RunningPlans(Running):
             self.prepare_chain(steps)
         return self.engine.submit(self.chains[steps])
 
+    def prepare_fan_out(self, width: int) -> None:
+        """Write the plan and store it."""
+        self.fan_outs[width] = build_fan_out(width)
+        self.engine.publish(self.fan_outs[width])
+
     def start_fan_out(self, width: int) -> str:
         """Submit a fan-out."""
-        return self.engine.submit(build_fan_out(width))
+        return self.engine.submit(self.fan_outs[width])
 
     def wait(self, ids: Sequence[str]) -> Mapping[str, float]:
         """Wait for each, and read when it ended."""

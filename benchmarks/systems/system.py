@@ -37,6 +37,9 @@ class Running(ABC):
     def prepare_chain(self, steps: int) -> None:  # noqa: B027  # most need nothing
         """Do what is done once for each kind of chain, before any is timed."""
 
+    def prepare_fan_out(self, width: int) -> None:  # noqa: B027  # most need nothing
+        """Do what is done once for each kind of fan-out."""
+
     def start_fan_out(self, width: int) -> str:
         """Submit one step, `width` parallel ones after it, and one after all."""
         raise NotThereError("it has no joins")
