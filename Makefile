@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test check format bench lock clean
+.PHONY: help install demo test check format bench peers lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/'
@@ -35,12 +35,18 @@ format: install ## rewrite the files as `make check` wants them
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: install ## 100 executions of 10 steps, beside raw Celery, in one run
-	$(BIN)/python -m benchmarks.chains
+bench: install ## beside raw Celery and others, in one run: make bench ARGS="--rounds 1"
+	$(BIN)/python -m benchmarks $(ARGS)
+
+peers: install ## add what the benchmark compares with: DBOS and procrastinate
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 
 lock: install ## write the versions that development uses anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
 	    --no-header --all-extras --group dev pyproject.toml -o requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
+	    --no-header --constraints requirements-dev.txt --group bench pyproject.toml \
+	    -o requirements-bench.txt
 
 clean: ## remove the environment and the local stack's data
 	rm -rf $(VENV) .plans

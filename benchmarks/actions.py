@@ -2,7 +2,9 @@
 
 from execution import action
 
+NOTHING = "bench.nothing"
 
-@action("bench.nothing")
+
+@action(NOTHING)
 def do_nothing() -> None:
     """Be a step of no work."""

@@ -1,0 +1,1 @@
+"""The systems that are measured, one file each; `catalog` lists them."""
