@@ -108,10 +108,13 @@ class Database:
                 names = [column.name for column in cursor.description or ()]
                 return [dict(zip(names, row, strict=True)) for row in cursor]
 
-    def wait_for_notice(self, channel: str, seconds: float) -> bool:
+    def wait_for_notice(
+        self, channel: str, seconds: float, stirred: int | None = None
+    ) -> bool:
         """Wait for a notice to this schema on `channel`; say whether one came.
 
-        For `seconds` at most. A new connection begins to listen here: notices from
+        For `seconds` at most, or until there is something to read in the file
+        `stirred`, which is left there. A new connection begins to listen here: notices from
         before are not heard, and neither are any through a pool that shares sessions.
         Raises DatabaseUnavailableError like every call.
         """
@@ -124,6 +127,8 @@ class Database:
             if not connection.notifies:
                 with selectors.DefaultSelector() as selector:
                     selector.register(connection, selectors.EVENT_READ)
+                    if stirred is not None:
+                        selector.register(stirred, selectors.EVENT_READ)
                     selector.select(seconds)
                 connection.poll()
             heard = [notice.payload for notice in connection.notifies]
