@@ -114,8 +114,9 @@ class Database:
         """Wait for a notice to this schema on `channel`; say whether one came.
 
         For `seconds` at most, or until there is something to read in the file
-        `stirred`, which is left there. A new connection begins to listen here: notices from
-        before are not heard, and neither are any through a pool that shares sessions.
+        `stirred`, which is left there. A new connection begins to listen here: notices
+        from before are not heard, and neither are any through a pool that shares
+        sessions.
         Raises DatabaseUnavailableError like every call.
         """
         with self._translated_errors():
