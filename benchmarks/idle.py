@@ -1,127 +1,171 @@
-"""What workers cost that have nothing to do: statements, and CPU time.
+"""What workers cost that have nothing to do, together and each, beside bare Celery.
 
-    python -m benchmarks.idle [--workers 50] [--pool solo] [--seconds 60] [--lease 30]
+    python -m benchmarks.idle [--workers 50] [--bare 5] [--seconds 30]
 
-All run on one local stack. Once every worker has signed on, a lease is let pass, and
-then they are watched. Prints what they ask of PostgreSQL together, by function, and
-what each takes of a core.
+Workers of the pool `solo` on servers of their own. Statements are counted by PostgreSQL
+as transactions: workers call it with autocommit. The share of a core is that of each
+process over the time that is measured; bare Celery workers, of an app without plans but
+with the same settings and options, idle in the same time for comparison.
 """
 
 import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.counting import CostMeter, open_meter
-from benchmarks.resources import CpuSeconds, read_cpu, read_memory_mb
-from benchmarks.stage import Stage, open_stage
 from execution import Settings
-from tests.worker_process import WorkerProcess
+from execution.database import Database
+from execution.local import LocalStack
+from execution.schema import upgrade
+from tests.polling import wait_until
+from tests.worker_process import ROOT, build_environment
 
 _STARTS_AT_ONCE = 4
+_SETTLE_SECONDS = 15.0
+_COMMITS = """
+    SELECT xact_commit + xact_rollback AS n FROM pg_stat_database
+     WHERE datname = current_database()
+"""
+_SIGNED_ON = "SELECT count(*) AS n FROM {schema}.workers WHERE ended_at IS NULL"
+_OPTIONS = ["-P", "solo", "-l", "WARNING", "--without-gossip", "--without-mingle"]
 
 
 @dataclass(frozen=True)
-class Idleness:
-    """What was seen in some seconds."""
+class Measured:
+    """What was used in the time that was measured."""
 
-    workers: int
-    seconds: float
-    before: CpuSeconds
-    after: CpuSeconds
-    calls: dict[str, int]
-    memory_mb: float
-
-    def find_percent(self, who: str) -> float:
-        """Return what somebody took of one core, in percent."""
-        spent = getattr(self.after, who) - getattr(self.before, who)
-        return 100 * float(spent) / self.seconds
+    statements_a_second: float
+    worker_percents: Sequence[float]
+    bare_percents: Sequence[float]
 
 
 @contextmanager
-def run_workers(
-    settings: Settings, number: int, pool: str
-) -> Iterator[list[psutil.Process]]:
-    """Run so many workers of one slot for as long as the block runs."""
+def run_worker(app: str, settings: Settings, name: str) -> Iterator[psutil.Popen]:
+    """Run one worker of the app at `app` for as long as the block runs."""
+    command = [sys.executable, "-m", "celery", "-A", app, "worker", *_OPTIONS]
+    process = psutil.Popen(
+        [*command, "-Q", settings.queue, "-n", f"{name}@idle"],
+        cwd=ROOT,
+        env=build_environment(settings),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(10)
 
-    def start(_: int) -> WorkerProcess:
-        return WorkerProcess.start(settings, slots=1, pool=pool)
 
-    with ExitStack() as stack, ThreadPoolExecutor(_STARTS_AT_ONCE) as starting:
-        workers = list(starting.map(start, range(number)))
-        for worker in workers:
-            stack.enter_context(worker)
-        yield [psutil.Process(worker.process.pid) for worker in workers]
-        # together: each takes a second or two to stop
-        for worker in workers:
-            worker.process.terminate()
+def start_workers(
+    stack: ExitStack, database: Database, settings: Settings, number: int
+) -> list[psutil.Popen]:
+    """Start workers, a few at a time, and wait until all have signed on."""
+    started: list[psutil.Popen] = []
+    while len(started) < number:
+        for _ in range(min(_STARTS_AT_ONCE, number - len(started))):
+            name = f"worker{len(started)}"
+            started.append(
+                stack.enter_context(run_worker("workers.app", settings, name))
+            )
+        expected = len(started)
+        wait_until(
+            lambda n=expected: database.query(_SIGNED_ON)[0]["n"] >= n,  # type: ignore[misc]  # bound to this round
+            what=f"{expected} workers to sign on",
+            timeout_seconds=120,
+        )
+    return started
 
 
-def watch(
-    stage: Stage, meter: CostMeter, workers: Sequence[psutil.Process], seconds: float
-) -> Idleness:
-    """Look for some seconds."""
-    position, before = meter.find_log_end(), read_cpu(stage, workers)
+def read_cpu_seconds(processes: Sequence[psutil.Process]) -> list[float]:
+    """Return what each process has used so far."""
+    times = [process.cpu_times() for process in processes]
+    return [t.user + t.system for t in times]
+
+
+def measure(
+    database: Database,
+    workers: Sequence[psutil.Process],
+    bare: Sequence[psutil.Process],
+    seconds: float,
+) -> Measured:
+    """Let them idle for `seconds`, and look at what that took."""
+    everybody = [*workers, *bare]
+    cpu_before = read_cpu_seconds(everybody)
+    commits = database.query(_COMMITS)[0]["n"]
     begun = time.monotonic()
     time.sleep(seconds)
-    calls, after = meter.read_log(position).calls, read_cpu(stage, workers)
-    return Idleness(
-        len(workers),
-        time.monotonic() - begun,
-        before,
-        after,
-        dict(calls),
-        read_memory_mb(workers),
-    )
-
-
-def print_tables(seen: Idleness, title: str) -> None:
-    """Print who takes what, and the statements by their function."""
-    console = Console(width=100)
-    table = Table(title=title)
-    for heading in ("", "% of a core, together", "% of a core, per worker"):
-        table.add_column(heading, justify="right")
-    for who in ("workers", "postgres", "redis"):
-        percent = seen.find_percent(who)
-        table.add_row(who, f"{percent:.2f}", f"{percent / seen.workers:.3f}")
-    console.print(table)
-    per_second = sum(seen.calls.values()) / seen.seconds
-    table = Table(title=f"{per_second:.2f} statements a second, all workers together")
-    for heading in ("function", "per second", "seconds between two of one worker"):
-        table.add_column(heading, justify="right")
-    for name, number in sorted(seen.calls.items(), key=lambda pair: -pair[1]):
-        rate = number / seen.seconds
-        table.add_row(name, f"{rate:.2f}", f"{seen.workers / rate:.1f}")
-    console.print(table)
-    console.print(f"memory: {seen.memory_mb / seen.workers:.0f} MB a worker")
+    commits = database.query(_COMMITS)[0]["n"] - commits
+    passed = time.monotonic() - begun
+    used = [
+        100 * (after - before) / passed
+        for before, after in zip(cpu_before, read_cpu_seconds(everybody), strict=True)
+    ]
+    return Measured(commits / passed, used[: len(workers)], used[len(workers) :])
 
 
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    """Start servers and workers, wait, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=50)
-    parser.add_argument("--pool", choices=("solo", "prefork"), default="solo")
-    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--bare", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--lease", type=float, default=30.0)
     options = parser.parse_args()
-    with (
-        open_stage(lease_seconds=options.lease) as stage,
-        open_meter(stage.stack) as meter,
-    ):
-        settings = meter.name_worker(stage.settings, lease_seconds=options.lease)
-        with run_workers(settings, options.workers, options.pool) as workers:
-            time.sleep(options.lease)
-            seen = watch(stage, meter, workers, options.seconds)
-        title = (
-            f"{options.workers} idle workers, {options.pool}, lease {options.lease:g}"
+    home = Path(tempfile.mkdtemp(prefix="plans-idle-", dir="/tmp"))
+    with ExitStack() as stack:
+        servers = stack.enter_context(LocalStack.start(home))
+        settings = Settings(
+            database_url=servers.urls.database_url,
+            broker_url=servers.urls.broker_url,
+            redis_url=servers.urls.redis_url,
+            imports=("tests.actions",),
+            lease_seconds=options.lease,
         )
-        print_tables(seen, title)
+        assert settings.database_url is not None
+        upgrade(settings.database_url, settings.schema)
+        database = Database(settings.database_url, settings.schema)
+        bare = [
+            stack.enter_context(
+                run_worker(
+                    "benchmarks.bare_celery",
+                    replace(settings, queue="bare"),
+                    f"bare{n}",
+                )
+            )
+            for n in range(options.bare)
+        ]
+        workers = start_workers(stack, database, settings, options.workers)
+        time.sleep(_SETTLE_SECONDS)
+        show(measure(database, workers, bare, options.seconds))
+        database.close()
+
+
+def show(measured: Measured) -> None:
+    """Print a table."""
+    table = Table(title=f"{len(measured.worker_percents)} idle workers")
+    for column in ("", "p50", "most"):
+        table.add_column(column)
+    rate = f"{measured.statements_a_second:.1f}"
+    table.add_row("statements a second, together", rate, "")
+    for name, percents in (
+        ("% of a core, each", measured.worker_percents),
+        ("% of a core, bare Celery", measured.bare_percents),
+    ):
+        if percents:
+            middle = statistics.median(percents)
+            table.add_row(name, f"{middle:.2f}", f"{max(percents):.2f}")
+    Console(width=100).print(table)
 
 
 if __name__ == "__main__":

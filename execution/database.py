@@ -110,11 +110,15 @@ class Database:
         except psycopg2.Error as error:
             raise self._translate(error) from error
 
-    def wait_for_notice(self, channel: str, seconds: float) -> bool:
+    def wait_for_notice(
+        self, channel: str, seconds: float, stirred: int | None = None
+    ) -> bool:
         """Wait for a notice to this schema on `channel`; say whether one came.
 
-        For `seconds` at most. A new connection begins to listen here: notices from
-        before are not heard, and neither are any through a pool that shares sessions.
+        For `seconds` at most, or until there is something to read in the file
+        `stirred`, which is left there. A new connection begins to listen here: notices
+        from before are not heard, and neither are any through a pool that shares
+        sessions.
         Raises DatabaseUnavailableError like every call.
         """
         try:
@@ -126,6 +130,8 @@ class Database:
             if not connection.notifies:
                 with selectors.DefaultSelector() as selector:
                     selector.register(connection, selectors.EVENT_READ)
+                    if stirred is not None:
+                        selector.register(stirred, selectors.EVENT_READ)
                     selector.select(seconds)
                 connection.poll()
             heard = [notice.payload for notice in connection.notifies]

@@ -31,7 +31,7 @@ def finish_execution(
     status, result, error = _conclude(ending)
     landed, last_seq = records.finish(execution_id, status, result=result, error=error)
     if landed:
-        emitter.emit(execution_id, last_seq)
+        emitter.emit(execution_id, last_seq, is_last=True)
         logger.info(
             "execution ended",
             extra={"execution_id": execution_id, "status": status.value},

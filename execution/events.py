@@ -22,20 +22,29 @@ Events, by the names that the timeline keeps:
     step.completed|failed|timed_out|skipped|cancelled   the step's end
 """
 
+import atexit
 import json
 import logging
+import os
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any
+from weakref import WeakSet
 
 import redis
+
+from execution.coalescing import PAUSE_SECONDS, Coalescer
 
 logger = logging.getLogger(__name__)
 
 _SILENCE_SECONDS = 5.0
 """How long the emitter stays quiet after Redis failed it."""
+_LINGER_SECONDS = 5.0
+"""How long the thread that sends what was kept waits for more, before it ends."""
 
 EVENT_TYPES = frozenset(
     {
@@ -79,7 +88,15 @@ def _channel(installation_id: str, execution_id: str | None = None) -> str:
 
 
 class ExecutionEventEmitter:
-    """Sends hints; never raises for Redis's sake."""
+    """Sends hints; never raises for Redis's sake.
+
+    The first hint of an execution goes out at once, and so does its last one. Of those
+    in between only the newest is kept, and a thread sends what is kept a moment later:
+    steps that take less time than a round trip do not wait for one each.
+
+    What code that is interrupted by a signal may hold here are locks and queues that
+    are not written in Python: they are taken and given back in one piece.
+    """
 
     def __init__(self, url: str | None, installation_id: str) -> None:
         """Send through the Redis at `url`; without one, every hint is dropped."""
@@ -90,20 +107,119 @@ class ExecutionEventEmitter:
             )
         self._installation_id = installation_id
         self._quiet_until = 0.0
+        self._begin_anew()
+        _emitters.add(self)
 
-    def emit(self, execution_id: str, seq: int | None) -> None:
-        """Say that the timeline has grown to `seq`; call it after the commit."""
+    def _begin_anew(self) -> None:
+        # in a forked child, too: what was kept is the parent's to send, and whoever
+        # held the locks does not exist here
+        self._lock = threading.Lock()
+        self._sending = threading.Lock()
+        self._wakes: SimpleQueue[None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._coalescer = Coalescer()
+
+    def emit(
+        self, execution_id: str, seq: int | None, *, is_last: bool = False
+    ) -> None:
+        """Say that the timeline has grown to `seq`; call it after the commit.
+
+        `is_last` says that it will not grow any more.
+        """
         if self._redis is None or seq is None or time.monotonic() < self._quiet_until:
             return
-        body = json.dumps({"execution_id": execution_id, "seq": seq})
+        with self._lock:
+            if is_last:
+                self._coalescer.forget(execution_id)
+            elif self._keep(execution_id, seq):
+                return
+        self._send({execution_id: seq})
+
+    def flush(self) -> None:
+        """Send what is kept, and wait for what is being sent."""
+        with self._sending:
+            with self._lock:
+                kept = self._coalescer.take(time.monotonic())
+            self._send(kept)
+
+    def close(self) -> None:
+        """Send what is kept, and close the connections; a later hint opens another."""
+        self.flush()
+        if self._redis is not None:
+            self._redis.close()
+
+    def _keep(self, execution_id: str, seq: int) -> bool:
+        """Keep a hint for later; False when it is to be sent at once."""
+        now = time.monotonic()
+        if self._coalescer.is_due(execution_id, now) or (
+            # before it is kept: an interruption between the two must not leave a hint
+            # that no thread looks for
+            self._coalescer.is_empty and not self._wake_thread()
+        ):
+            self._coalescer.note_sent(execution_id, now)
+            return False
+        self._coalescer.keep(execution_id, seq)
+        return True
+
+    def _wake_thread(self) -> bool:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(
+                target=self._send_kept, name="plans-hints", daemon=True
+            )
+            try:
+                self._thread.start()
+            except RuntimeError:
+                # there are too many, or the interpreter is about to end
+                return False
+        if self._wakes.empty():
+            # it looks a pause later, whoever else asks it to
+            self._wakes.put(None)
+        return True
+
+    def _send_kept(self) -> None:
+        while True:
+            try:
+                self._wakes.get(timeout=_LINGER_SECONDS)
+            except Empty:
+                with self._lock:
+                    if self._coalescer.is_empty:
+                        self._thread = None
+                        return
+            else:
+                time.sleep(PAUSE_SECONDS)
+            self.flush()
+
+    def _send(self, hints: Mapping[str, int]) -> None:
+        if self._redis is None or not hints or time.monotonic() < self._quiet_until:
+            return
         try:
             with self._redis.pipeline(transaction=False) as pipeline:
-                pipeline.publish(_channel(self._installation_id), body)
-                pipeline.publish(_channel(self._installation_id, execution_id), body)
+                for execution_id, seq in hints.items():
+                    body = json.dumps({"execution_id": execution_id, "seq": seq})
+                    for channel in (None, execution_id):
+                        pipeline.publish(_channel(self._installation_id, channel), body)
                 pipeline.execute()
         except redis.RedisError as error:
             self._quiet_until = time.monotonic() + _SILENCE_SECONDS
             logger.warning("event hints are dropped", extra={"cause": str(error)})
+
+
+_emitters: "WeakSet[ExecutionEventEmitter]" = WeakSet()
+
+
+def _forget_parents() -> None:
+    for emitter in list(_emitters):
+        emitter._begin_anew()  # noqa: SLF001  # its own module
+
+
+def _flush_all() -> None:
+    for emitter in list(_emitters):
+        emitter.flush()
+
+
+os.register_at_fork(after_in_child=_forget_parents)
+# a program that submits and ends would take along what it has kept
+atexit.register(_flush_all)
 
 
 class EventSubscription:

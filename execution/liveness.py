@@ -7,15 +7,17 @@ compare-and-set: of several who find the same, one makes it land.
 Knows neither Celery nor Redis nor SQLAlchemy.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from execution.database import Database
 from execution.records import Completion, Recorded, read_completion
 from execution.retry import RetryPolicy
 from execution.windows import Window, read_windows
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,30 @@ class UnsentStep:
     execution_id: str
     position: int
     publishes: int
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What one look found: of each kind, what somebody has to see to.
+
+    `looking_workers` is how many workers look like this, as far as they have told.
+    """
+
+    dead_workers: int = 0
+    looking_workers: int = 0
+    lost_steps: tuple[LostStep, ...] = ()
+    expired_executions: tuple[str, ...] = ()
+    expired_steps: tuple[ExpiredStep, ...] = ()
+    due_executions: tuple[str, ...] = ()
+    unsent_steps: tuple[UnsentStep, ...] = ()
+    unsent_executions: tuple[str, ...] = ()
+    unfinished_executions: tuple[str, ...] = ()
+    overdue_steps: tuple[OverdueStep, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Say whether there is nothing to see to."""
+        return self == Sweep(looking_workers=self.looking_workers)
 
 
 @dataclass(frozen=True)
@@ -159,39 +185,25 @@ class LivenessRecords:
 
     # reconciling
 
-    def advance_pulse(self, most_seconds: float) -> bool:
-        """Advance the pulse by the time that has passed, `most_seconds` at most."""
-        return bool(self._database.call("advance_pulse", most_seconds)["advance_pulse"])
+    def sweep(
+        self,
+        worker_id: str,
+        *,
+        tick_seconds: float,
+        lease_seconds: float,
+        beat_seconds: float,
+        most: int,
+    ) -> Sweep:
+        """Advance the pulse by a tick at most, and look for whatever there is to do.
 
-    def end_silent_workers(self, lease_seconds: float) -> int:
-        """Declare dead who has been silent for `lease_seconds`; say how many."""
-        row = self._database.call("end_silent_workers", lease_seconds)
-        return int(row["end_silent_workers"])
-
-    def find_lost_steps(self, most: int) -> tuple[LostStep, ...]:
-        """Return up to `most` steps that nobody runs any more."""
-        rows = self._database.call_all("lost_steps_of_all", most)
-        return tuple(LostStep(*row.values()) for row in rows)
-
-    def find_overdue_steps(
-        self, worker_id: str, grace_seconds: float
-    ) -> tuple[OverdueStep, ...]:
-        """Return the steps of a worker that have outlived their timeout.
-
-        And those of others, if these should have ended them `grace_seconds` ago.
+        Declares dead who has been silent for a lease. Up to `most` of each are found;
+        the overdue steps are those of `worker_id`, which are its own to end, and those
+        of others that should have ended them a lease ago.
         """
-        rows = self._database.call_all("overdue_steps", worker_id, grace_seconds)
-        return tuple(
-            OverdueStep(
-                row["execution_id"],
-                row["position"],
-                row["lease_token"],
-                row["attempt"],
-                row["failures"],
-                RetryPolicy.from_json(row["retry"]),
-            )
-            for row in rows
+        row = self._database.call(
+            "sweep", worker_id, tick_seconds, lease_seconds, beat_seconds, most
         )
+        return _read_sweep(row)
 
     def take_lost(self, step: LostStep, *, is_patient: bool) -> Completion | None:
         """Give a lost step back, or end it; None when it is not lost any more.
@@ -235,24 +247,12 @@ class LivenessRecords:
         )
         return _read_ended(step.execution_id, row)
 
-    def find_unsent_steps(
-        self, beat_seconds: float, most: int = 200
-    ) -> tuple[UnsentStep, ...]:
-        """Return up to `most` steps that were sent, and whose message is missing."""
-        rows = self._database.call_all("unsent_steps", beat_seconds, most)
-        return tuple(UnsentStep(*row.values()) for row in rows)
-
     def mark_resent(self, step: UnsentStep) -> tuple[Window, ...]:
         """Count one more publication of a step and return what to send."""
         row = self._database.call(
             "resend_step", step.execution_id, step.position, step.publishes
         )
         return read_windows(step.execution_id, row["epoch"], row["windows"])
-
-    def find_unfinished(self, most: int) -> tuple[str, ...]:
-        """Return executions that lack nothing but their terminal state."""
-        rows = self._database.call_all("unfinished_executions", most)
-        return tuple(row["unfinished_executions"] for row in rows)
 
     def find_unsent_executions(self, most: int) -> tuple[str, ...]:
         """Return executions with steps that were never sent, and that nobody sends."""
@@ -266,11 +266,6 @@ class LivenessRecords:
 
     # time
 
-    def find_due_executions(self, most: int) -> tuple[str, ...]:
-        """Return executions with waiting steps whose time has come."""
-        rows = self._database.call_all("due_executions", most)
-        return tuple(row["due_executions"] for row in rows)
-
     def wake_steps(self, execution_id: str) -> Awakening | None:
         """Make the due steps of an execution ready; None when there are none."""
         row = self._database.call("wake_steps", execution_id)
@@ -279,22 +274,12 @@ class LivenessRecords:
         windows = read_windows(execution_id, row["epoch"], row["windows"])
         return Awakening(row["woken"], row["last_seq"], windows)
 
-    def find_expired_executions(self, most: int) -> tuple[str, ...]:
-        """Return executions that have outlived the deadline of their plan."""
-        rows = self._database.call_all("expired_executions", most)
-        return tuple(row["expired_executions"] for row in rows)
-
     def expire_execution(self, execution_id: str) -> Expiry | None:
         """Let an execution end for its deadline; None when it is not due."""
         row = self._database.call("expire_execution", execution_id)
         if not row["landed"]:
             return None
         return Expiry(row["last_seq"], row["open_steps"])
-
-    def find_expired_steps(self, most: int) -> tuple[ExpiredStep, ...]:
-        """Return up to `most` steps that wait beyond their deadline."""
-        rows = self._database.call_all("expired_steps", most)
-        return tuple(ExpiredStep(*row.values()) for row in rows)
 
     def expire_step(self, step: ExpiredStep) -> Completion | None:
         """Time out a step that does not run; None when it is not due."""
@@ -303,15 +288,49 @@ class LivenessRecords:
 
     # messages of the database
 
-    def wait_for_unsent(self, seconds: float) -> bool:
+    def wait_for_unsent(self, seconds: float, stirred: int | None = None) -> bool:
         """Wait until a transaction leaves steps that nobody sends; say whether one did.
 
-        For `seconds` at most. What was committed before the first call goes unheard.
+        For `seconds` at most, or until the file `stirred` can be read. What was
+        committed before the first call goes unheard.
         """
-        return self._database.wait_for_notice("plans_ready", seconds)
+        return self._database.wait_for_notice("plans_ready", seconds, stirred)
 
 
 def _read_ended(execution_id: str, row: Mapping[str, Any]) -> Completion | None:
     if row["outcome"] == "nothing":
         return None
     return read_completion(execution_id, Recorded.RECORDED, row)
+
+
+def _read_sweep(row: Mapping[str, Any]) -> Sweep:
+    return Sweep(
+        dead_workers=row["dead_workers"],
+        looking_workers=row["looking_workers"],
+        lost_steps=_read_each(LostStep, row["lost"]),
+        expired_executions=_read_each(str, row["expired_executions"]),
+        expired_steps=_read_each(ExpiredStep, row["expired_steps"]),
+        due_executions=_read_each(str, row["due"]),
+        unsent_steps=_read_each(UnsentStep, row["unsent_steps"]),
+        unsent_executions=_read_each(str, row["unsent_executions"]),
+        unfinished_executions=_read_each(str, row["unfinished"]),
+        overdue_steps=_read_each(_read_overdue, row["overdue"]),
+    )
+
+
+def _read_each(
+    build: Callable[..., _T], found: Sequence[Sequence[Any]] | None
+) -> tuple[_T, ...]:
+    return tuple(build(*columns) for columns in found or ())
+
+
+def _read_overdue(
+    execution_id: str,
+    position: int,
+    token: str,
+    attempt: int,
+    failures: int,
+    retry: Any,
+) -> OverdueStep:
+    policy = RetryPolicy.from_json(retry)
+    return OverdueStep(execution_id, position, token, attempt, failures, policy)

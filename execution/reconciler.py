@@ -1,16 +1,17 @@
 """Finds what is lost, late, due or unsent, and sends it back through the front door.
 
 One runs in every worker, with no leader among them: each act is a compare-and-set,
-so that what two of them find is done once. A round looks without locks and then takes
-one execution at a time; one that is held by somebody is passed over until the next
-round, and a lost step is waited for from the third time on.
+so that what two of them find is done once. A round looks everywhere in one statement
+and without locks, and then takes one execution at a time; one that is held by somebody
+is passed over until the next round, and a lost step is waited for from the third time
+on.
 
 It never runs a step, and decides nothing by its own clock.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,7 +20,13 @@ from execution.dispatcher import ExecutionDispatcher
 from execution.ending import finish_execution
 from execution.errors import DatabaseError
 from execution.events import ExecutionEventEmitter
-from execution.liveness import ExpiredStep, LivenessRecords, LostStep, UnsentStep
+from execution.liveness import (
+    ExpiredStep,
+    LivenessRecords,
+    LostStep,
+    Sweep,
+    UnsentStep,
+)
 from execution.records import Completion, StepRecords
 from execution.settings import Settings
 
@@ -75,34 +82,33 @@ class Reconciler:
         self._settings = settings
         self._passed_over: Counter[str] = Counter()
 
-    def run_round(self) -> Round:
-        """Look everywhere once.
+    def look(self, worker_id: str) -> Sweep:
+        """Look everywhere once, for a worker whose own overdue attempts count as well.
 
-        Raises DatabaseError when PostgreSQL does not answer; the next round goes on.
+        Raises DatabaseError when PostgreSQL does not answer; the next look goes on.
         """
-        liveness = self._liveness
-        liveness.advance_pulse(self._settings.tick_seconds)
-        dead = liveness.end_silent_workers(self._settings.lease_seconds)
+        return self._liveness.sweep(
+            worker_id,
+            tick_seconds=self._settings.tick_seconds,
+            lease_seconds=self._settings.lease_seconds,
+            beat_seconds=self._settings.beat_seconds,
+            most=_MOST_AT_ONCE,
+        )
+
+    def mend(self, found: Sweep) -> Round:
+        """See to all that was found, but for overdue attempts; say what was done.
+
+        Raises DatabaseError when PostgreSQL does not answer.
+        """
         return Round(
-            dead_workers=dead,
-            lost_steps=self._take_lost_steps(),
-            expired_executions=_count(
-                self._expire_execution, liveness.find_expired_executions(_MOST_AT_ONCE)
-            ),
-            expired_steps=_count(
-                self._expire_step, liveness.find_expired_steps(_MOST_AT_ONCE)
-            ),
-            woken_steps=_count(
-                self._wake_steps, liveness.find_due_executions(_MOST_AT_ONCE)
-            ),
-            resent_steps=_count(
-                self._resend_step,
-                liveness.find_unsent_steps(self._settings.beat_seconds, _MOST_AT_ONCE),
-            ),
-            sent_executions=self.send_unsent(),
-            finished_executions=_count(
-                self._finish, liveness.find_unfinished(_MOST_AT_ONCE)
-            ),
+            dead_workers=found.dead_workers,
+            lost_steps=self._take_lost_steps(found.lost_steps),
+            expired_executions=_count(self._expire_execution, found.expired_executions),
+            expired_steps=_count(self._expire_step, found.expired_steps),
+            woken_steps=_count(self._wake_steps, found.due_executions),
+            resent_steps=_count(self._resend_step, found.unsent_steps),
+            sent_executions=_count(self._send_steps, found.unsent_executions),
+            finished_executions=_count(self._finish, found.unfinished_executions),
         )
 
     def send_unsent(self) -> int:
@@ -118,8 +124,7 @@ class Reconciler:
         if completion.is_last:
             self._finish(execution_id)
 
-    def _take_lost_steps(self) -> int:
-        found = self._liveness.find_lost_steps(_MOST_AT_ONCE)
+    def _take_lost_steps(self, found: Sequence[LostStep]) -> int:
         taken = _count(self._take_lost_step, found)
         if not taken and len(self._passed_over) > _MOST_AT_ONCE:
             self._passed_over.clear()

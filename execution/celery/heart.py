@@ -30,8 +30,6 @@ logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-_SLICE_SECONDS = 0.5
-"""How long a thread that listens may not notice that it should end."""
 _BREATH_SECONDS = 0.05
 _LOOKS = 5
 _LOOK_SECONDS = 0.02
@@ -67,7 +65,7 @@ class Heart:
                 in_hand=self._count_in_hand(),
                 queues=sorted(self._facts.list_queues()),
                 deliveries=[str(r.id) for r in copy_set(state.active_requests)],
-                tokens=self._board.find_tokens(self._facts.list_pids()),
+                tokens=self._find_tokens(),
                 previous=self._last,
                 rounds=json.dumps(self._watch.describe()),
             )
@@ -75,6 +73,11 @@ class Heart:
                 logger.warning("declared dead while alive; registering anew")
         if self._last is None and not self._has_left:
             self._last = self._register()
+
+    def _find_tokens(self) -> tuple[str, ...]:
+        tokens = self._board.find_tokens(self._facts.list_pids())
+        self._watch.heed(tokens)
+        return tokens
 
     def _count_in_hand(self) -> int:
         # between two short messages of a long backlog a slot is free for a moment, and
@@ -119,10 +122,13 @@ class Pulse:
         self._heart = heart
         self._watch = watch
         self._stopping = threading.Event()
+        # readable once a thread that listens to PostgreSQL should end
+        self._stir_reader, self._stir_writer = os.pipe()
         self._threads = [
-            self._build("plans-heart", heart.beat, settings.beat_seconds, self._rest),
+            self._build("plans-heart", self._beat, settings.beat_seconds, self._rest),
             self._build("plans-watch", watch.look, settings.tick_seconds, self._listen),
         ]
+        self._beat_seconds = settings.beat_seconds
 
     def start(self) -> None:
         """Begin both threads."""
@@ -133,6 +139,7 @@ class Pulse:
         """End both threads and sign the worker off; call it once nothing runs."""
         self._heart.leave()
         self._stopping.set()
+        os.write(self._stir_writer, b"!")
         for thread in self._threads:
             thread.join(timeout=5)
         if any(thread.is_alive() for thread in self._threads):
@@ -145,27 +152,32 @@ class Pulse:
             # its silence will say the same, a lease later
             logger.warning("worker could not sign off", extra={"cause": str(error)})
 
+    def _beat(self) -> float:
+        self._heart.beat()
+        return self._beat_seconds
+
     def _build(
         self,
         name: str,
-        work: Callable[[], None],
-        interval_seconds: float,
+        work: Callable[[], float],
+        retry_seconds: float,
         rest: Callable[[float], None],
     ) -> threading.Thread:
+        """Build a thread in which `work` says each time how long to rest."""
+
         def repeat() -> None:
             while not self._stopping.is_set():
                 try:
-                    work()
-                    rest(interval_seconds)
+                    rest(work())
                 except DatabaseError as error:
                     logger.warning(
                         "waiting for PostgreSQL", extra={"cause": str(error)}
                     )
-                    self._rest(interval_seconds)
+                    self._rest(retry_seconds)
                 except Exception:
                     # a thread that ended would make a healthy worker look dead
                     logger.exception("%s failed", name)
-                    self._rest(interval_seconds)
+                    self._rest(retry_seconds)
 
         return threading.Thread(target=repeat, name=name, daemon=True)
 
@@ -175,7 +187,7 @@ class Pulse:
     def _listen(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while not self._stopping.is_set() and (left := until - time.monotonic()) > 0:
-            if self._watch.listen(min(left, _SLICE_SECONDS)):
+            if self._watch.listen(left, self._stir_reader):
                 # a stream of notices is answered by one look for several
                 self._rest(_BREATH_SECONDS)
 

@@ -1,22 +1,27 @@
 """Runs a worker's reconciler, and ends attempts of this worker that are overdue.
 
 Code that has outlived its timeout is asked to end; what does not is taken from it, and
-its process killed. It works in a thread of its own (see `heart`), and must not touch
-the event loop of the worker.
+its process killed. While this worker has nothing to do, it looks the less often the
+more others look. It works in a thread of its own (see `heart`), and must not touch the
+event loop of the worker.
 """
 
 import logging
 import os
+import random
 import signal
 import time
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
+
+from celery.worker import state
 
 from execution.celery.board import WorkerBoard
 from execution.celery.facts import WorkerFacts
 from execution.celery.interruption import INTERRUPTIBLE_POOLS, interrupt
 from execution.database import DatabaseBusyError
-from execution.liveness import LivenessRecords, OverdueStep
+from execution.liveness import LivenessRecords, OverdueStep, Sweep
 from execution.reconciler import Reconciler, Round
 from execution.settings import Settings
 
@@ -24,6 +29,12 @@ logger = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 2.0
 """How long code may take to end after it was asked to, before its process is killed."""
+_LOOKS_A_TICK = 4
+"""How many looks a tick idle workers come to together, if there are that many."""
+_MOST_TICKS = 4
+"""How many ticks an idle worker lets pass between two looks, at most."""
+_JITTER = 0.1
+"""By what share that differs: who began together must not look together for ever."""
 
 
 class Watch:
@@ -36,13 +47,20 @@ class Watch:
         board: WorkerBoard,
         facts: WorkerFacts,
         settings: Settings,
+        draw: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        """Watch over all executions, and over the attempts that `board` shows."""
+        """Watch over all executions, and over the attempts that `board` shows.
+
+        `draw` returns a number between two, by chance.
+        """
         self._liveness = liveness
         self._reconciler = reconciler
         self._board = board
         self._facts = facts
         self._settings = settings
+        self._draw = draw
+        self._rests_until = float("-inf")
+        self._shown_tokens: Collection[str] = ()
         self._asked: dict[tuple[str, int], float] = {}
         self._ended: dict[str, OverdueStep] = {}
         self._totals = self._last_deeds = Round()
@@ -50,28 +68,53 @@ class Watch:
         self._looked_at: float | None = None
         self._look_seconds = 0.0
 
-    def look(self) -> None:
-        """Do one round.
+    def look(self) -> float:
+        """Do one round, unless it is not needed; say in how many seconds to come again.
 
         Raises DatabaseError when PostgreSQL does not answer.
         """
-        begun = time.monotonic()
-        done = self._reconciler.run_round()
-        self._note(done)
-        self._end_overdue_attempts()
+        if time.monotonic() >= self._rests_until or self._holds_something():
+            self._look()
+        left = self._rests_until - time.monotonic()
+        # a step that begins meanwhile is looked after from the next tick on
+        return max(0.0, min(left, self._settings.tick_seconds))
+
+    def _look(self) -> None:
+        # should this one fail, the next call makes it again
+        self._rests_until = begun = time.monotonic()
+        found = self._reconciler.look(self._board.worker_id)
+        self._note(self._reconciler.mend(found))
+        self._end_overdue_attempts(found.overdue_steps)
         self._looked_at = time.monotonic()
         self._look_seconds = self._looked_at - begun
+        self._rests_until = self._looked_at + self._choose_rest_seconds(found)
 
-    def listen(self, seconds: float) -> bool:
+    def _choose_rest_seconds(self, found: Sweep) -> float:
+        ticks = min(found.looking_workers / _LOOKS_A_TICK, _MOST_TICKS)
+        if ticks <= 1 or not found.is_empty or self._holds_something():
+            return self._settings.tick_seconds
+        return (
+            ticks * self._draw(1 - _JITTER, 1 + _JITTER) * self._settings.tick_seconds
+        )
+
+    def _holds_something(self) -> bool:
+        # what Celery forgot when it lost its broker still runs, and shows its token
+        return bool(self._shown_tokens or state.active_requests)
+
+    def listen(self, seconds: float, stirred: int) -> bool:
         """Let `seconds` pass, or send at once what is submitted meanwhile by SQL.
 
-        Says whether there was something. Raises DatabaseError when PostgreSQL does not
-        answer.
+        Comes back earlier when the file `stirred` can be read. Says whether there was
+        something. Raises DatabaseError when PostgreSQL does not answer.
         """
-        is_told = self._liveness.wait_for_unsent(seconds)
+        is_told = self._liveness.wait_for_unsent(seconds, stirred)
         if is_told:
             self._note(Round(sent_executions=self._reconciler.send_unsent()))
         return is_told
+
+    def heed(self, tokens: Collection[str]) -> None:
+        """Hear which tokens the board showed at the latest beat."""
+        self._shown_tokens = tokens
 
     def describe(self) -> dict[str, Any]:
         """Return what this worker tells of its rounds: the last, and all of them."""
@@ -90,11 +133,8 @@ class Watch:
         self._totals = self._totals.add(done)
         self._last_deeds, self._acted_at = done, time.monotonic()
 
-    def _end_overdue_attempts(self) -> None:
+    def _end_overdue_attempts(self, overdue: Sequence[OverdueStep]) -> None:
         self._kill_leftovers()
-        overdue = self._liveness.find_overdue_steps(
-            self._board.worker_id, self._settings.lease_seconds
-        )
         due = {(step.token, step.attempt) for step in overdue}
         self._asked = {key: at for key, at in self._asked.items() if key in due}
         busy: set[str] = set()

@@ -68,32 +68,52 @@ END $$;
 
 -- Advance the pulse by the time since it was advanced last, but by no more than
 -- p_most seconds: what nobody advanced, nobody lived through. Many reconcilers may
--- call this; only one in half a step moves it.
+-- call this; only one in half a step moves it. Who finds its row locked leaves it to
+-- the one that moves it now, and does not wait for the rest of that one's look.
 CREATE FUNCTION advance_pulse(p_most float) RETURNS bool
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     moment timestamptz := plans_now();
 BEGIN
-    UPDATE pulse
+    IF NOT EXISTS (SELECT FROM pulse p WHERE is_behind(p, moment, p_most)) THEN
+        -- locking is a write, and most looks need none
+        RETURN false;
+    END IF;
+    PERFORM FROM pulse FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE pulse p
        SET value = value + least(
                greatest(extract(epoch FROM moment - advanced_at), 0), p_most),
            advanced_at = moment
-     WHERE extract(epoch FROM moment - advanced_at) >= p_most / 2
-        -- a clock that was set back would stop the pulse until it has caught up
-        OR extract(epoch FROM advanced_at - moment) > p_most;
+     WHERE is_behind(p, moment, p_most);
     RETURN FOUND;
 END $$;
 
 
+-- Whether the pulse is to be advanced at this moment, by p_most seconds at most.
+CREATE FUNCTION is_behind(p_pulse pulse, p_moment timestamptz, p_most float) RETURNS bool
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT extract(epoch FROM p_moment - p_pulse.advanced_at) >= p_most / 2
+        -- a clock that was set back would stop the pulse until it has caught up
+        OR extract(epoch FROM p_pulse.advanced_at - p_moment) > p_most
+$$;
+
+
 -- Declare dead who has not beaten for p_lease seconds of pulse. This is final: the
--- worker, should it live, registers under a new id, and its old claims are fenced.
+-- worker, should it live, registers under a new id, and its old claims are fenced. One
+-- whose row is locked is beating, or being declared dead by somebody else.
 CREATE FUNCTION end_silent_workers(p_lease float) RETURNS int
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     n int;
 BEGIN
     UPDATE workers SET ended_at = plans_now(), end_reason = 'lost'
-     WHERE ended_at IS NULL AND pulse < (SELECT value FROM pulse) - p_lease;
+     WHERE id IN (
+        SELECT id FROM workers
+         WHERE ended_at IS NULL AND pulse < (SELECT value FROM pulse) - p_lease
+           FOR NO KEY UPDATE SKIP LOCKED);
     GET DIAGNOSTICS n = ROW_COUNT;
     RETURN n;
 END $$;

@@ -24,6 +24,7 @@ from execution.records import StepRecords
 from execution.results import ErrorRecord
 from execution.states import StepStatus
 from tests.integration.test_protocol import claim, register
+from tests.sweeping import look
 from tests.worker_process import ROOT, WorkerProcess
 
 PAGES = [
@@ -130,7 +131,7 @@ def play_out(engine: ExecutionEngine, settings: Settings) -> None:
     engine._finish(failed)
     claim(records, dying, engine.submit(plan), 0)
     liveness.end_worker(dying)
-    for lost in liveness.find_lost_steps(100):
+    for lost in look(liveness).lost_steps:
         liveness.take_lost(lost, is_patient=True)
     engine.cancel(engine.submit(plan), by="ann")
     database.close()

@@ -14,6 +14,7 @@ from execution.records import StepRecords
 from tests.beating import Hands, beat
 from tests.integration.test_protocol import claim, register
 from tests.rows import committed
+from tests.sweeping import look, run_round
 
 PLAN = Plan("one", steps=[Step("only", action="test.nothing")])
 
@@ -56,7 +57,7 @@ def test_a_jump_of_the_clock_declares_nobody_dead(
     worker_id = register(liveness, settings)
     shift_clock(database, jump)
     try:
-        done = [reconciler.run_round() for _ in range(3)]
+        done = [run_round(reconciler) for _ in range(3)]
 
         assert [r.dead_workers for r in done] == [0, 0, 0]
         assert beat(database, worker_id, [settings.queue]) is not None
@@ -68,11 +69,11 @@ def test_a_jump_of_the_clock_declares_nobody_dead(
 def test_the_pulse_moves_by_no_more_than_a_step_after_an_outage(
     database: Database, reconciler: Reconciler, settings: Settings
 ) -> None:
-    reconciler.run_round()
+    run_round(reconciler)
     before = pulse_value(database)
     shift_clock(database, "10 minutes")
     try:
-        reconciler.run_round()
+        run_round(reconciler)
     finally:
         shift_clock(database, "0")
 
@@ -91,7 +92,7 @@ def test_a_silent_worker_is_declared_dead_for_good(
         (settings.lease_seconds + 1,),
     )
 
-    assert reconciler.run_round().dead_workers >= 1
+    assert run_round(reconciler).dead_workers >= 1
     assert beat(database, worker_id, [settings.queue]) is None
 
 
@@ -107,9 +108,9 @@ def test_a_step_in_hand_is_not_lost(
     held = claim(records, worker_id, execution_id, 0).held
 
     beat(database, worker_id, [settings.queue], hands=Hands(tokens=(held.token,)))
-    by_token = liveness.find_lost_steps(100)
+    by_token = look(liveness).lost_steps
     beat(database, worker_id, [settings.queue], hands=Hands(deliveries=("by-hand",)))
-    by_delivery = liveness.find_lost_steps(100)
+    by_delivery = look(liveness).lost_steps
 
     assert not [s for s in (*by_token, *by_delivery) if s.execution_id == execution_id]
     liveness.end_worker(worker_id)
@@ -128,7 +129,7 @@ def test_a_step_that_left_its_workers_hands_is_lost(
 
     beat(database, worker_id, [settings.queue])
 
-    assert [s for s in liveness.find_lost_steps(100) if s.execution_id == execution_id]
+    assert [s for s in look(liveness).lost_steps if s.execution_id == execution_id]
     liveness.end_worker(worker_id)
 
 
@@ -145,9 +146,7 @@ def test_a_sample_from_before_the_claim_proves_nothing(
 
     claim(records, worker_id, execution_id, 0)
 
-    assert not [
-        s for s in liveness.find_lost_steps(100) if s.execution_id == execution_id
-    ]
+    assert not [s for s in look(liveness).lost_steps if s.execution_id == execution_id]
     liveness.end_worker(worker_id)
 
 
@@ -166,7 +165,7 @@ def test_the_first_beat_after_the_claim_proves_nothing(
     # its sample may have been begun before the claim
     beat(database, worker_id, [settings.queue], times=1)
 
-    assert execution_id not in {s.execution_id for s in liveness.find_lost_steps(100)}
+    assert execution_id not in {s.execution_id for s in look(liveness).lost_steps}
     liveness.end_worker(worker_id)
 
 
@@ -209,7 +208,7 @@ def test_a_jump_of_the_clock_takes_no_step_from_the_living(
         execution_id = engine.submit(PLAN)
         claim(records, worker_id, execution_id, 0)
 
-        lost = {s.execution_id for s in liveness.find_lost_steps(100)}
+        lost = {s.execution_id for s in look(liveness).lost_steps}
     finally:
         shift_clock(database, "0 seconds")
 
@@ -227,9 +226,7 @@ def test_two_reconcilers_take_a_lost_step_once(
     execution_id = engine.submit(PLAN)
     claim(records, worker_id, execution_id, 0)
     liveness.end_worker(worker_id)
-    (lost,) = [
-        s for s in liveness.find_lost_steps(100) if s.execution_id == execution_id
-    ]
+    (lost,) = [s for s in look(liveness).lost_steps if s.execution_id == execution_id]
 
     taken = [liveness.take_lost(lost, is_patient=True) for _ in range(2)]
 
@@ -254,7 +251,7 @@ def test_a_step_whose_message_was_lost_is_sent_once_by_many(
     beat(database, worker_id, [settings.queue])
     (unsent,) = [
         s
-        for s in liveness.find_unsent_steps(settings.beat_seconds)
+        for s in look(liveness, beat_seconds=settings.beat_seconds).unsent_steps
         if s.execution_id == execution_id
     ]
 
@@ -280,7 +277,7 @@ def test_a_backlog_behind_busy_workers_is_not_sent_again(
 
     beat(database, worker_id, [settings.queue], hands=Hands(waiting=8))
 
-    unsent = liveness.find_unsent_steps(settings.beat_seconds)
+    unsent = look(liveness, beat_seconds=settings.beat_seconds).unsent_steps
     assert not [s for s in unsent if s.execution_id == execution_id]
     liveness.end_worker(worker_id)
 
@@ -298,7 +295,7 @@ def test_an_execution_whose_last_runner_died_is_finished(
     from_last = records.complete(held, StepStatus.COMPLETED, result="7", epoch=1)
 
     assert from_last.is_last
-    assert reconciler.run_round().finished_executions >= 1
+    assert run_round(reconciler).finished_executions >= 1
     assert engine.get_result(execution_id).unwrap() == 7
     liveness.end_worker(worker_id)
 
@@ -318,11 +315,11 @@ def test_one_held_row_does_not_stop_the_others(
     with committed(str(settings.database_url), settings.schema) as stranger:
         stranger.execute("SELECT FROM executions WHERE id = %s FOR UPDATE", (held_id,))
         for _ in range(5):
-            reconciler.run_round()
+            run_round(reconciler)
 
         losses = engine.list_steps(other_id)[0].losses
 
     assert losses == 1
     assert engine.list_steps(held_id)[0].losses == 0
-    reconciler.run_round()
+    run_round(reconciler)
     assert engine.list_steps(held_id)[0].losses == 1

@@ -14,6 +14,7 @@ from execution.reconciler import Reconciler
 from execution.records import StepRecords
 from tests.beating import Hands, beat
 from tests.integration.test_protocol import register
+from tests.sweeping import look, run_round
 
 PLAN = Plan("queued", steps=[Step("a", action="test.nothing")])
 
@@ -54,7 +55,8 @@ class Queue:
     def find_missing(self, *, beat_seconds: float = 0.5) -> set[str]:
         """Return the executions whose message a reconciler takes for lost."""
         return {
-            step.execution_id for step in self.liveness.find_unsent_steps(beat_seconds)
+            step.execution_id
+            for step in look(self.liveness, beat_seconds=beat_seconds).unsent_steps
         }
 
 
@@ -226,7 +228,7 @@ def test_while_the_broker_is_away_nothing_is_counted_as_sent(
         away,
     )
 
-    reconciler.run_round()
+    run_round(reconciler)
 
     sent = queue.database.query(
         "SELECT count(*) AS n FROM {schema}.execution_steps WHERE publishes > 1"

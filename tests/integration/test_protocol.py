@@ -18,6 +18,7 @@ from execution.records import (
     StepRecords,
 )
 from tests.racing import run_at_once
+from tests.sweeping import look
 from tests.timeline import check_timeline, heads, read_timeline
 
 ACTIONS = '[{"name": "test.nothing"}]'
@@ -190,9 +191,7 @@ def test_a_late_result_is_dropped(
     execution_id = engine.submit(SEQUENCE)
     zombie = claim(records, zombie_worker, execution_id, 0).held
     liveness.end_worker(zombie_worker)
-    (lost,) = [
-        s for s in liveness.find_lost_steps(100) if s.execution_id == execution_id
-    ]
+    (lost,) = [s for s in look(liveness).lost_steps if s.execution_id == execution_id]
     assert liveness.take_lost(lost, is_patient=True) is not None
     heir = claim(records, worker_id, execution_id, 0).held
 

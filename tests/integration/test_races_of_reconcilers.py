@@ -15,6 +15,7 @@ from execution.records import Completion, Recorded
 from execution.windows import Window
 from tests.integration.test_races import ONE, SILENT, count_events
 from tests.racing import Arena, arena_of, count_wrong_rounds
+from tests.sweeping import run_round
 from tests.timeline import check_timeline
 
 ROUNDS = 60
@@ -75,11 +76,11 @@ def race_reconcilers(arena: Arena) -> None:
     ]
 
     done = arena.race(
-        [reconciler.run_round for reconciler in reconcilers],
+        [partial(run_round, reconciler) for reconciler in reconcilers],
         over=arena.random.choice([*lost, *unsent, *unfinished]),
     )
     # what was held by somebody was passed over until now
-    done.append(reconcilers[0].run_round())
+    done.append(run_round(reconcilers[0]))
 
     check_totals(done, len(lost), len(unsent), len(unfinished))
     sent = Counter(window.execution_id for window in recorder.sent)
@@ -132,7 +133,7 @@ def race_late_completion(arena: Arena) -> None:
     lost = LostStep(execution_id, 0, held.token)
     take: list[partial[Completion | None] | partial[Round]] = [
         partial(arena.liveness.take_lost, lost, is_patient=True),
-        partial(Reconciler.run_round, build_reconciler(arena, Recorder())),
+        partial(run_round, build_reconciler(arena, Recorder())),
     ]
 
     done, taken = arena.race_pair(

@@ -23,6 +23,7 @@ from execution.repository import ExecutionRepository
 from execution.windows import Window
 from tests.beating import beat
 from tests.integration.test_protocol import register, try_claim
+from tests.sweeping import look
 from tests.timeline import check_timeline
 
 SEEDS = 100
@@ -138,7 +139,7 @@ class World:
 
     def reconcile(self) -> None:
         """Find what is lost, unsent or unfinished, as a reconciler does."""
-        for step in self.liveness.find_lost_steps(100):
+        for step in look(self.liveness).lost_steps:
             if step.execution_id == self.execution_id:
                 taken = self.liveness.take_lost(step, is_patient=True)
                 self.send(taken.windows if taken else ())
@@ -148,7 +149,7 @@ class World:
             (self.execution_id,),
         )
         beat(self.database, self.worker_id, [self.settings.queue])
-        for unsent in self.liveness.find_unsent_steps(1.0):
+        for unsent in look(self.liveness).unsent_steps:
             if unsent.execution_id == self.execution_id:
                 self.send(self.liveness.mark_resent(unsent))
         finish_execution(self.records, QUIET, self.execution_id)

@@ -113,6 +113,31 @@ def test_the_sweeps_have_something_to_find(cursor: Cursor) -> None:
     }
 
 
+def test_one_look_finds_what_its_parts_find(cursor: Cursor) -> None:
+    cursor.execute("UPDATE workers SET ended_at = now(), end_reason = 'stopped'")
+    parts = {
+        "lost": "lost_steps_of_all(7)",
+        "expired_executions": "expired_executions(7)",
+        "expired_steps": "expired_steps(7)",
+        "due": "due_executions(7)",
+        "unsent_steps": "unsent_steps(5, 7)",
+        "unsent_executions": "unsent_executions(7)",
+        "unfinished": "unfinished_executions(7)",
+        "overdue": f"overdue_steps('{WORKER}', 1e9)",
+    }
+    counts = {}
+    for name, call in parts.items():
+        cursor.execute(f"SELECT count(*) FROM {call}")  # noqa: S608  # names of our own
+        counts[name] = cursor.fetchall()[0][0]
+    names = ", ".join(parts)
+    cursor.execute(f"SELECT {names} FROM sweep('{WORKER}', 2.5, 1e9, 5, 7)")  # noqa: S608  # likewise
+
+    (found,) = cursor.fetchall()
+
+    assert {n: len(f or ()) for n, f in zip(parts, found, strict=True)} == counts
+    assert counts["lost"] == counts["due"] == 7
+
+
 @contextmanager
 def captured(
     repository: ExecutionRepository,
@@ -214,6 +239,7 @@ CALLS = [
     ("running", None, "expired_executions(200)"),
     ("running", None, "expired_steps(200)"),
     ("running", None, "unfinished_executions(200)"),
+    ("running", None, "sweep(%(w)s, 2.5, 1e9, 5, 200)"),
 ]
 
 

@@ -18,6 +18,7 @@ from execution.liveness import LivenessRecords
 from execution.records import ClaimOutcome, Completion, HeldStep, Retried, StepRecords
 from tests.integration.test_protocol import claim, fail, register, try_claim
 from tests.integration.test_random_plans import ERROR
+from tests.sweeping import look
 from tests.timeline import check_timeline, heads, read_timeline
 
 QUIET = ExecutionEventEmitter(None, "")
@@ -98,7 +99,7 @@ def test_nothing_wakes_before_its_time(
 ) -> None:
     execution_id, _ = park(engine, records, worker_id)
 
-    assert execution_id not in liveness.find_due_executions(100)
+    assert execution_id not in look(liveness).due_executions
     assert liveness.wake_steps(execution_id) is None
     answer = try_claim(records, worker_id, execution_id, 0)
     assert answer.outcome is ClaimOutcome.DROPPED
@@ -114,7 +115,7 @@ def test_a_step_whose_time_has_come_is_sent_once(
     execution_id, _ = park(engine, records, worker_id)
     let_pass(database, execution_id, "execution_steps", "wake_at")
 
-    found = liveness.find_due_executions(100)
+    found = look(liveness).due_executions
     woken = liveness.wake_steps(execution_id)
     again = liveness.wake_steps(execution_id)
 
@@ -183,7 +184,7 @@ def test_a_step_that_waits_beyond_its_deadline_is_timed_out(
     let_pass(database, execution_id, "execution_steps", "deadline")
 
     (expired,) = (
-        s for s in liveness.find_expired_steps(100) if s.execution_id == execution_id
+        s for s in look(liveness).expired_steps if s.execution_id == execution_id
     )
     completion = liveness.expire_step(expired)
 
@@ -224,7 +225,7 @@ def test_a_step_that_never_got_a_slot_is_timed_out_and_may_be_skipped(
 def expire_all(liveness: LivenessRecords, execution_id: str) -> Completion:
     (completion,) = (
         liveness.expire_step(step)
-        for step in liveness.find_expired_steps(100)
+        for step in look(liveness).expired_steps
         if step.execution_id == execution_id
     )
     assert completion is not None
@@ -259,11 +260,11 @@ def test_a_pause_stops_the_deadline_of_what_does_not_run(
     engine.pause(execution_id)
     let_pass(database, execution_id, "executions", "paused_at")
     let_pass(database, execution_id, "execution_steps", "deadline", "ready_at")
-    while_paused = {s.execution_id for s in liveness.find_expired_steps(100)}
+    while_paused = {s.execution_id for s in look(liveness).expired_steps}
 
     engine.resume(execution_id)
 
-    afterwards = {s.execution_id for s in liveness.find_expired_steps(100)}
+    afterwards = {s.execution_id for s in look(liveness).expired_steps}
     assert execution_id not in while_paused | afterwards
 
 
@@ -294,7 +295,7 @@ def take_overdue(
 ) -> Completion:
     (overdue,) = (
         s
-        for s in liveness.find_overdue_steps(worker_id, 3600)
+        for s in look(liveness, worker_id=worker_id).overdue_steps
         if s.execution_id == execution_id
     )
     completion = liveness.take_overdue(overdue, wait_seconds=wait_seconds)
@@ -353,7 +354,9 @@ def test_others_take_what_its_own_worker_does_not_end(
     let_pass(database, execution_id, "execution_steps", "attempt_deadline")
 
     def is_found(grace_seconds: float) -> bool:
-        found = liveness.find_overdue_steps(other_id, grace_seconds)
+        found = look(
+            liveness, worker_id=other_id, grace_seconds=grace_seconds
+        ).overdue_steps
         return execution_id in {step.execution_id for step in found}
 
     assert not is_found(grace_seconds=7200)
@@ -376,7 +379,7 @@ def test_an_execution_ends_at_its_deadline(
         engine.pause(execution_id)
     let_pass(database, execution_id, "executions", "deadline")
 
-    found = liveness.find_expired_executions(100)
+    found = look(liveness).expired_executions
     expiry = liveness.expire_execution(execution_id)
 
     assert execution_id in found
@@ -468,6 +471,6 @@ def test_before_the_deadline_nothing_expires(
 ) -> None:
     execution_id = engine.submit(plan_of(step_of("a", deadline="1h"), deadline="1h"))
 
-    assert execution_id not in liveness.find_expired_executions(100)
+    assert execution_id not in look(liveness).expired_executions
     assert liveness.expire_execution(execution_id) is None
-    assert all(s.execution_id != execution_id for s in liveness.find_expired_steps(100))
+    assert all(s.execution_id != execution_id for s in look(liveness).expired_steps)

@@ -34,6 +34,8 @@ class Disguise:
     store: Store
     registry: ActionRegistry
     dice: random.Random
+    looks_a_tick: float
+    """How many looks idle workers come to together: few let even two look less."""
 
     @contextmanager
     def worn(self) -> Iterator[None]:
@@ -51,6 +53,8 @@ class Disguise:
         with ExitStack() as stack:
             for module, name, value in (
                 (heart, "state", _PresentState(self)),
+                (watch, "state", _PresentState(self)),
+                (watch, "_LOOKS_A_TICK", self.looks_a_tick),
                 (heart, "registry", self.registry),
                 (heart, "os", system),
                 (watch, "os", system),

@@ -5,7 +5,7 @@ There, and nowhere else, another actor may go on and something may go wrong.
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from celery import Celery
@@ -21,20 +21,6 @@ from tests.simulation.store import Call, Rows, Store
 from tests.simulation.watchdog import Watchdog
 
 _MOST_TRANSACTION_SECONDS = 0.003
-_TIMELESS_SWEEPS = frozenset(
-    {"lost_steps_of_all", "unsent_executions", "unfinished_executions"}
-)
-_READS = _TIMELESS_SWEEPS | {
-    "advance_pulse",
-    "due_executions",
-    "expired_executions",
-    "expired_steps",
-    "is_unwanted",
-    "overdue_steps",
-    "read_ending",
-    "unsent_steps",
-}
-_NOBODY_DIED = [{"end_silent_workers": 0}]
 
 
 @dataclass
@@ -47,9 +33,7 @@ class Gate:
     havoc: Havoc
     watchdog: Watchdog
     muted: frozenset[str] = frozenset()
-    """Functions that answer nothing, for a world without that act."""
-    _quiet: set[str] = field(default_factory=set)
-    """Sweeps that found nothing, and would find the same until something is written."""
+    """What sweeps do not find, for a world without that act."""
 
     def touch(self, what: str) -> None:
         """Let others go on, and something go wrong, before an act."""
@@ -75,26 +59,19 @@ class Gate:
         return rows
 
     def _execute(self, call: Call, run: Callable[[], Rows]) -> Rows:
-        if call.function in self.muted | self._quiet:
-            return []
         self.scheduler.now += self.dice.random() * _MOST_TRANSACTION_SECONDS
         self.store.seconds = self.scheduler.now + self.havoc.clock_seconds
         try:
             rows = run()
         except DatabaseError as error:
             self.scheduler.fail(f"{call.function}{call.arguments}: {error}")
+        if call.function == "sweep":
+            rows[0].update(dict.fromkeys(self.muted))
         if self.scheduler.is_tracing:
             self.scheduler.note(f"{call.function}{call.arguments} -> {rows}")
-        self._remember(call, rows)
         if rows:
             self.watchdog.saw(call, rows[0])
         return rows
-
-    def _remember(self, call: Call, rows: Rows) -> None:
-        if call.function in _TIMELESS_SWEEPS and not rows:
-            self._quiet.add(call.function)
-        elif call.function not in _READS and rows != _NOBODY_DIED:
-            self._quiet.clear()
 
 
 class SimulatedDispatcher(ExecutionDispatcher):

@@ -12,7 +12,7 @@ from execution.sql import read_functions
 
 @dataclass(frozen=True)
 class Mutation:
-    """One safeguard taken away; `muted` are functions that answer no row."""
+    """One safeguard taken away; `muted` is what sweeps do not find."""
 
     name: str
     text: str = ""
@@ -108,7 +108,7 @@ MUTATIONS = (
     ),
     Mutation("lost messages are not sent again", muted=frozenset({"unsent_steps"})),
     Mutation("what was never sent is not sent", muted=frozenset({"unsent_executions"})),
-    Mutation("lost steps are not found", muted=frozenset({"lost_steps_of_all"})),
-    Mutation("nobody is woken", muted=frozenset({"due_executions"})),
-    Mutation("nobody is finished", muted=frozenset({"unfinished_executions"})),
+    Mutation("lost steps are not found", muted=frozenset({"lost"})),
+    Mutation("nobody is woken", muted=frozenset({"due"})),
+    Mutation("nobody is finished", muted=frozenset({"unfinished"})),
 )

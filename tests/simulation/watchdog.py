@@ -76,6 +76,7 @@ class Watchdog:
     )
     granted: set[tuple[str, int, str]] = field(default_factory=set)
     parked: set[tuple[Any, ...]] = field(default_factory=set)
+    timed_out: set[tuple[Any, ...]] = field(default_factory=set)
     created: set[str] = field(default_factory=set)
     ended: dict[str, str] = field(default_factory=dict)
     paused: set[str] = field(default_factory=set)
@@ -96,7 +97,7 @@ class Watchdog:
                 self._note_retry(call, row)
             case "take_step":
                 self._check_taking(call, row)
-            case "end_silent_workers" if row["end_silent_workers"]:
+            case "sweep" if row["dead_workers"]:
                 self._check_dead_workers()
             case "submit_execution":
                 self._check_submit(call, row)
@@ -131,6 +132,9 @@ class Watchdog:
         token = call.arguments[2]
         holds = before["before_status"] == "running" and before["before_token"] == token
         landed = row.get("landed") is True or row.get("outcome") in _LANDED
+        if row.get("outcome") == "waiting" and call.arguments[:3] in self.timed_out:
+            # who asks for another attempt too late is told of the one that follows
+            landed = False
         if landed and not holds and call.arguments[:4] not in self.parked:
             self.scheduler.fail(
                 f"{call.function} landed under a token that does not hold the step,"
@@ -206,6 +210,8 @@ class Watchdog:
         if row["outcome"] == "nothing":
             return
         cause = call.arguments[3]
+        if cause == "timeout" and row["outcome"] != "ended":
+            self.timed_out.add(call.arguments[:3])
         self._count(f"steps taken back: {cause}, {row['outcome']}")
         if cause == "lost" and self.census.is_healthy_holder(call.arguments[2]):
             self.scheduler.fail("a step was taken from a child that lives and runs it")

@@ -132,21 +132,27 @@ class SimulatedWorker:
         board = cast("WorkerBoard", self.board)
         settings = self.parts.settings
         facts = self._state_facts()
-        watch = Watch(self.parts.liveness, reconciler, board, facts, settings)
+        draw = self.parts.dice.uniform
+        watch = Watch(self.parts.liveness, reconciler, board, facts, settings, draw)
         self._heart = Heart(self.parts.liveness, board, facts, watch)
         self._repeat("heart", self._heart.beat, settings.beat_seconds)
         self._repeat("watch", watch.look, settings.tick_seconds)
 
     def _repeat(
-        self, what: str, work: Callable[[], None], interval_seconds: float
+        self, what: str, work: Callable[[], float | None], interval_seconds: float
     ) -> None:
+        """Work every so often, or when `work` says that it wants to go on."""
+
         def live() -> None:
             while True:
+                seconds: float | None = None
                 try:
-                    work()
+                    seconds = work()
                 except DatabaseError:
                     self.parts.count(f"rounds of the {what} without an answer")
-                self.parts.scheduler.sleep(interval_seconds)
+                self.parts.scheduler.sleep(
+                    interval_seconds if seconds is None else seconds
+                )
 
         self.parts.scheduler.start(f"{self.name}/{what}", self.main, live)
 

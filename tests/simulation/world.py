@@ -35,6 +35,8 @@ LEASE_SECONDS = 30.0
 _FAULTS_END_SECONDS = 200.0
 _SWITCHES_BETWEEN_LOOKS = 4
 _MOST_ZOMBIE_SWITCHES = 400
+_LOOKS_A_TICK = (0.25, 4.0)
+"""Of the few workers of a world; with the first, even a single one looks less often."""
 _QUIET = ExecutionEventEmitter(None, "")
 
 
@@ -102,7 +104,13 @@ class World:
         registry = ActionRegistry()
         work = Work(self._gate, self._fates)
         registry.add(ACTION, work.build_action(), None)
-        self._disguise = Disguise(self._havoc, self._stage.store, registry, self._dice)
+        self._disguise = Disguise(
+            self._havoc,
+            self._stage.store,
+            registry,
+            self._dice,
+            looks_a_tick=self._dice.choice(_LOOKS_A_TICK),
+        )
         self._parts = Parts(
             scheduler=self.scheduler,
             dice=self._dice,

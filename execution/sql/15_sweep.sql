@@ -1,0 +1,55 @@
+-- What a reconciler asks at each of its looks, all in one: it moves the pulse, declares
+-- the silent dead, and then looks for whatever somebody has to see to. Each look is a
+-- statement of its own, so that those who were declared dead just now count as dead.
+-- Nothing is locked for those who act: they lock one execution at a time and look again.
+--
+-- Each answer but the first two is an array of rows, each of them an array; NULL when
+-- there is nothing. Of each as many as p_most, by an index of its own. Overdue attempts
+-- are those of p_worker, and those of others that are a lease late.
+CREATE FUNCTION sweep(
+    p_worker uuid, p_tick float, p_lease float, p_beat float, p_most int,
+    OUT dead_workers int, OUT looking_workers int, OUT lost jsonb,
+    OUT expired_executions jsonb, OUT expired_steps jsonb, OUT due jsonb,
+    OUT unsent_steps jsonb, OUT unsent_executions jsonb, OUT unfinished jsonb,
+    OUT overdue jsonb
+)
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM begin_write();
+    PERFORM advance_pulse(p_tick);
+    dead_workers := end_silent_workers(p_lease);
+    looking_workers := count_looking_workers(p_beat);
+    lost := (
+        SELECT jsonb_agg(jsonb_build_array(f.execution_id, f."position", f.lease_token))
+          FROM lost_steps_of_all(p_most) f);
+    expired_executions := (
+        SELECT jsonb_agg(jsonb_build_array(f)) FROM expired_executions(p_most) f);
+    expired_steps := (
+        SELECT jsonb_agg(jsonb_build_array(f.execution_id, f."position"))
+          FROM expired_steps(p_most) f);
+    due := (SELECT jsonb_agg(jsonb_build_array(f)) FROM due_executions(p_most) f);
+    unsent_steps := (
+        SELECT jsonb_agg(jsonb_build_array(f.execution_id, f."position", f.publishes))
+          FROM unsent_steps(p_beat, p_most) f);
+    unsent_executions := (
+        SELECT jsonb_agg(jsonb_build_array(f)) FROM unsent_executions(p_most) f);
+    unfinished := (
+        SELECT jsonb_agg(jsonb_build_array(f)) FROM unfinished_executions(p_most) f);
+    overdue := (
+        SELECT jsonb_agg(jsonb_build_array(
+                   f.execution_id, f."position", f.lease_token, f.attempt, f.failures,
+                   f.retry))
+          FROM overdue_steps(p_worker, p_lease) f);
+END $$;
+
+
+-- How many workers beat and look: who is dead and not declared so yet beats no more. By
+-- the clock, for the pulse stands still when nobody looks; when the clock jumps, a few
+-- beats long nobody counts.
+CREATE FUNCTION count_looking_workers(p_beat float) RETURNS int
+LANGUAGE sql VOLATILE AS $$
+    SELECT count(*)::int FROM workers
+     WHERE ended_at IS NULL
+       AND beat_at BETWEEN plans_now() - make_interval(secs => 1.5 * p_beat) AND plans_now()
+       AND (rounds ->> 'age')::float < 3 * p_beat
+$$;
