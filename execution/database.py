@@ -100,13 +100,15 @@ class Database:
         self, statement: str, arguments: Sequence[object] = ()
     ) -> list[dict[str, Any]]:
         """Run one statement of our own; `{schema}` in it is the quoted schema."""
-        with self._translated_errors():
-            connection = self._connect()
-            with connection.cursor() as cursor:
-                schema = quote_ident(self._schema, cursor)
-                cursor.execute(statement.replace("{schema}", schema), arguments)
-                names = [column.name for column in cursor.description or ()]
-                return [dict(zip(names, row, strict=True)) for row in cursor]
+        with (
+            self._translated_errors(),
+            self._lend() as connection,
+            connection.cursor() as cursor,
+        ):
+            schema = quote_ident(self._schema, cursor)
+            cursor.execute(statement.replace("{schema}", schema), arguments)
+            names = [column.name for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
 
     def wait_for_notice(self, channel: str, seconds: float) -> bool:
         """Wait for a notice to this schema on `channel`; say whether one came.
@@ -165,15 +167,17 @@ class Database:
         if connection is not None and self._pid == os.getpid():
             connection.close()
 
+    @contextmanager
+    def _lend(self) -> Iterator[Connection]:
+        """Give a connection for one statement: this thread's own."""
+        yield self._connect()
+
     def _connect(self) -> Connection:
         if self._pid != os.getpid():
             self._leave_inherited()
         connection: Connection | None = getattr(self._local, "connection", None)
         if connection is None or connection.closed:
-            connection = self._open()
-            connection.autocommit = True
-            register_default_jsonb(connection, loads=decode_json)
-            self._local.connection = connection
+            connection = self._local.connection = self._open()
         return connection
 
     def _open(self) -> Connection:
@@ -190,6 +194,8 @@ class Database:
                     " what is special in URLs"
                 ) from None
             raise
+        connection.autocommit = True
+        register_default_jsonb(connection, loads=decode_json)
         return connection
 
     def _leave_inherited(self) -> None:

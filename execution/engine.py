@@ -130,7 +130,10 @@ class ExecutionEngine:
         if isinstance(plan, str):
             plan = self.get_plan(plan)
         _check_priority(priority)
-        submitted = self._repository.submit(
+        # the id is drawn, so that a call whose answer is lost can be made again; but in
+        # the caller's transaction a call that failed has ended that
+        submit = self._repository.submit
+        submitted = (submit if transaction else partial(ASK_TWICE, submit))(
             plan,
             plan.bind(parameters or {}),
             queue=self.settings.queue,
@@ -143,7 +146,9 @@ class ExecutionEngine:
         if transaction is not None:
             return submitted.execution_id
         reach(FaultPoint.SUBMITTED)
-        self._emitter.emit(submitted.execution_id, submitted.last_seq)
+        if execution_id is not None:
+            # an id that was drawn here is known to nobody who could listen
+            self._emitter.emit(submitted.execution_id, submitted.last_seq)
         self._dispatcher.publish(submitted.windows)
         return submitted.execution_id
 

@@ -4,7 +4,7 @@ Reads only. Rows stay in here: what leaves is frozen.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, aliased, defer
 
 from execution.database import (
     CONNECT_OPTIONS,
+    Database,
     DatabaseUnavailableError,
     name_driver,
 )
@@ -33,6 +34,7 @@ from execution.models import (
     Plan as PlanRow,
 )
 from execution.plan import Plan
+from execution.pool import DatabasePool
 from execution.results import (
     ErrorRecord,
     Event,
@@ -76,11 +78,13 @@ class ExecutionQueries:
             pool_size=2,
             connect_args={**CONNECT_OPTIONS, "application_name": "celery-plans"},
         ).execution_options(schema_translate_map={None: schema})
+        self._database: Database = DatabasePool(url, schema)
         self._functions = self._engine.dialect.identifier_preparer.quote(schema)
 
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+        self._database.close()
 
     def get_installation_id(self) -> str:
         """Return the id under which this installation's events travel."""
@@ -233,26 +237,21 @@ class ExecutionQueries:
             yield session
 
     def _call(self, function: str, *arguments: object) -> Mapping[str, Any]:
-        with self._writing() as session:
-            return self._execute(session, function, arguments)
+        """Call in a transaction of its own, in one round trip."""
+        return self._database.call(function, *arguments)
 
     def _call_within(
         self, transaction: Transaction, function: str, *arguments: object
     ) -> Mapping[str, Any]:
         """Call in a transaction that the caller has begun, and will end."""
-        try:
-            return self._execute(transaction, function, arguments)
-        except SQLAlchemyError as error:
-            raise _translate(error) from error
-
-    def _execute(
-        self, transaction: Transaction, function: str, arguments: Sequence[object]
-    ) -> Mapping[str, Any]:
         names = [f"a{index}" for index in range(len(arguments))]
         places = ", ".join(f":{name}" for name in names)
         statement = sa.text(f"SELECT * FROM {self._functions}.{function}({places})")  # noqa: S608  # names of our own
         values = dict(zip(names, arguments, strict=True))
-        return dict(transaction.execute(statement, values).mappings().one())
+        try:
+            return dict(transaction.execute(statement, values).mappings().one())
+        except SQLAlchemyError as error:
+            raise _translate(error) from error
 
 
 def _translate(error: SQLAlchemyError) -> DatabaseError:

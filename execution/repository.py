@@ -30,7 +30,7 @@ from execution.states import (
     TERMINAL_EXECUTION_STATUSES,
     ExecutionStatus,
 )
-from execution.windows import Window, read_windows
+from execution.windows import Window, open_window, read_windows
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,18 @@ class ExecutionRepository(ExecutionQueries):
             row = self._call("submit_execution", *arguments)
         else:
             row = self._call_within(transaction, "submit_execution", *arguments)
-        return _read_submitted(key, row)
+        _check_conflict(f"the idempotency key {key!r}" if key else "the id", row)
+        begun = str(row["execution_id"])
+        windows = (
+            Window(begun, 1, open_window(plan.steps, p, queue=queue, priority=priority))
+            for p in row["sent"]
+        )
+        return Submitted(
+            execution_id=begun,
+            is_new=row["outcome"] == "created",
+            last_seq=row["last_seq"],
+            windows=tuple(windows),
+        )
 
     def publish_plan(self, plan: Plan, *, queue: str) -> datetime:
         """Make `plan` the one that its name stands for; return when.
@@ -266,20 +277,12 @@ def _compiled_row(step: Any) -> dict[str, Any]:
     }
 
 
-def _read_submitted(key: str | None, row: Mapping[str, Any]) -> Submitted:
-    execution_id = str(row["execution_id"])
+def _check_conflict(used: str, row: Mapping[str, Any]) -> None:
     if row["outcome"] == "conflict":
-        used = f"the idempotency key {key!r}" if key else "the id"
         raise SubmissionConflictError(
-            f"{used} belongs to execution {execution_id}, which has another plan,"
-            " parameters, tags or priority"
+            f"{used} belongs to execution {row['execution_id']}, which has another"
+            " plan, parameters, tags or priority"
         )
-    return Submitted(
-        execution_id=execution_id,
-        is_new=row["outcome"] == "created",
-        last_seq=row["last_seq"],
-        windows=read_windows(execution_id, 1, row["windows"]),
-    )
 
 
 def _read_move(execution_id: str, row: Mapping[str, Any]) -> Move:

@@ -53,7 +53,7 @@ BEGIN
         END;
     END LOOP;
     DROP VIEW IF EXISTS {views};
-    DROP TYPE IF EXISTS event_draft CASCADE;
+    DROP TYPE IF EXISTS event_draft, plan_outline CASCADE;
 END $$
 """
 _MARK_FUNCTIONS = """

@@ -11,9 +11,16 @@ from functools import cache
 from pathlib import Path
 
 from execution.states import list_execution_edges, list_step_edges
+from execution.windows import WINDOW_LINKS
 
 SCHEMA_REVISION = "0003"
 """The migration that these functions need; a test compares it with the newest."""
+
+_CONSTANTS = f"""
+-- Generated: the most links that the message of a chain carries.
+CREATE FUNCTION window_links() RETURNS int
+LANGUAGE sql IMMUTABLE AS $$ SELECT {WINDOW_LINKS} $$;
+"""
 
 _GUARD = """
 -- Generated from the move tables: a change of state that is not in them is refused.
@@ -46,7 +53,7 @@ def read_functions() -> str:
     )
     heading = f"-- for the tables of revision {SCHEMA_REVISION}"
     texts = [f.read_text("utf-8") for f in files]
-    return "\n\n".join([heading, *texts, _GUARD, *guards])
+    return "\n\n".join([heading, _CONSTANTS, *texts, _GUARD, *guards])
 
 
 @cache
