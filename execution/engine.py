@@ -6,11 +6,12 @@ same executions.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+from execution.bulk import Order, bind_all, submit_chunks
 from execution.database import Database
 from execution.dispatcher import ExecutionDispatcher, create_app
 from execution.ending import finish_execution
@@ -151,6 +152,32 @@ class ExecutionEngine:
             self._emitter.emit(submitted.execution_id, submitted.last_seq)
         self._dispatcher.publish(submitted.windows)
         return submitted.execution_id
+
+    def submit_many(
+        self,
+        plan: Plan | str,
+        parameters: Iterable[Mapping[str, Any]],
+        *,
+        keys: Sequence[str] | None = None,
+        tags: Sequence[str] = (),
+        priority: int = 0,
+    ) -> tuple[str, ...]:
+        """Begin an execution of `plan` for each of `parameters`; return ids in order.
+
+        Everything is checked first: ParameterError names every fault by its index, and
+        nothing is begun then. Then chunks of up to 250 are committed one by one.
+        `keys` are idempotency keys, one for each; those that began an execution with
+        the same body answer its id. For one with another body
+        SubmissionConflictError is raised; of its chunk nothing is kept, the chunks
+        before it are, and with keys the call may be repeated.
+        """
+        if isinstance(plan, str):
+            plan = self.get_plan(plan)
+        _check_priority(priority)
+        bound = bind_all(plan, parameters, keys)
+        tags = [*plan.tags, *tags]
+        order = Order(plan, bound, keys, tags, priority, self.settings.queue)
+        return submit_chunks(order, self._repository, self._dispatcher)
 
     def publish(self, plan: Plan) -> None:
         """Store `plan` as the one that its name stands for from now on.

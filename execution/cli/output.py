@@ -3,7 +3,7 @@
     validate  {"valid": bool, "plan": str|null, "version": str|null, "digest": str|null,
                "steps": int, "faults": [fault], "warnings": [str]}
     publish   {"plan": str, "version": str|null, "digest": str}
-    submit    {"execution_id": str}
+    submit    {"execution_id": str}; with --many {"execution_ids": [str]}
     run       result
     list      {"items": [execution], "total": int, "page": int, "page_size": int}
     workers   {"items": [worker]}

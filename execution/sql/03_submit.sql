@@ -225,3 +225,84 @@ LANGUAGE sql VOLATILE AS $$
      WHERE e.id = p_execution AND e.status = 'pending' AND e.epoch = 1
        AND s.status = 'ready' AND s.published_at IS NOT NULL AND s.publishes = 1
 $$;
+
+
+-- The same for many at once: executions of one plan, their parameters (a JSON array)
+-- and their keys, if any, in order. All of them begin, or none.
+--
+-- outcome: done (`ids` are those of the executions, in order: what was given, or what a
+-- key began before); conflict (nothing is kept; the key at place `refused`, from 0,
+-- belongs to execution `owner`, which has another body).
+--
+-- `sent` are the positions that the caller has to send of each execution that has the id
+-- that was given, also when the call is made again.
+CREATE FUNCTION submit_executions(
+    p_executions text[], p_plan uuid, p_parameters jsonb, p_keys text[],
+    p_priority int, p_tags text[], p_queue text,
+    OUT outcome text, OUT ids text[], OUT sent int[], OUT refused int, OUT owner uuid
+)
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    outline plan_outline := read_outline(p_plan);
+    drawn uuid[] := p_executions;
+    begun uuid[] := p_executions;
+    parameters jsonb[];
+    bodies text[];
+BEGIN
+    PERFORM begin_write();
+    SELECT array_agg(value ORDER BY n),
+           array_agg(body_digest(outline.digest, value, p_priority, p_tags) ORDER BY n)
+      INTO parameters, bodies
+      FROM jsonb_array_elements(p_parameters) WITH ORDINALITY AS given(value, n);
+    IF p_keys IS NOT NULL THEN
+        SELECT c.begun, c.refused, c.owner INTO begun, refused, owner
+          FROM claim_keys(p_keys, drawn, bodies) AS c;
+        IF refused IS NOT NULL THEN
+            outcome := 'conflict';
+            RETURN;
+        END IF;
+    END IF;
+    sent := choose_roots(outline, p_queue);
+    PERFORM insert_executions(
+        array_agg(n.id), array_agg(n.parameters), array_agg(n.body), outline,
+        p_priority, p_tags, p_queue, sent)
+       FROM unnest(drawn, parameters, bodies, begun)
+            AS n(id, parameters, body, begun)
+      WHERE n.id = n.begun;
+    outcome := 'done';
+    ids := begun;
+END $$;
+
+
+-- Enter the keys of new executions; `begun` are the executions that they stand for now.
+-- Or keep none of them: `refused` is the place of the first whose execution, `owner`, has
+-- another body.
+CREATE FUNCTION claim_keys(
+    p_keys text[], p_executions uuid[], p_bodies text[],
+    OUT begun uuid[], OUT refused int, OUT owner uuid
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    is_whole bool;
+BEGIN
+    INSERT INTO submissions (key, execution_id, digest, created_at)
+    SELECT n.key, n.id, n.body, plans_now()
+      FROM unnest(p_keys, p_executions, p_bodies) WITH ORDINALITY AS n(key, id, body, place)
+     -- two calls with the same keys wait for each other, and must not do so crosswise
+     ORDER BY n.key, n.place
+    ON CONFLICT (key) DO NOTHING;
+    -- a statement of its own: the one above could not see the rows that won
+    SELECT array_agg(s.execution_id ORDER BY n.place), bool_and(s.key IS NOT NULL),
+           min(n.place) FILTER (WHERE s.digest <> n.body) - 1
+      INTO begun, is_whole, refused
+      FROM unnest(p_keys, p_bodies) WITH ORDINALITY AS n(key, body, place)
+      LEFT JOIN submissions s ON s.key = n.key;
+    IF NOT is_whole THEN
+        RAISE EXCEPTION 'the execution of a key is being deleted'
+            USING ERRCODE = 'serialization_failure', HINT = 'Submit again.';
+    ELSIF refused IS NOT NULL THEN
+        owner := begun[refused + 1];
+        DELETE FROM submissions
+         WHERE key = ANY (p_keys) AND execution_id = ANY (p_executions);
+    END IF;
+END $$;
