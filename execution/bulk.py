@@ -109,7 +109,7 @@ def _name_index(fault: Fault, index: int) -> Fault:
 
 
 def _find_key_faults(
-    keys: Sequence[str], parameters: Sequence[Mapping[str, object]]
+    keys: Sequence[object], parameters: Sequence[Mapping[str, object]]
 ) -> Iterator[Fault]:
     if len(keys) != len(parameters):
         yield Fault("keys", f"are {len(keys)} for {len(parameters)} executions")

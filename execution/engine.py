@@ -254,12 +254,13 @@ class ExecutionEngine:
         ask(partial(self.get_status, execution_id))
         with self._listen(execution_id) as listener:
             while True:
-                update = ask(partial(self._read_update, execution_id, after))
+                update, execution = ask(partial(self._look, execution_id, after))
                 if update.events or after == 0:
                     yield update
                 after = max(after, update.last_seq)
-                ended = ask(partial(self.get_status, execution_id))
-                if ended.has_ended and ended.last_seq <= after:
+                if execution.last_seq > after:
+                    continue
+                if execution.has_ended:
                     return
                 if not update.events:
                     listener.wait(_POLL_SECONDS)
@@ -272,9 +273,7 @@ class ExecutionEngine:
         if is_execution_id(execution_id):
             found = self._repository.get_by_id(execution_id)
         if found is None:
-            raise ExecutionNotFoundError(
-                f"there is no execution {execution_id!r}; see `plans list`"
-            )
+            raise _not_found(execution_id)
         return found
 
     def get_result(self, execution_id: str) -> ExecutionResult:
@@ -370,18 +369,29 @@ class ExecutionEngine:
             self.settings.events_url, self._installation_id, execution_id
         )
 
-    def _read_update(self, execution_id: str, after: int) -> ExecutionUpdate:
+    def _look(
+        self, execution_id: str, after: int
+    ) -> tuple[ExecutionUpdate, ExecutionSummary]:
         events = self._repository.list_events(execution_id, after=after)
-        execution = self.get_status(execution_id)
-        steps = self._repository.list_steps(execution_id)
-        now = self._repository.read_clock()
-        return ExecutionUpdate(
+        found = self._repository.get_with_running(execution_id)
+        if found is None:
+            # deleted while it was watched
+            raise _not_found(execution_id)
+        execution, running = found
+        update = ExecutionUpdate(
             execution_id=execution_id,
             status=execution.status,
-            progress=compute_progress(execution, steps, now),
+            progress=compute_progress(execution, running),
             events=events,
             last_seq=events[-1].seq if events else after,
         )
+        return update, execution
+
+
+def _not_found(execution_id: str) -> ExecutionNotFoundError:
+    return ExecutionNotFoundError(
+        f"there is no execution {execution_id!r}; see `plans list`"
+    )
 
 
 def _check_priority(priority: int) -> None:

@@ -24,8 +24,8 @@
     change     from_status, to_status, by, reason, at
     event      execution_id, seq, type, step, data, at
     update     execution_id, status, progress, events, last_seq
-    progress   percentage, completed_steps, total_steps, current_steps, phase, message,
-               eta_seconds
+    progress   percentage, completed_steps, total_steps, current_steps (100 at most),
+               phase, message, eta_seconds, running_steps
     error      code, message, step, timestamp, recoverable, context
 
 Times are ISO 8601 with their offset from UTC; what is not known is null. Later

@@ -90,10 +90,10 @@ def submit(
     as_json: AsJson = False,
     _local: Local = False,
 ) -> None:
-    """Begin an execution and print its id, or begin many and print theirs.
+    """Begin an execution and print its id.
 
-    With --many nothing is begun unless every line is right; the ids are
-    printed in the order of the lines.
+    With --many, begin one for each line and print their ids in that order;
+    nothing is begun unless every line is right.
     """
     if many is not None:
         if parameter or parameters_file or key:
