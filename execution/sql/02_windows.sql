@@ -17,8 +17,13 @@ LANGUAGE sql VOLATILE AS $$
         SELECT s."position", s.name, s.queue, s.action, s.priority, s.publishes + 1,
                s.successors, run.link + 1
           FROM run
-          JOIN execution_steps s
-            ON s.execution_id = p_execution AND s."position" = run.successors[1]
+         -- OFFSET 0 keeps each look-up one of its own: joined, the planner may read all
+         -- the rows of the execution
+         CROSS JOIN LATERAL (
+             SELECT * FROM execution_steps t
+              WHERE t.execution_id = p_execution AND t."position" = run.successors[1]
+             OFFSET 0
+         ) AS s
          WHERE cardinality(run.successors) = 1 AND s.pending_deps = 1
            AND s.status = 'pending' AND run.link < coalesce(p_length, window_links())
     )
@@ -59,53 +64,61 @@ DECLARE
     chosen int[] := '{}';
 BEGIN
     LOOP
-        -- the next queue that something waits for: one look at an index
-        SELECT s.queue INTO lane FROM execution_steps s
-         WHERE s.execution_id = p_execution AND s.status = 'ready'
-           AND s.published_at IS NULL AND s.queue > lane
-         ORDER BY s.queue
-         LIMIT 1;
-        EXIT WHEN NOT FOUND;
-        chosen := chosen || choose_unsent(p_execution, lane);
+        lane := next_unsent_queue(p_execution, lane);
+        EXIT WHEN lane IS NULL;
+        chosen := chosen || first_unsent(p_execution, lane, room_in(p_execution, lane));
     END LOOP;
     RETURN publish_steps(p_execution, chosen);
-END $$;
-
-
--- The ready steps of an execution that are to be sent to a queue next: as many as its
--- limit leaves room for beside those that are under way.
-CREATE FUNCTION choose_unsent(p_execution uuid, p_queue text) RETURNS int[]
-LANGUAGE plpgsql AS $$
-DECLARE
-    most int := publish_limit(p_queue);
-    room int;
-BEGIN
-    SELECT most - count(*) INTO room
-      FROM (SELECT FROM execution_steps
-             WHERE execution_id = p_execution AND queue = p_queue
-               AND status = 'ready' AND published_at IS NOT NULL
-             LIMIT most) AS under_way;
-    RETURN ARRAY(
-        SELECT "position" FROM execution_steps
-         WHERE execution_id = p_execution AND queue = p_queue
-           AND status = 'ready' AND published_at IS NULL
-         ORDER BY priority DESC, "position"
-         LIMIT room);
 END $$;
 
 
 -- The same for the next step of one queue: a lane ended, a lane begins.
 CREATE FUNCTION publish_next(p_execution uuid, p_queue text) RETURNS jsonb
 LANGUAGE plpgsql AS $$
-DECLARE
-    chosen int;
 BEGIN
-    SELECT "position" INTO chosen FROM execution_steps
-     WHERE execution_id = p_execution AND status = 'ready' AND published_at IS NULL
-       AND queue = p_queue
-     ORDER BY priority DESC, "position"
-     LIMIT 1;
-    RETURN publish_steps(p_execution, CASE WHEN FOUND THEN ARRAY[chosen] END);
+    RETURN publish_steps(p_execution, first_unsent(p_execution, p_queue, 1));
+END $$;
+
+
+-- How many more messages of an execution a queue is given, beside those under way.
+CREATE FUNCTION room_in(p_execution uuid, p_queue text) RETURNS int
+LANGUAGE plpgsql AS $$
+DECLARE
+    most int := publish_limit(p_queue);
+BEGIN
+    RETURN most - (SELECT count(*) FROM (
+        SELECT FROM execution_steps
+         WHERE execution_id = p_execution AND queue = p_queue
+           AND status = 'ready' AND published_at IS NOT NULL
+         LIMIT most) AS under_way);
+END $$;
+
+
+-- The first ready steps of an execution that wait to be sent to a queue. Their order is
+-- that of an index. Where the table has grown since it was analysed, the planner would
+-- rather sort, and read what waits in all the executions of the queue.
+CREATE FUNCTION first_unsent(p_execution uuid, p_queue text, p_most int) RETURNS int[]
+LANGUAGE plpgsql SET enable_sort = off AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT "position" FROM execution_steps
+         WHERE execution_id = p_execution AND queue = p_queue
+           AND status = 'ready' AND published_at IS NULL
+         ORDER BY priority DESC, "position"
+         LIMIT p_most);
+END $$;
+
+
+-- The first queue after p_queue for which something of an execution waits.
+CREATE FUNCTION next_unsent_queue(p_execution uuid, p_queue text) RETURNS text
+LANGUAGE plpgsql SET enable_sort = off AS $$
+BEGIN
+    RETURN (SELECT queue FROM execution_steps
+             WHERE execution_id = p_execution AND queue > p_queue
+               AND status = 'ready' AND published_at IS NULL
+             -- the whole order of the index, so that no other one serves
+             ORDER BY queue, priority DESC, "position"
+             LIMIT 1);
 END $$;
 
 
@@ -121,15 +134,22 @@ BEGIN
     UPDATE execution_steps
        SET published_at = plans_now(), publishes = publishes + 1
      WHERE execution_id = p_execution AND "position" = ANY (p_positions)
-       AND status = 'ready';
-    -- what several wait for, or nobody, is a window of its own: most of a fan-out
-    RETURN (SELECT coalesce(jsonb_agg(
-                       CASE WHEN cardinality(s.successors) = 1
-                            THEN chain_window(p_execution, s."position")
-                            ELSE jsonb_build_array(jsonb_build_array(
-                                s."position", s.name, s.queue, s.action, s.priority,
-                                s.publishes)) END ORDER BY chosen.n), '[]')
-              FROM unnest(p_positions) WITH ORDINALITY AS chosen(p, n)
-              JOIN execution_steps s
-                ON s.execution_id = p_execution AND s."position" = chosen.p);
+       -- said so that no index of what is ready seems to serve: it would read all of it
+       AND CASE status WHEN 'ready' THEN true END;
+    RETURN (
+        SELECT coalesce(jsonb_agg(
+                   -- what several wait for, or nobody, is a window of its own: most of a
+                   -- fan-out
+                   CASE WHEN cardinality(s.successors) = 1
+                        THEN chain_window(p_execution, s."position")
+                        ELSE jsonb_build_array(jsonb_build_array(
+                            s."position", s.name, s.queue, s.action, s.priority,
+                            s.publishes)) END ORDER BY chosen.n), '[]')
+          FROM unnest(p_positions) WITH ORDINALITY AS chosen(p, n)
+          -- OFFSET 0 keeps each look-up one of its own: joined, the planner may read all
+          -- the rows of the execution
+          CROSS JOIN LATERAL (
+              SELECT * FROM execution_steps t
+               WHERE t.execution_id = p_execution AND t."position" = chosen.p OFFSET 0
+          ) AS s);
 END $$;

@@ -190,16 +190,27 @@ def touched(cursor: Cursor, call: str) -> int:
 def release_fan(cursor: Cursor, execution_id: str) -> None:
     cursor.execute(
         "UPDATE execution_steps"
-        " SET status = 'ready', ready_at = now(), pending_deps = 0 WHERE execution_id = %s AND status = 'pending' AND cardinality(needs) = 1",
+        " SET status = 'ready', ready_at = now(), pending_deps = 0"
+        " WHERE execution_id = %s AND status = 'pending' AND cardinality(needs) = 1",
         (execution_id,),
     )
 
 
-@pytest.mark.parametrize("call", ["publish_ready('{}')", "publish_next('{}', '{}')"])
+@pytest.mark.parametrize("is_analysed", [False, True])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "publish_ready('{}')",
+        "publish_next('{}', '{}')",
+        "publish_steps('{}', '{{7}}')",
+        "chain_window('{}', 7)",
+    ],
+)
 def test_sending_of_a_fan_out_reads_what_it_sends(
-    cursor: Cursor, begun: Begun, settings: Settings, call: str
+    cursor: Cursor, begun: Begun, settings: Settings, call: str, is_analysed: bool
 ) -> None:
-    cursor.execute("ANALYZE execution_steps")
+    if is_analysed:
+        cursor.execute("ANALYZE execution_steps")
     costs = []
     for count in (FEW, MANY):
         execution_id = begun["build_fan", count]
