@@ -12,7 +12,8 @@ import os
 import re
 import selectors
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
@@ -102,8 +103,7 @@ class Database:
     ) -> list[dict[str, Any]]:
         """Run one statement of our own; `{schema}` in it is the quoted schema."""
         try:
-            connection = self._connect()
-            with connection.cursor() as cursor:
+            with self._lend() as connection, connection.cursor() as cursor:
                 cursor.execute(self._complete(statement, cursor), arguments)
                 names = [column.name for column in cursor.description or ()]
                 return [dict(zip(names, row, strict=True)) for row in cursor]
@@ -175,15 +175,17 @@ class Database:
         if connection is not None and self._pid == os.getpid():
             connection.close()
 
+    @contextmanager
+    def _lend(self) -> Iterator[Connection]:
+        """Give a connection for one statement: this thread's own."""
+        yield self._connect()
+
     def _connect(self) -> Connection:
         if self._pid != os.getpid():
             self._leave_inherited()
         connection: Connection | None = getattr(self._local, "connection", None)
         if connection is None or connection.closed:
-            connection = self._open()
-            connection.autocommit = True
-            register_default_jsonb(connection, loads=decode_json)
-            self._local.connection = connection
+            connection = self._local.connection = self._open()
         return connection
 
     def _open(self) -> Connection:
@@ -200,6 +202,8 @@ class Database:
                     " what is special in URLs"
                 ) from None
             raise
+        connection.autocommit = True
+        register_default_jsonb(connection, loads=decode_json)
         return connection
 
     def _leave_inherited(self) -> None:

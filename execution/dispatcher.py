@@ -16,6 +16,7 @@ import importlib.util
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from amqp.exceptions import MessageNacked  # type: ignore[import-untyped]
@@ -69,6 +70,7 @@ class ExecutionDispatcher:
         self._app = app
         self._now = now
         self._quiet_until = float("-inf")
+        self._routes: dict[str, Mapping[str, Any]] = {}
 
     @property
     def is_quiet(self) -> bool:
@@ -141,20 +143,59 @@ class ExecutionDispatcher:
             raise
 
     def _send(self, chain: Sequence[Mapping[str, Any]], producer: Any) -> None:
+        """Do what `Celery.send_task` does, but ask once for what is always the same."""
         head, *rest = chain
-        # Celery keeps the links of a chain in reverse, the next one last
-        self._app.send_task(
+        options = head["options"]
+        amqp = self._app.amqp
+        message = amqp.create_task_message(
+            options["task_id"],
             STEP_TASK,
-            args=head["args"],
+            head["args"],
+            {},
+            # Celery keeps the links of a chain in reverse, the next one last
             chain=rest[::-1] or None,
-            producer=producer,
-            retry=False,
-            timeout=_ANSWER_SECONDS,
-            confirm_timeout=_ANSWER_SECONDS,
-            add_to_parent=False,
+            shadow=options["shadow"],
+            argsrepr=options["argsrepr"],
+            kwargsrepr="{}",
             ignore_result=True,
-            **head["options"],
+            reply_to=self._app.thread_oid,
+            create_sent_event=self._tells_of_sent,
+            **self._read_ancestry(),
         )
+        route = self._find_route(options["queue"])
+        # kombu knows what is declared on this connection, too, but asks a copy of the
+        # queue that is bound to it, which costs a quarter of all
+        declared = hash(route["queue"]) in producer.connection.declared_entities
+        amqp.send_task_message(
+            producer, STEP_TASK, message, declare=[] if declared else None, **route
+        )
+
+    @cached_property
+    def _tells_of_sent(self) -> bool:
+        return bool(self._app.conf.task_send_sent_event)
+
+    def _find_route(self, queue: str) -> Mapping[str, Any]:
+        """Return how the app sends to a queue, which its settings decide once."""
+        route = self._routes.get(queue)
+        if route is None:
+            options = {
+                "queue": queue,
+                "serializer": "json",
+                "retry": False,
+                "timeout": _ANSWER_SECONDS,
+                "confirm_timeout": _ANSWER_SECONDS,
+            }
+            route = self._app.amqp.router.route(options, STEP_TASK, [], {})
+            self._routes[queue] = route
+        return route
+
+    def _read_ancestry(self) -> Mapping[str, str]:
+        """Return whose message this one follows, for Flower."""
+        parent = self._app.current_worker_task
+        if not parent:
+            return {}
+        request = parent.request
+        return {"root_id": request.root_id or request.id, "parent_id": request.id}
 
 
 def _list_failures(connection: Any) -> tuple[type[Exception], ...]:

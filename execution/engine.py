@@ -6,11 +6,12 @@ same executions.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+from execution.bulk import Order, bind_all, submit_chunks
 from execution.database import Database
 from execution.dispatcher import ExecutionDispatcher, create_app
 from execution.ending import finish_execution
@@ -130,7 +131,10 @@ class ExecutionEngine:
         if isinstance(plan, str):
             plan = self.get_plan(plan)
         _check_priority(priority)
-        submitted = self._repository.submit(
+        # the id is drawn, so that a call whose answer is lost can be made again; but in
+        # the caller's transaction a call that failed has ended that
+        submit = self._repository.submit
+        submitted = (submit if transaction else partial(ASK_TWICE, submit))(
             plan,
             plan.bind(parameters or {}),
             queue=self.settings.queue,
@@ -143,9 +147,37 @@ class ExecutionEngine:
         if transaction is not None:
             return submitted.execution_id
         reach(FaultPoint.SUBMITTED)
-        self._emitter.emit(submitted.execution_id, submitted.last_seq)
+        if execution_id is not None:
+            # an id that was drawn here is known to nobody who could listen
+            self._emitter.emit(submitted.execution_id, submitted.last_seq)
         self._dispatcher.publish(submitted.windows)
         return submitted.execution_id
+
+    def submit_many(
+        self,
+        plan: Plan | str,
+        parameters: Iterable[Mapping[str, Any]],
+        *,
+        keys: Sequence[str] | None = None,
+        tags: Sequence[str] = (),
+        priority: int = 0,
+    ) -> tuple[str, ...]:
+        """Begin an execution of `plan` for each of `parameters`; return ids in order.
+
+        Everything is checked first: ParameterError names every fault by its index, and
+        nothing is begun then. Then chunks of up to 250 are committed one by one.
+        `keys` are idempotency keys, one for each; those that began an execution with
+        the same body answer its id. For one with another body
+        SubmissionConflictError is raised; of its chunk nothing is kept, the chunks
+        before it are, and with keys the call may be repeated.
+        """
+        if isinstance(plan, str):
+            plan = self.get_plan(plan)
+        _check_priority(priority)
+        bound = bind_all(plan, parameters, keys)
+        tags = [*plan.tags, *tags]
+        order = Order(plan, bound, keys, tags, priority, self.settings.queue)
+        return submit_chunks(order, self._repository, self._dispatcher)
 
     def publish(self, plan: Plan) -> None:
         """Store `plan` as the one that its name stands for from now on.
@@ -222,12 +254,13 @@ class ExecutionEngine:
         ask(partial(self.get_status, execution_id))
         with self._listen(execution_id) as listener:
             while True:
-                update = ask(partial(self._read_update, execution_id, after))
+                update, execution = ask(partial(self._look, execution_id, after))
                 if update.events or after == 0:
                     yield update
                 after = max(after, update.last_seq)
-                ended = ask(partial(self.get_status, execution_id))
-                if ended.has_ended and ended.last_seq <= after:
+                if execution.last_seq > after:
+                    continue
+                if execution.has_ended:
                     return
                 if not update.events:
                     listener.wait(_POLL_SECONDS)
@@ -240,9 +273,7 @@ class ExecutionEngine:
         if is_execution_id(execution_id):
             found = self._repository.get_by_id(execution_id)
         if found is None:
-            raise ExecutionNotFoundError(
-                f"there is no execution {execution_id!r}; see `plans list`"
-            )
+            raise _not_found(execution_id)
         return found
 
     def get_result(self, execution_id: str) -> ExecutionResult:
@@ -338,18 +369,29 @@ class ExecutionEngine:
             self.settings.events_url, self._installation_id, execution_id
         )
 
-    def _read_update(self, execution_id: str, after: int) -> ExecutionUpdate:
+    def _look(
+        self, execution_id: str, after: int
+    ) -> tuple[ExecutionUpdate, ExecutionSummary]:
         events = self._repository.list_events(execution_id, after=after)
-        execution = self.get_status(execution_id)
-        steps = self._repository.list_steps(execution_id)
-        now = self._repository.read_clock()
-        return ExecutionUpdate(
+        found = self._repository.get_with_running(execution_id)
+        if found is None:
+            # deleted while it was watched
+            raise _not_found(execution_id)
+        execution, running = found
+        update = ExecutionUpdate(
             execution_id=execution_id,
             status=execution.status,
-            progress=compute_progress(execution, steps, now),
+            progress=compute_progress(execution, running),
             events=events,
             last_seq=events[-1].seq if events else after,
         )
+        return update, execution
+
+
+def _not_found(execution_id: str) -> ExecutionNotFoundError:
+    return ExecutionNotFoundError(
+        f"there is no execution {execution_id!r}; see `plans list`"
+    )
 
 
 def _check_priority(priority: int) -> None:

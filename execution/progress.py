@@ -4,13 +4,12 @@ A step that has ended counts fully, a running one by what it reports. The estima
 takes the pace so far for the pace to come, and is None before there is one.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from execution.errors import ExecutionNotFoundError
 from execution.repository import ExecutionRepository
-from execution.results import ExecutionProgress, ExecutionSummary, StepSummary
-from execution.states import TERMINAL_STEP_STATUSES, ExecutionStatus, StepStatus
+from execution.results import ExecutionProgress, ExecutionSummary, RunningSteps
+from execution.states import ExecutionStatus
 
 
 class ExecutionProgressTracker:
@@ -25,31 +24,29 @@ class ExecutionProgressTracker:
 
         Raises ExecutionNotFoundError when there is no such one.
         """
-        execution = self._repository.get_by_id(execution_id)
-        if execution is None:
+        found = self._repository.get_with_running(execution_id)
+        if found is None:
             raise ExecutionNotFoundError(f"there is no execution {execution_id}")
-        steps = self._repository.list_steps(execution_id)
-        return compute_progress(execution, steps, self._repository.read_clock())
+        return compute_progress(*found)
 
 
 def compute_progress(
-    execution: ExecutionSummary, steps: Sequence[StepSummary], now: datetime
+    execution: ExecutionSummary, running: RunningSteps
 ) -> ExecutionProgress:
-    """Return the progress of an execution with these steps; `now` is the database's."""
-    ended = sum(step.status in TERMINAL_STEP_STATUSES for step in steps)
-    running = [step for step in steps if step.status is StepStatus.RUNNING]
-    partial = sum((step.progress or 0.0) / 100 for step in running)
-    share = 1.0 if not steps else (ended + partial) / len(steps)
-    told = [step.progress_message for step in running if step.progress_message]
+    """Return the progress of an execution of which `running` runs."""
+    total = execution.total_steps
+    ended = total - execution.open_steps
+    share = (ended + running.progress_sum / 100) / total if total else 1.0
     return ExecutionProgress(
         # rounded up to 100, the last of many steps would look done
         percentage=min(round(100 * share, 1), 100.0 if share >= 1 else 99.9),
         completed_steps=ended,
-        total_steps=len(steps),
-        current_steps=tuple(step.name for step in running),
+        total_steps=total,
+        current_steps=running.names,
         phase=execution.status.value,
-        message=told[-1] if told else None,
-        eta_seconds=_estimate(execution, share, now),
+        message=running.message,
+        eta_seconds=_estimate(execution, share, running.seen_at),
+        running_steps=running.count,
     )
 
 

@@ -4,7 +4,7 @@ Reads only. Rows stay in here: what leaves is frozen.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,10 +12,11 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.orm import Session, aliased, defer
+from sqlalchemy.orm import Session, aliased
 
 from execution.database import (
     CONNECT_OPTIONS,
+    Database,
     DatabaseUnavailableError,
     name_driver,
 )
@@ -33,19 +34,26 @@ from execution.models import (
     Plan as PlanRow,
 )
 from execution.plan import Plan
+from execution.pool import DatabasePool
 from execution.results import (
-    ErrorRecord,
     Event,
     ExecutionPage,
     ExecutionSummary,
+    RunningSteps,
     StateChange,
     StepSummary,
     WorkerSummary,
     decode_json,
 )
-from execution.states import (
-    ExecutionStatus,
-    StepStatus,
+from execution.states import ExecutionStatus
+from execution.summaries import (
+    STEP_COLUMNS,
+    read_execution,
+    read_running,
+    read_step,
+    read_worker,
+    select_executions,
+    select_running,
 )
 
 _MOST_PAGE_SIZE = 500
@@ -76,11 +84,13 @@ class ExecutionQueries:
             pool_size=2,
             connect_args={**CONNECT_OPTIONS, "application_name": "celery-plans"},
         ).execution_options(schema_translate_map={None: schema})
+        self._database: Database = DatabasePool(url, schema)
         self._functions = self._engine.dialect.identifier_preparer.quote(schema)
 
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+        self._database.close()
 
     def get_installation_id(self) -> str:
         """Return the id under which this installation's events travel."""
@@ -96,9 +106,28 @@ class ExecutionQueries:
         """Return an execution, or None when there is no such one."""
         with self._reading() as session:
             row = session.execute(
-                _select_executions().where(Execution.id == execution_id)
+                select_executions().where(Execution.id == execution_id)
             ).one_or_none()
-            return _read_execution(row) if row else None
+            return read_execution(row) if row else None
+
+    def get_with_running(
+        self, execution_id: str
+    ) -> tuple[ExecutionSummary, RunningSteps] | None:
+        """Return an execution and what of it runs, both of one moment; or None.
+
+        It costs what runs, not what the execution consists of.
+        """
+        running = select_running(execution_id).lateral("running")
+        with self._reading() as session:
+            row = session.execute(
+                select_executions()
+                .add_columns(*running.c)
+                .join(running, sa.true())
+                .where(Execution.id == execution_id)
+            ).one_or_none()
+        if row is None:
+            return None
+        return read_execution(row[:3]), read_running(row[3:])
 
     def list_executions(
         self,
@@ -118,7 +147,7 @@ class ExecutionQueries:
         conditions = _build_conditions(wanted or ExecutionFilter())
         with self._reading() as session:
             rows = session.execute(
-                _select_executions()
+                select_executions()
                 .where(*conditions)
                 .order_by(Execution.created_at.desc(), Execution.id.desc())
                 .limit(page_size)
@@ -131,20 +160,19 @@ class ExecutionQueries:
                 .where(*conditions)
             )
         return ExecutionPage(
-            tuple(_read_execution(row) for row in rows), total or 0, page, page_size
+            tuple(read_execution(row) for row in rows), total or 0, page, page_size
         )
 
     def list_steps(self, execution_id: str) -> tuple[StepSummary, ...]:
         """Return the steps of an execution in their order."""
+        statement = (
+            # columns, and not all: results are wide, and 10,000 entities slow to build
+            sa.select(*STEP_COLUMNS)
+            .where(ExecutionStep.execution_id == execution_id)
+            .order_by(ExecutionStep.position)
+        )
         with self._reading() as session:
-            rows = session.scalars(
-                sa.select(ExecutionStep)
-                # wide, and never shown in a list
-                .options(defer(ExecutionStep.input), defer(ExecutionStep.result))
-                .where(ExecutionStep.execution_id == execution_id)
-                .order_by(ExecutionStep.position)
-            )
-            return tuple(_read_step(row) for row in rows)
+            return tuple(read_step(tuple(row)) for row in session.execute(statement))
 
     def list_events(
         self, execution_id: str, *, after: int = 0, limit: int = 1000
@@ -217,7 +245,7 @@ class ExecutionQueries:
                 .order_by(Worker.hostname, Worker.started_at)
             )
             now = session.scalar(sa.func.clock_timestamp().select())
-            return tuple(_read_worker(row, now) for row in rows)
+            return tuple(read_worker(row, now) for row in rows)
 
     @contextmanager
     def _reading(self) -> Iterator[Session]:
@@ -233,26 +261,21 @@ class ExecutionQueries:
             yield session
 
     def _call(self, function: str, *arguments: object) -> Mapping[str, Any]:
-        with self._writing() as session:
-            return self._execute(session, function, arguments)
+        """Call in a transaction of its own, in one round trip."""
+        return self._database.call(function, *arguments)
 
     def _call_within(
         self, transaction: Transaction, function: str, *arguments: object
     ) -> Mapping[str, Any]:
         """Call in a transaction that the caller has begun, and will end."""
-        try:
-            return self._execute(transaction, function, arguments)
-        except SQLAlchemyError as error:
-            raise _translate(error) from error
-
-    def _execute(
-        self, transaction: Transaction, function: str, arguments: Sequence[object]
-    ) -> Mapping[str, Any]:
         names = [f"a{index}" for index in range(len(arguments))]
         places = ", ".join(f":{name}" for name in names)
         statement = sa.text(f"SELECT * FROM {self._functions}.{function}({places})")  # noqa: S608  # names of our own
         values = dict(zip(names, arguments, strict=True))
-        return dict(transaction.execute(statement, values).mappings().one())
+        try:
+            return dict(transaction.execute(statement, values).mappings().one())
+        except SQLAlchemyError as error:
+            raise _translate(error) from error
 
 
 def _translate(error: SQLAlchemyError) -> DatabaseError:
@@ -266,10 +289,6 @@ def _translate(error: SQLAlchemyError) -> DatabaseError:
     return DatabaseError(f"PostgreSQL refused: {cause}")
 
 
-def _select_executions() -> sa.Select[*tuple[Any, ...]]:
-    return sa.select(Execution, PlanRow.name, PlanRow.version).join(PlanRow)
-
-
 def _build_conditions(wanted: ExecutionFilter) -> list[sa.ColumnElement[bool]]:
     conditions: list[sa.ColumnElement[bool]] = []
     if wanted.status is not None:
@@ -281,73 +300,3 @@ def _build_conditions(wanted: ExecutionFilter) -> list[sa.ColumnElement[bool]]:
     if wanted.since is not None:
         conditions.append(Execution.created_at >= wanted.since)
     return conditions
-
-
-def _read_execution(row: Any) -> ExecutionSummary:
-    execution, plan, version = row
-    return ExecutionSummary(
-        id=execution.id,
-        plan=plan,
-        version=version,
-        status=ExecutionStatus(execution.status),
-        reason=execution.reason,
-        epoch=execution.epoch,
-        last_seq=execution.next_seq - 1,
-        open_steps=execution.open_steps,
-        total_steps=execution.total_steps,
-        tags=tuple(execution.tags),
-        parameters=execution.parameters,
-        variables=execution.variables,
-        result=execution.result,
-        error=ErrorRecord.from_json(execution.error) if execution.error else None,
-        created_at=execution.created_at,
-        started_at=execution.started_at,
-        ended_at=execution.ended_at,
-    )
-
-
-def _read_step(row: ExecutionStep) -> StepSummary:
-    return StepSummary(
-        position=row.position,
-        name=row.name,
-        action=row.action,
-        queue=row.queue,
-        status=StepStatus(row.status),
-        reason=row.reason,
-        attempt=row.attempt,
-        failures=row.failures,
-        losses=row.losses,
-        progress=row.progress,
-        progress_message=row.progress_message,
-        worker_id=row.worker_id,
-        claimed_at=row.claimed_at,
-        ended_at=row.ended_at,
-        error=ErrorRecord.from_json(row.error) if row.error else None,
-        wake_at=row.wake_at,
-    )
-
-
-def _read_worker(row: Worker, now: datetime) -> WorkerSummary:
-    rounds = row.rounds or {}
-    beat_age_seconds = (now - row.beat_at).total_seconds()
-
-    def read_age(name: str) -> float | None:
-        age = rounds.get(name)
-        return None if age is None else age + beat_age_seconds
-
-    return WorkerSummary(
-        id=row.id,
-        hostname=row.hostname,
-        pid=row.pid,
-        pool=row.pool,
-        slots=row.slots,
-        in_hand=row.in_hand,
-        queues=tuple(row.queues),
-        started_at=row.started_at,
-        beat_age_seconds=beat_age_seconds,
-        round_age_seconds=read_age("age"),
-        round_seconds=rounds.get("seconds"),
-        deeds=rounds.get("totals", {}),
-        last_deeds=rounds.get("last", {}),
-        last_deeds_age_seconds=read_age("last_age"),
-    )

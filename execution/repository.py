@@ -30,7 +30,7 @@ from execution.states import (
     TERMINAL_EXECUTION_STATUSES,
     ExecutionStatus,
 )
-from execution.windows import Window, read_windows
+from execution.windows import Window, open_window, read_windows
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,14 @@ class Submitted:
     execution_id: str
     is_new: bool
     last_seq: int | None
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True)
+class SubmittedChunk:
+    """What a submit of many came to: their ids in order, and the windows to send."""
+
+    execution_ids: tuple[str, ...]
     windows: tuple[Window, ...]
 
 
@@ -101,7 +109,59 @@ class ExecutionRepository(ExecutionQueries):
             row = self._call("submit_execution", *arguments)
         else:
             row = self._call_within(transaction, "submit_execution", *arguments)
-        return _read_submitted(key, row)
+        begun = str(row["execution_id"])
+        if row["outcome"] == "conflict":
+            raise _conflict(f"the idempotency key {key!r}" if key else "the id", begun)
+        windows = (
+            Window(begun, 1, open_window(plan.steps, p, queue=queue, priority=priority))
+            for p in row["sent"]
+        )
+        return Submitted(
+            execution_id=begun,
+            is_new=row["outcome"] == "created",
+            last_seq=row["last_seq"],
+            windows=tuple(windows),
+        )
+
+    def submit_chunk(
+        self,
+        plan: Plan,
+        parameters: Sequence[Mapping[str, Any]],
+        *,
+        execution_ids: Sequence[str],
+        keys: Sequence[str] | None,
+        queue: str,
+        tags: Sequence[str] = (),
+        priority: int = 0,
+    ) -> SubmittedChunk:
+        """Store an execution of `plan` for each of `parameters`, all or none.
+
+        `parameters` are bound; `execution_ids`, and `keys` if any, go with them. A key
+        that began an execution with the same body answers that. Raises
+        SubmissionConflictError, naming the key, for one with another body.
+        """
+        row = self._call(
+            "submit_executions",
+            list(execution_ids),
+            self._register_plan(plan),
+            json.dumps(parameters, ensure_ascii=False),
+            None if keys is None else list(keys),
+            priority,
+            list(tags),
+            queue,
+        )
+        if row["outcome"] == "conflict":
+            assert keys is not None  # noqa: S101  # what else would conflict
+            used = f"the idempotency key {keys[row['refused']]!r}"
+            raise _conflict(used, row["owner"])
+        runs = [
+            open_window(plan.steps, root, queue=queue, priority=priority)
+            for root in row["sent"]
+        ]
+        new = [i for i, d in zip(row["ids"], execution_ids, strict=True) if i == d]
+        return SubmittedChunk(
+            tuple(row["ids"]), tuple(Window(i, 1, run) for i in new for run in runs)
+        )
 
     def publish_plan(self, plan: Plan, *, queue: str) -> datetime:
         """Make `plan` the one that its name stands for; return when.
@@ -266,19 +326,10 @@ def _compiled_row(step: Any) -> dict[str, Any]:
     }
 
 
-def _read_submitted(key: str | None, row: Mapping[str, Any]) -> Submitted:
-    execution_id = str(row["execution_id"])
-    if row["outcome"] == "conflict":
-        used = f"the idempotency key {key!r}" if key else "the id"
-        raise SubmissionConflictError(
-            f"{used} belongs to execution {execution_id}, which has another plan,"
-            " parameters, tags or priority"
-        )
-    return Submitted(
-        execution_id=execution_id,
-        is_new=row["outcome"] == "created",
-        last_seq=row["last_seq"],
-        windows=read_windows(execution_id, 1, row["windows"]),
+def _conflict(used: str, execution_id: str) -> SubmissionConflictError:
+    return SubmissionConflictError(
+        f"{used} belongs to execution {execution_id}, which has another plan,"
+        " parameters, tags or priority"
     )
 
 

@@ -276,8 +276,26 @@ class ExecutionPage:
 
 
 @dataclass(frozen=True)
+class RunningSteps:
+    """What of an execution runs at a moment, `seen_at`, by the database's clock.
+
+    `progress_sum` adds up the percentages that the steps report; `names` are the first
+    of them, `message` is what the last one that tells something tells.
+    """
+
+    count: int
+    progress_sum: float
+    names: tuple[str, ...]
+    message: str | None
+    seen_at: datetime
+
+
+@dataclass(frozen=True)
 class ExecutionProgress:
-    """How far an execution is. `eta_seconds` is None while nothing can be said."""
+    """How far an execution is. `eta_seconds` is None while nothing can be said.
+
+    `current_steps` names the first hundred of the `running_steps` that run.
+    """
 
     percentage: float
     completed_steps: int
@@ -286,6 +304,7 @@ class ExecutionProgress:
     phase: str
     message: str | None
     eta_seconds: float | None
+    running_steps: int = 0
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,30 @@ before them; it becomes one Celery chain. Pure.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
+
+WINDOW_LINKS = 16
+"""The most links of a window; PostgreSQL goes by the same number. A message carries the
+links after its own, so the bytes that a window costs grow with the square of it."""
+
+
+class PlannedStep(Protocol):
+    """What a window needs to know of a step of a plan."""
+
+    @property
+    def position(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def action(self) -> str: ...
+    @property
+    def queue(self) -> str | None: ...
+    @property
+    def priority(self) -> int: ...
+    @property
+    def needs(self) -> Sequence[int]: ...
+    @property
+    def successors(self) -> Sequence[int]: ...
 
 
 @dataclass(frozen=True)
@@ -37,4 +60,24 @@ def read_windows(
     return tuple(
         Window(execution_id, epoch, tuple(Link(*link) for link in links))
         for links in data
+    )
+
+
+def open_window(
+    steps: Sequence[PlannedStep], root: int, *, queue: str, priority: int
+) -> tuple[Link, ...]:
+    """Return the links with which a new execution of a plan begins at a root.
+
+    The same that the database would answer, for nothing has run yet. `queue` serves
+    the steps that name none, `priority` is that of the execution.
+    """
+    run = [steps[root]]
+    while len(run) < WINDOW_LINKS and len(run[-1].successors) == 1:
+        follower = steps[run[-1].successors[0]]
+        if len(follower.needs) != 1:
+            break
+        run.append(follower)
+    return tuple(
+        Link(s.position, s.name, s.queue or queue, s.action, priority + s.priority, 1)
+        for s in run
     )

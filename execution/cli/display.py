@@ -6,6 +6,7 @@ to fit one. It must not know where the values come from.
 """
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -22,6 +23,7 @@ from execution.results import (
     StepSummary,
     WorkerSummary,
 )
+from execution.states import StepStatus
 
 _WIDTH_WITHOUT_TERMINAL = 250
 _STYLES = {
@@ -38,6 +40,13 @@ _STYLES = {
     "cancelled": "dim",
     "pending": "dim",
     "ready": "dim",
+}
+
+_RANKS = {
+    StepStatus.FAILED: 0,
+    StepStatus.TIMED_OUT: 0,
+    StepStatus.RUNNING: 1,
+    StepStatus.WAITING: 2,
 }
 
 
@@ -106,6 +115,29 @@ def _list_details(data: Mapping[str, object]) -> list[str]:
         case _:
             pass
     return details
+
+
+def choose_steps(steps: Sequence[StepSummary], most: int) -> Sequence[StepSummary]:
+    """Return at most so many steps, in order: what needs a look comes before the rest.
+
+    That is what went wrong, then what runs or waits, then what was begun last.
+    """
+    if len(steps) <= most:
+        return steps
+    ranked = sorted(steps, key=_rank_step)
+    return sorted(ranked[:most], key=lambda step: step.position)
+
+
+def _rank_step(step: StepSummary) -> tuple[int, float]:
+    begun = step.claimed_at.timestamp() if step.claimed_at else 0.0
+    return (_RANKS.get(step.status, 3 if step.claimed_at else 4), -begun)
+
+
+def count_statuses(steps: Sequence[StepSummary]) -> str:
+    """Say how many steps there are, and how many of them in each state."""
+    counts = Counter(step.status for step in steps)
+    listed = ", ".join(f"{n:,} {status}" for status, n in counts.most_common())
+    return f"{len(steps):,} steps: {listed}"
 
 
 def build_steps_table(

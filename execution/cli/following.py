@@ -26,6 +26,9 @@ _MOST_STEPS_SHOWN = 4
 UNIMPORTANT = frozenset({"step.ready", "step.progress"})
 """Entries that a picture shows better than a line."""
 
+ROUTINE = UNIMPORTANT | {"step.started", "step.completed"}
+"""Entries that are worth a line only where there are few steps."""
+
 
 class View(Protocol):
     """Shows one execution."""
@@ -115,10 +118,10 @@ def draw_bar(update: ExecutionUpdate) -> RenderableType:
     """Return a bar with what runs at this moment."""
     progress = update.progress
     bar = Table.grid(padding=(0, 1))
-    running = [printable(name) for name in progress.current_steps]
-    shown = ", ".join(running[:_MOST_STEPS_SHOWN])
-    if len(running) > _MOST_STEPS_SHOWN:
-        shown += f" and {len(running) - _MOST_STEPS_SHOWN} more"
+    running = map(printable, progress.current_steps[:_MOST_STEPS_SHOWN])
+    shown = ", ".join(running)
+    if progress.running_steps > _MOST_STEPS_SHOWN:
+        shown += f" and {progress.running_steps - _MOST_STEPS_SHOWN} more"
     eta = "" if progress.eta_seconds is None else f"{progress.eta_seconds:.0f} s left"
     bar.add_row(
         styled(update.status),

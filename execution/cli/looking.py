@@ -17,11 +17,13 @@ from execution.cli.display import (
     build_steps_table,
     build_summary,
     build_workers_table,
+    choose_steps,
+    count_statuses,
     open_console,
     write_error,
 )
 from execution.cli.exits import ExitCode
-from execution.cli.following import UNIMPORTANT, draw_bar, open_view
+from execution.cli.following import ROUTINE, UNIMPORTANT, draw_bar, open_view
 from execution.cli.options import AsJson, Local
 from execution.cli.output import print_json, shape_record, to_json
 from execution.cli.record import Record, read_record
@@ -31,6 +33,8 @@ from execution.queries import ExecutionFilter
 from execution.states import ExecutionStatus
 
 _MOST_PAGE_SIZE = 500
+_MOST_STEPS = 100
+_MOST_EVENTS = 1_000
 
 ExecutionId = Annotated[str, typer.Argument(metavar="ID", help="The execution's id.")]
 
@@ -88,9 +92,13 @@ def show(
     as_json: AsJson = False,
     _local: Local = False,
 ) -> None:
-    """Show one execution: steps, history, error, result."""
+    """Show one execution: steps, history, error, result.
+
+    Of many steps the hundred that need a look most are shown, and of many
+    events the last thousand; --json prints all.
+    """
     with ExecutionEngine.connect() as engine:
-        record = read_record(engine, execution_id)
+        record = read_record(engine, execution_id, with_events=events)
     if as_json:
         print_json(shape_record(record, with_events=events))
     else:
@@ -101,10 +109,16 @@ def _print_record(record: Record, *, with_events: bool) -> None:
     console = open_console()
     execution = record.execution
     console.print(build_summary(execution))
-    console.print(build_steps_table(record.steps))
+    shown = choose_steps(record.steps, _MOST_STEPS)
+    console.print(build_steps_table(shown))
+    if len(shown) < len(record.steps):
+        console.print(f"{len(shown)} of {count_statuses(record.steps)}")
     console.print(build_history_table(record.history))
     if with_events:
-        console.print(build_events_table(record.events))
+        shown_events = record.events[-_MOST_EVENTS:]
+        console.print(build_events_table(shown_events))
+        if len(shown_events) < len(record.events):
+            console.print(f"the last {_MOST_EVENTS:,} of {len(record.events):,} events")
     for name, value in (
         ("parameters", execution.parameters),
         ("variables", execution.variables),
@@ -142,7 +156,9 @@ def watch(
 
 
 def _show_updates(engine: ExecutionEngine, execution_id: str) -> None:
-    told = EVENT_TYPES - UNIMPORTANT
+    total_steps = engine.get_status(execution_id).total_steps
+    # that a step began or ended well is news as long as there are few
+    told = EVENT_TYPES - (ROUTINE if total_steps > _MOST_STEPS else UNIMPORTANT)
     with open_view(open_console(), draw_bar, told=told) as view:
         for update in engine.monitor(execution_id):
             view.show(update)

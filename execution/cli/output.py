@@ -3,7 +3,7 @@
     validate  {"valid": bool, "plan": str|null, "version": str|null, "digest": str|null,
                "steps": int, "faults": [fault], "warnings": [str]}
     publish   {"plan": str, "version": str|null, "digest": str}
-    submit    {"execution_id": str}
+    submit    {"execution_id": str}; with --many {"execution_ids": [str]}
     run       result
     list      {"items": [execution], "total": int, "page": int, "page_size": int}
     workers   {"items": [worker]}
@@ -24,8 +24,8 @@
     change     from_status, to_status, by, reason, at
     event      execution_id, seq, type, step, data, at
     update     execution_id, status, progress, events, last_seq
-    progress   percentage, completed_steps, total_steps, current_steps, phase, message,
-               eta_seconds
+    progress   percentage, completed_steps, total_steps, current_steps (100 at most),
+               phase, message, eta_seconds, running_steps
     error      code, message, step, timestamp, recoverable, context
 
 Times are ISO 8601 with their offset from UTC; what is not known is null. Later

@@ -5,12 +5,13 @@ fault of the plan. Knows no server.
 """
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from execution.cli.exits import UsageError
-from execution.errors import PlanValidationError
+from execution.errors import Fault, ParameterError, PlanValidationError
 from execution.plan import Plan
 
 
@@ -50,6 +51,43 @@ def bind_parameters(
     return plan.bind_text(texts, given)
 
 
+def read_many(plan: Plan, path: Path) -> list[Mapping[str, Any]]:
+    """Return the parameters of many executions: an object on each line of a file.
+
+    `-` is the standard input; empty lines mean nothing. Raises UsageError when there is
+    no such file, and ParameterError with the number of every line that is wrong.
+    """
+    found: list[Mapping[str, Any]] = []
+    faults: list[Fault] = []
+    for number, line in enumerate(_read_lines(path), 1):
+        if not line.strip():
+            continue
+        try:
+            values = _read_object(line)
+            plan.bind(values)
+        except ParameterError as error:
+            faults.extend(
+                Fault(f"line {number}: {fault.place}", fault.message)
+                for fault in error.faults
+            )
+        except (ValueError, RecursionError) as error:
+            faults.append(Fault(f"line {number}", str(error)))
+        else:
+            found.append(values)
+    if faults:
+        raise ParameterError(tuple(faults))
+    return found
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        with sys.stdin if str(path) == "-" else path.open(encoding="utf-8") as stream:
+            return list(stream)
+    except (OSError, UnicodeDecodeError) as error:
+        cause = getattr(error, "strerror", None) or error
+        raise UsageError(f"{path} cannot be read: {cause}") from error
+
+
 def _split_pairs(pairs: Sequence[str]) -> dict[str, str]:
     texts: dict[str, str] = {}
     for pair in pairs:
@@ -70,6 +108,13 @@ def _read_parameters(path: Path) -> Mapping[str, Any]:
         raise UsageError(f"{path} cannot be read as JSON: {cause}") from error
     if not isinstance(values, dict):
         raise UsageError(f"{path} must hold a JSON object of names and values")
+    return values
+
+
+def _read_object(text: str) -> Mapping[str, Any]:
+    values = json.loads(text, parse_constant=_refuse_constant)
+    if not isinstance(values, dict):
+        raise ValueError("is no JSON object of names and values")  # noqa: TRY004  # of the text, as json's own
     return values
 
 

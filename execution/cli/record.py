@@ -10,7 +10,7 @@ _EVENTS_AT_ONCE = 1000
 
 @dataclass(frozen=True)
 class Record:
-    """An execution, its steps, its changes of state and its whole timeline."""
+    """An execution, its steps, its changes of state and its timeline, if wanted."""
 
     execution: ExecutionSummary
     steps: tuple[StepSummary, ...]
@@ -18,8 +18,10 @@ class Record:
     events: tuple[Event, ...]
 
 
-def read_record(engine: ExecutionEngine, execution_id: str) -> Record:
-    """Return the record of an execution.
+def read_record(
+    engine: ExecutionEngine, execution_id: str, *, with_events: bool = True
+) -> Record:
+    """Return the record of an execution; the timeline may be long, and be left out.
 
     Raises ExecutionNotFoundError when there is no such one.
     """
@@ -27,7 +29,7 @@ def read_record(engine: ExecutionEngine, execution_id: str) -> Record:
         execution=engine.get_status(execution_id),
         steps=engine.list_steps(execution_id),
         history=engine.get_state_history(execution_id),
-        events=_read_events(engine, execution_id),
+        events=_read_events(engine, execution_id) if with_events else (),
     )
 
 

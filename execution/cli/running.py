@@ -12,11 +12,11 @@ from typing import Annotated
 import typer
 
 from execution.cli.display import open_console, write_error
-from execution.cli.exits import ExitCode
+from execution.cli.exits import ExitCode, UsageError
 from execution.cli.following import UNIMPORTANT, draw_bar, open_view
 from execution.cli.options import AsJson, Local
 from execution.cli.output import print_json
-from execution.cli.reading import bind_parameters, names_file, read_plan
+from execution.cli.reading import bind_parameters, names_file, read_many, read_plan
 from execution.engine import ExecutionEngine
 from execution.plan import Plan
 from execution.results import ExecutionResult
@@ -43,6 +43,14 @@ ParametersFile = Annotated[
 Key = Annotated[
     str | None,
     typer.Option(help="Idempotency key: the same key gives the same execution."),
+]
+ParametersLines = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Begin an execution for each line, a JSON object of parameters;"
+        " - reads the standard input.",
+    ),
 ]
 Tags = Annotated[
     list[str] | None, typer.Option("--tag", help="A tag; may be repeated.")
@@ -78,10 +86,20 @@ def submit(
     parameters_file: ParametersFile = None,
     key: Key = None,
     tag: Tags = None,
+    many: ParametersLines = None,
     as_json: AsJson = False,
     _local: Local = False,
 ) -> None:
-    """Begin an execution and print its id."""
+    """Begin an execution and print its id.
+
+    With --many, begin one for each line and print their ids in that order;
+    nothing is begun unless every line is right.
+    """
+    if many is not None:
+        if parameter or parameters_file or key:
+            raise UsageError("--many brings all parameters, and takes no key")
+        _submit_many(plan_source, many, tag or (), as_json=as_json)
+        return
     with _open(plan_source, parameter or (), parameters_file) as (engine, plan, values):
         execution_id = engine.submit(plan, values, idempotency_key=key, tags=tag or ())
         if as_json:
@@ -112,6 +130,25 @@ def run(
         _warn_of_idleness(engine, plan)
         result = _wait(engine, execution_id)
     _print_result(result, as_json=as_json)
+
+
+def _submit_many(
+    plan_source: str, lines: Path, tags: Sequence[str], *, as_json: bool
+) -> None:
+    plan, values = None, None
+    if names_file(plan_source):
+        plan = read_plan(Path(plan_source))
+        values = read_many(plan, lines)
+    with ExecutionEngine.connect() as engine:
+        plan = plan or engine.get_plan(plan_source)
+        if values is None:
+            values = read_many(plan, lines)
+        ids = engine.submit_many(plan, values, tags=tags)
+        if as_json:
+            print_json({"execution_ids": ids})
+        else:
+            typer.echo("".join(f"{execution_id}\n" for execution_id in ids), nl=False)
+        _warn_of_idleness(engine, plan)
 
 
 @contextmanager

@@ -45,6 +45,109 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 
+-- What an execution of a plan begins with, whoever submits it.
+CREATE TYPE plan_outline AS (
+    id uuid, digest text, deadline_seconds float, total_steps int, roots int[]
+);
+
+
+CREATE FUNCTION read_outline(p_plan uuid) RETURNS plan_outline
+LANGUAGE plpgsql AS $$
+DECLARE
+    outline plan_outline;
+BEGIN
+    SELECT id, digest, deadline_seconds
+      INTO outline.id, outline.digest, outline.deadline_seconds
+      FROM plans WHERE id = p_plan;
+    SELECT count(*), coalesce(array_agg("position" ORDER BY "position")
+                              FILTER (WHERE cardinality(needs) = 0), '{}')
+      INTO outline.total_steps, outline.roots
+      FROM plan_steps WHERE plan_id = p_plan;
+    RETURN outline;
+END $$;
+
+
+-- Of the roots of a plan, those that are worth sending at once: of each queue as many as
+-- its limit allows. The others are sent as these end.
+CREATE FUNCTION choose_roots(p_outline plan_outline, p_queue text) RETURNS int[]
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF cardinality(p_outline.roots) <= least_messages() THEN
+        RETURN p_outline.roots;
+    END IF;
+    RETURN ARRAY(
+        WITH ranked AS (
+            SELECT s."position", coalesce(s.queue, p_queue) AS queue,
+                   row_number() OVER (PARTITION BY coalesce(s.queue, p_queue)
+                                      ORDER BY s.priority DESC, s."position") AS rank
+              FROM plan_steps s
+             WHERE s.plan_id = p_outline.id AND cardinality(s.needs) = 0
+        ), limits AS MATERIALIZED (
+            SELECT queue, publish_limit(queue) AS most
+              FROM (SELECT DISTINCT queue FROM ranked) q
+        )
+        SELECT "position" FROM ranked JOIN limits USING (queue)
+         WHERE rank <= most ORDER BY queue, rank);
+END $$;
+
+
+-- Insert executions of one plan with their steps, first events and history;
+-- p_parameters and p_digests go with p_executions, in order. The steps at p_sent are
+-- marked as sent. Executions that exist are left as they are; returns the others.
+--
+-- New rows need no lock: nobody else can know of them before the commit. The number of
+-- the next event is known beforehand, so that no row is written twice.
+CREATE FUNCTION insert_executions(
+    p_executions uuid[], p_parameters jsonb[], p_digests text[], p_outline plan_outline,
+    p_priority int, p_tags text[], p_queue text, p_sent int[]
+) RETURNS uuid[]
+LANGUAGE plpgsql AS $$
+DECLARE
+    begun uuid[];
+    now timestamptz := plans_now();
+BEGIN
+    WITH new AS (
+        INSERT INTO executions (id, plan_id, status, next_seq, open_steps, total_steps,
+                                priority, tags, digest, parameters, created_at, deadline)
+        SELECT n.id, p_outline.id, 'pending', cardinality(p_outline.roots) + 2,
+               p_outline.total_steps, p_outline.total_steps, p_priority, p_tags, n.digest,
+               n.parameters, now, now + make_interval(secs => p_outline.deadline_seconds)
+          FROM unnest(p_executions, p_parameters, p_digests) AS n(id, parameters, digest)
+        ON CONFLICT (id) DO NOTHING
+        RETURNING id
+    )
+    SELECT array_agg(id) INTO begun FROM new;
+    IF begun IS NULL THEN
+        RETURN '{}';
+    END IF;
+    INSERT INTO execution_steps (execution_id, "position", name, action, queue,
+        priority, needs, successors, pending_deps, deadline_seconds, status, ready_at,
+        deadline, published_at, publishes)
+    SELECT b.id, s."position", s.name, s.action, coalesce(s.queue, p_queue),
+           p_priority + s.priority, s.needs, s.successors, cardinality(s.needs),
+           s.deadline_seconds,
+           CASE WHEN cardinality(s.needs) = 0 THEN 'ready' ELSE 'pending' END,
+           CASE WHEN cardinality(s.needs) = 0 THEN now END,
+           CASE WHEN cardinality(s.needs) = 0
+                THEN now + make_interval(secs => s.deadline_seconds) END,
+           CASE WHEN s."position" = ANY (p_sent) THEN now END,
+           CASE WHEN s."position" = ANY (p_sent) THEN 1 ELSE 0 END
+      FROM unnest(begun) AS b(id) CROSS JOIN plan_steps s
+     WHERE s.plan_id = p_outline.id;
+    INSERT INTO execution_events (execution_id, seq, type, "position", data, at)
+    SELECT b.id, e.seq, e.type, e."position", e.data, now
+      FROM unnest(begun) AS b(id) CROSS JOIN (
+          SELECT 1, 'execution.state_changed', NULL, '{"from": null, "to": "pending"}'::jsonb
+          UNION ALL
+          SELECT root.n + 1, 'step.ready', root."position", '{}'
+            FROM unnest(p_outline.roots) WITH ORDINALITY AS root("position", n)
+      ) AS e(seq, type, "position", data);
+    INSERT INTO execution_states (execution_id, seq, to_status, reason, at)
+    SELECT b.id, 1, 'pending', 'submitted', now FROM unnest(begun) AS b(id);
+    RETURN begun;
+END $$;
+
+
 -- Begin an execution: its key, its row, its steps and their first events, at once.
 --
 -- Unless p_sends, nothing is marked as sent, and the reconcilers are told as soon as
@@ -52,83 +155,154 @@ $$;
 --
 -- outcome: created; existing (the same key or id with the same body: the id that was
 -- given first); conflict (the same key or id with another body).
+--
+-- `sent` are the positions that the caller has to send. A call that is made again answers
+-- them again: nobody knows whether the one before it got to send.
 CREATE FUNCTION submit_execution(
     p_execution uuid, p_plan uuid, p_parameters jsonb, p_key text,
     p_priority int, p_tags text[], p_queue text, p_sends bool,
-    OUT outcome text, OUT execution_id uuid, OUT last_seq bigint, OUT windows jsonb
+    OUT outcome text, OUT execution_id uuid, OUT last_seq bigint, OUT sent int[]
 )
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
-    plan plans;
-    body text;
+    outline plan_outline := read_outline(p_plan);
+    body text := body_digest(outline.digest, p_parameters, p_priority, p_tags);
     earlier record;
-    drafts event_draft[];
 BEGIN
     PERFORM begin_write();
-    SELECT * INTO plan FROM plans WHERE id = p_plan;
-    body := body_digest(plan.digest, p_parameters, p_priority, p_tags);
+    sent := '{}';
+    execution_id := p_execution;
     IF p_key IS NOT NULL THEN
         INSERT INTO submissions (key, execution_id, digest, created_at)
         VALUES (p_key, p_execution, body, plans_now())
         ON CONFLICT (key) DO NOTHING;
-        SELECT s.execution_id AS id, s.digest INTO earlier
-          FROM submissions s WHERE s.key = p_key;
         IF NOT FOUND THEN
-            RAISE EXCEPTION 'the execution of key % is being deleted', p_key
-                USING ERRCODE = 'serialization_failure', HINT = 'Submit again.';
-        ELSIF earlier.digest <> body THEN
-            outcome := 'conflict'; execution_id := earlier.id; RETURN;
-        ELSIF earlier.id <> p_execution THEN
-            outcome := 'existing'; execution_id := earlier.id; windows := '[]'; RETURN;
+            -- a statement of its own: the one above could not see the row that won
+            SELECT s.execution_id AS id, s.digest INTO earlier
+              FROM submissions s WHERE s.key = p_key;
+            IF NOT FOUND THEN
+                RAISE EXCEPTION 'the execution of key % is being deleted', p_key
+                    USING ERRCODE = 'serialization_failure', HINT = 'Submit again.';
+            ELSIF earlier.digest <> body OR earlier.id <> p_execution THEN
+                outcome := CASE WHEN earlier.digest = body THEN 'existing'
+                                ELSE 'conflict' END;
+                execution_id := earlier.id;
+                RETURN;
+            END IF;
         END IF;
     END IF;
 
-    INSERT INTO executions (id, plan_id, status, open_steps, total_steps, priority, tags,
-                            digest, parameters, created_at, deadline)
-    SELECT p_execution, p_plan, 'pending', count(*), count(*), p_priority, p_tags,
-           body, p_parameters, plans_now(),
-           plans_now() + make_interval(secs => plan.deadline_seconds)
-      FROM plan_steps WHERE plan_id = p_plan
-    ON CONFLICT (id) DO NOTHING;
-    execution_id := p_execution;
-    IF NOT FOUND THEN
-        SELECT CASE WHEN e.digest = body THEN 'existing' ELSE 'conflict' END
-          INTO outcome FROM executions e WHERE e.id = p_execution;
-        IF outcome = 'conflict' THEN
-            -- written above, for an execution that this call does not begin
-            DELETE FROM submissions s WHERE s.key = p_key AND s.execution_id = p_execution;
+    IF p_sends THEN
+        sent := choose_roots(outline, p_queue);
+    END IF;
+    IF insert_executions(ARRAY[p_execution], ARRAY[p_parameters], ARRAY[body], outline,
+                         p_priority, p_tags, p_queue, sent) <> '{}' THEN
+        outcome := 'created';
+        last_seq := cardinality(outline.roots) + 1;
+        IF NOT p_sends THEN
+            PERFORM tell_reconcilers();
         END IF;
-        windows := '[]';
         RETURN;
     END IF;
-
-    INSERT INTO execution_steps (execution_id, "position", name, action, queue,
-        priority, needs, successors, pending_deps, deadline_seconds, status, ready_at,
-        deadline)
-    SELECT p_execution, s."position", s.name, s.action, coalesce(s.queue, p_queue),
-           p_priority + s.priority, s.needs, s.successors, cardinality(s.needs),
-           s.deadline_seconds,
-           CASE WHEN cardinality(s.needs) = 0 THEN 'ready' ELSE 'pending' END,
-           CASE WHEN cardinality(s.needs) = 0 THEN plans_now() END,
-           CASE WHEN cardinality(s.needs) = 0
-                THEN plans_now() + make_interval(secs => s.deadline_seconds) END
-      FROM plan_steps s WHERE s.plan_id = p_plan;
-
-    SELECT array_agg(ROW('step.ready', s."position", '{}')::event_draft
-                     ORDER BY s."position")
-      INTO drafts
-      FROM plan_steps s WHERE s.plan_id = p_plan AND cardinality(s.needs) = 0;
-    drafts := ROW('execution.state_changed', NULL, '{"from": null, "to": "pending"}')
-              ::event_draft || drafts;
-    last_seq := write_events(p_execution, 1, drafts) - 1;
-    PERFORM write_state(p_execution, 1, NULL, 'pending', NULL, 'submitted');
-    UPDATE executions SET next_seq = last_seq + 1 WHERE id = p_execution;
-
-    windows := '[]';
-    IF p_sends THEN
-        windows := publish_ready(p_execution);
-    ELSE
-        PERFORM tell_reconcilers();
+    SELECT CASE WHEN e.digest = body THEN 'existing' ELSE 'conflict' END
+      INTO outcome FROM executions e WHERE e.id = p_execution;
+    IF outcome = 'conflict' THEN
+        -- written above, for an execution that this call does not begin
+        DELETE FROM submissions s WHERE s.key = p_key AND s.execution_id = p_execution;
     END IF;
-    outcome := 'created';
+    sent := CASE WHEN p_sends AND outcome = 'existing' THEN first_sent(p_execution)
+                 ELSE '{}' END;
+END $$;
+
+
+-- The steps of an execution that were sent by its submit, and by nobody since, and that
+-- are not claimed yet.
+CREATE FUNCTION first_sent(p_execution uuid) RETURNS int[]
+LANGUAGE sql VOLATILE AS $$
+    SELECT coalesce(array_agg(s."position" ORDER BY s."position"), '{}')
+      FROM executions e
+      JOIN execution_steps s ON s.execution_id = e.id
+     WHERE e.id = p_execution AND e.status = 'pending' AND e.epoch = 1
+       AND s.status = 'ready' AND s.published_at IS NOT NULL AND s.publishes = 1
+$$;
+
+
+-- The same for many at once: executions of one plan, their parameters (a JSON array)
+-- and their keys, if any, in order. All of them begin, or none.
+--
+-- outcome: done (`ids` are those of the executions, in order: what was given, or what a
+-- key began before); conflict (nothing is kept; the key at place `refused`, from 0,
+-- belongs to execution `owner`, which has another body).
+--
+-- `sent` are the positions that the caller has to send of each execution that has the id
+-- that was given, also when the call is made again.
+CREATE FUNCTION submit_executions(
+    p_executions text[], p_plan uuid, p_parameters jsonb, p_keys text[],
+    p_priority int, p_tags text[], p_queue text,
+    OUT outcome text, OUT ids text[], OUT sent int[], OUT refused int, OUT owner uuid
+)
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    outline plan_outline := read_outline(p_plan);
+    drawn uuid[] := p_executions;
+    begun uuid[] := p_executions;
+    parameters jsonb[];
+    bodies text[];
+BEGIN
+    PERFORM begin_write();
+    SELECT array_agg(value ORDER BY n),
+           array_agg(body_digest(outline.digest, value, p_priority, p_tags) ORDER BY n)
+      INTO parameters, bodies
+      FROM jsonb_array_elements(p_parameters) WITH ORDINALITY AS given(value, n);
+    IF p_keys IS NOT NULL THEN
+        SELECT c.begun, c.refused, c.owner INTO begun, refused, owner
+          FROM claim_keys(p_keys, drawn, bodies) AS c;
+        IF refused IS NOT NULL THEN
+            outcome := 'conflict';
+            RETURN;
+        END IF;
+    END IF;
+    sent := choose_roots(outline, p_queue);
+    PERFORM insert_executions(
+        array_agg(n.id), array_agg(n.parameters), array_agg(n.body), outline,
+        p_priority, p_tags, p_queue, sent)
+       FROM unnest(drawn, parameters, bodies, begun)
+            AS n(id, parameters, body, begun)
+      WHERE n.id = n.begun;
+    outcome := 'done';
+    ids := begun;
+END $$;
+
+
+-- Enter the keys of new executions; `begun` are the executions that they stand for now.
+-- Or keep none of them: `refused` is the place of the first whose execution, `owner`, has
+-- another body.
+CREATE FUNCTION claim_keys(
+    p_keys text[], p_executions uuid[], p_bodies text[],
+    OUT begun uuid[], OUT refused int, OUT owner uuid
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    is_whole bool;
+BEGIN
+    INSERT INTO submissions (key, execution_id, digest, created_at)
+    SELECT n.key, n.id, n.body, plans_now()
+      FROM unnest(p_keys, p_executions, p_bodies) WITH ORDINALITY AS n(key, id, body, place)
+     -- two calls with the same keys wait for each other, and must not do so crosswise
+     ORDER BY n.key, n.place
+    ON CONFLICT (key) DO NOTHING;
+    -- a statement of its own: the one above could not see the rows that won
+    SELECT array_agg(s.execution_id ORDER BY n.place), bool_and(s.key IS NOT NULL),
+           min(n.place) FILTER (WHERE s.digest <> n.body) - 1
+      INTO begun, is_whole, refused
+      FROM unnest(p_keys, p_bodies) WITH ORDINALITY AS n(key, body, place)
+      LEFT JOIN submissions s ON s.key = n.key;
+    IF NOT is_whole THEN
+        RAISE EXCEPTION 'the execution of a key is being deleted'
+            USING ERRCODE = 'serialization_failure', HINT = 'Submit again.';
+    ELSIF refused IS NOT NULL THEN
+        owner := begun[refused + 1];
+        DELETE FROM submissions
+         WHERE key = ANY (p_keys) AND execution_id = ANY (p_executions);
+    END IF;
 END $$;

@@ -11,9 +11,16 @@ from functools import cache
 from pathlib import Path
 
 from execution.sql.guards import write_guards
+from execution.windows import WINDOW_LINKS
 
 SCHEMA_REVISION = "0003"
 """The migration that these functions need; a test compares it with the newest."""
+
+_CONSTANTS = f"""
+-- Generated: the most links that the message of a chain carries.
+CREATE FUNCTION window_links() RETURNS int
+LANGUAGE sql IMMUTABLE AS $$ SELECT {WINDOW_LINKS} $$;
+"""
 
 
 @cache
@@ -22,7 +29,7 @@ def read_functions() -> str:
     files = sorted(Path(__file__).parent.glob("*.sql"))
     heading = f"-- for the tables of revision {SCHEMA_REVISION}"
     texts = [f.read_text("utf-8") for f in files]
-    return "\n\n".join([heading, *texts, write_guards()])
+    return "\n\n".join([heading, _CONSTANTS, *texts, write_guards()])
 
 
 @cache

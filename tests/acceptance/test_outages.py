@@ -152,8 +152,8 @@ def test_a_submit_whose_commit_is_unknown_can_be_repeated(
     remaining = [Fate.CUT_ANSWER, Fate.CUT_REQUEST, Fate.CUT_ANSWER]
 
     def decide(request: bytes) -> Fate:
-        is_commit = request.startswith(b"Q") and b"COMMIT" in request
-        return remaining.pop() if is_commit and remaining else Fate.SPARE
+        is_submit = request.startswith(b"Q") and b"submit_execution" in request
+        return remaining.pop() if is_submit and remaining else Fate.SPARE
 
     plan = work_plan(ledger)
     with ExecutionEngine(Installation(world.settings, None)) as engine:

@@ -135,7 +135,7 @@ class Store:
         self._seeds: int = 0
         with self.seed():
             repository = ExecutionRepository(self.url, self.schema)
-            repository._engine = self.connection
+            repository._database = SimulatedDatabase(self, lambda _, run: run())
             for plan in self.plans:
                 repository._register_plan(plan)
             self.plan_ids = repository._plan_ids
@@ -269,13 +269,10 @@ class SimulatedRepository(ExecutionRepository):
         """Write through `transact`; the plans of the pool are known."""
         super().__init__(store.url, store.schema)
         self._engine = store.connection  # type: ignore[assignment]  # answers the same
+        self._database = SimulatedDatabase(store, transact)
         self._store = store
         self._transact = transact
         self._plan_ids = dict(store.plan_ids)
-
-    # around the session: what is raised within one would undo the seed's transaction
-    def _call(self, function: str, *arguments: object) -> Mapping[str, Any]:
-        return self._run(super()._call, function, arguments)
 
     def _call_within(
         self, transaction: Transaction, function: str, *arguments: object

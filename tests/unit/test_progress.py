@@ -6,7 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from execution.progress import compute_progress
-from execution.results import ExecutionProgress, ExecutionSummary, StepSummary
+from execution.results import (
+    ExecutionProgress,
+    ExecutionSummary,
+    RunningSteps,
+    StepSummary,
+)
 from execution.states import TERMINAL_STEP_STATUSES, ExecutionStatus, StepStatus
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -60,8 +65,23 @@ DONE, PENDING, RUNNING = (
 )
 
 
-def progress_of(*steps: StepSummary, seconds: float = 10) -> ExecutionProgress:
-    return compute_progress(EXECUTION, steps, NOW + timedelta(seconds=seconds))
+def progress_of(
+    *steps: StepSummary, seconds: float = 10, execution: ExecutionSummary = EXECUTION
+) -> ExecutionProgress:
+    running = [step for step in steps if step.status is StepStatus.RUNNING]
+    told = [step.progress_message for step in running if step.progress_message]
+    ended = sum(step.status in TERMINAL_STEP_STATUSES for step in steps)
+    execution = replace(
+        execution, total_steps=len(steps), open_steps=len(steps) - ended
+    )
+    seen = RunningSteps(
+        count=len(running),
+        progress_sum=sum(step.progress or 0 for step in running),
+        names=tuple(step.name for step in running),
+        message=told[-1] if told else None,
+        seen_at=NOW + timedelta(seconds=seconds),
+    )
+    return compute_progress(execution, seen)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +119,7 @@ def test_what_runs_is_named() -> None:
     progress = progress_of(DONE, step(StepStatus.RUNNING, 1), step(StepStatus.RUNNING))
 
     assert progress.current_steps == ("running_1", "running_None")
+    assert progress.running_steps == 2
 
 
 @pytest.mark.parametrize(
@@ -141,7 +162,7 @@ def test_the_estimate_follows_the_pace_so_far(
 def test_only_what_runs_has_an_estimate(status: ExecutionStatus) -> None:
     execution = replace(EXECUTION, status=status)
 
-    progress = compute_progress(execution, [DONE, PENDING], NOW + timedelta(seconds=1))
+    progress = progress_of(DONE, PENDING, seconds=1, execution=execution)
 
     assert (progress.eta_seconds is not None) is (status is ExecutionStatus.RUNNING)
     assert progress.phase == status.value
@@ -150,4 +171,4 @@ def test_only_what_runs_has_an_estimate(status: ExecutionStatus) -> None:
 def test_what_has_not_started_has_no_estimate() -> None:
     execution = replace(EXECUTION, started_at=None)
 
-    assert compute_progress(execution, [DONE, PENDING], NOW).eta_seconds is None
+    assert progress_of(DONE, PENDING, execution=execution).eta_seconds is None

@@ -1,0 +1,149 @@
+"""What is read of executions, steps and workers, and the frozen forms it leaves in.
+
+Columns, not entities, where there may be many: a step has 33 columns, a list shows 16.
+Knows no connection: `queries` asks.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+
+from execution.models import Execution, ExecutionStep, Worker
+from execution.models import Plan as PlanRow
+from execution.results import (
+    ErrorRecord,
+    ExecutionSummary,
+    RunningSteps,
+    StepSummary,
+    WorkerSummary,
+)
+from execution.states import ExecutionStatus, StepStatus
+
+_MOST_NAMED_STEPS = 100
+
+STEP_COLUMNS = (
+    ExecutionStep.position,
+    ExecutionStep.name,
+    ExecutionStep.action,
+    ExecutionStep.queue,
+    ExecutionStep.status,
+    ExecutionStep.reason,
+    ExecutionStep.attempt,
+    ExecutionStep.failures,
+    ExecutionStep.losses,
+    ExecutionStep.progress,
+    ExecutionStep.progress_message,
+    ExecutionStep.worker_id,
+    ExecutionStep.claimed_at,
+    ExecutionStep.ended_at,
+    ExecutionStep.error,
+    ExecutionStep.wake_at,
+)
+
+
+def select_executions() -> sa.Select[*tuple[Any, ...]]:
+    """Return a query for executions, as `read_execution` reads them."""
+    return sa.select(Execution, PlanRow.name, PlanRow.version).join(PlanRow)
+
+
+def select_running(execution_id: str) -> sa.Select[*tuple[Any, ...]]:
+    """Return a query for what of an execution runs: one row, whatever there is."""
+    step = ExecutionStep
+    by_position = sa.func.array_agg(aggregate_order_by(step.name, step.position))
+    told = sa.func.array_agg(
+        aggregate_order_by(step.progress_message, step.position.desc())
+    ).filter(step.progress_message.is_not(None), step.progress_message != "")
+    return sa.select(
+        sa.func.count().label("count"),
+        sa.func.coalesce(sa.func.sum(step.progress), 0.0).label("progress_sum"),
+        sa.type_coerce(by_position, sa.ARRAY(sa.Text))[1:_MOST_NAMED_STEPS].label(
+            "names"
+        ),
+        sa.type_coerce(told, sa.ARRAY(sa.Text))[1].label("message"),
+        sa.func.clock_timestamp().label("seen_at"),
+    ).where(step.execution_id == execution_id, step.status == StepStatus.RUNNING)
+
+
+def read_execution(row: Any) -> ExecutionSummary:
+    """Return an execution, from the columns of `select_executions`."""
+    execution, plan, version = row
+    return ExecutionSummary(
+        id=execution.id,
+        plan=plan,
+        version=version,
+        status=ExecutionStatus(execution.status),
+        reason=execution.reason,
+        epoch=execution.epoch,
+        last_seq=execution.next_seq - 1,
+        open_steps=execution.open_steps,
+        total_steps=execution.total_steps,
+        tags=tuple(execution.tags),
+        parameters=execution.parameters,
+        variables=execution.variables,
+        result=execution.result,
+        error=ErrorRecord.from_json(execution.error) if execution.error else None,
+        created_at=execution.created_at,
+        started_at=execution.started_at,
+        ended_at=execution.ended_at,
+    )
+
+
+def read_step(row: Sequence[Any]) -> StepSummary:
+    """Return a step, from its `STEP_COLUMNS`."""
+    position, name, action, queue, status, reason, *others = row
+    attempt, failures, losses, progress, message, *others = others
+    worker_id, claimed_at, ended_at, error, wake_at = others
+    return StepSummary(
+        position=position,
+        name=name,
+        action=action,
+        queue=queue,
+        status=StepStatus(status),
+        reason=reason,
+        attempt=attempt,
+        failures=failures,
+        losses=losses,
+        progress=progress,
+        progress_message=message,
+        worker_id=worker_id,
+        claimed_at=claimed_at,
+        ended_at=ended_at,
+        error=ErrorRecord.from_json(error) if error else None,
+        wake_at=wake_at,
+    )
+
+
+def read_running(row: Sequence[Any]) -> RunningSteps:
+    """Return what runs, from the columns of `select_running`."""
+    count, progress_sum, names, message, seen_at = row
+    return RunningSteps(count, progress_sum, tuple(names or ()), message, seen_at)
+
+
+def read_worker(row: Worker, now: datetime) -> WorkerSummary:
+    """Return a worker as it stands at `now`, by the database's clock."""
+    rounds = row.rounds or {}
+    beat_age_seconds = (now - row.beat_at).total_seconds()
+
+    def read_age(name: str) -> float | None:
+        age = rounds.get(name)
+        return None if age is None else age + beat_age_seconds
+
+    return WorkerSummary(
+        id=row.id,
+        hostname=row.hostname,
+        pid=row.pid,
+        pool=row.pool,
+        slots=row.slots,
+        in_hand=row.in_hand,
+        queues=tuple(row.queues),
+        started_at=row.started_at,
+        beat_age_seconds=beat_age_seconds,
+        round_age_seconds=read_age("age"),
+        round_seconds=rounds.get("seconds"),
+        deeds=rounds.get("totals", {}),
+        last_deeds=rounds.get("last", {}),
+        last_deeds_age_seconds=read_age("last_age"),
+    )
