@@ -5,7 +5,6 @@ it answers is read from PostgreSQL, so any number of engines, in any process, se
 same executions.
 """
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
@@ -45,6 +44,7 @@ from execution.results import (
 )
 from execution.settings import Settings
 from execution.states import ExecutionStatus
+from execution.waiting import wait_for_end
 
 _POLL_SECONDS = 2.0
 _MOST_PRIORITY = 9
@@ -222,24 +222,13 @@ class ExecutionEngine:
         An outage of PostgreSQL is waited out. Raises ExecutionNotFoundError, and after
         `timeout_seconds` TimeoutError, or DatabaseError in an outage.
         """
-        deadline = time.monotonic() + (
-            float("inf") if timeout_seconds is None else timeout_seconds
+        return wait_for_end(
+            execution_id,
+            self._repository,
+            partial(self._listen, execution_id),
+            partial(self.get_result, execution_id),
+            timeout_seconds=timeout_seconds,
         )
-        patience = Patience(lambda: time.monotonic() >= deadline)
-
-        def look() -> ExecutionSummary:
-            return patience.until_answered(lambda: self.get_status(execution_id))
-
-        with self._listen(execution_id) as listener:
-            while not (execution := look()).has_ended:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError(
-                        f"execution {execution_id} is still {execution.status} after"
-                        f" {timeout_seconds:g} s; it goes on"
-                    )
-                listener.wait(min(left, _POLL_SECONDS))
-        return read_result(execution)
 
     def monitor(
         self, execution_id: str, *, after: int = 0

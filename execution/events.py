@@ -31,6 +31,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from queue import Empty, SimpleQueue
 from typing import Any
 from weakref import WeakSet
@@ -76,10 +77,14 @@ EVENT_TYPES = frozenset(
 
 @dataclass(frozen=True)
 class Hint:
-    """Something happened to an execution, up to event number `seq`."""
+    """Something happened to an execution, up to event number `seq`.
+
+    `is_last` says that nothing will happen to it any more.
+    """
 
     execution_id: str
     seq: int
+    is_last: bool = False
 
 
 def _channel(installation_id: str, execution_id: str | None = None) -> str:
@@ -133,7 +138,7 @@ class ExecutionEventEmitter:
                 self._coalescer.forget(execution_id)
             elif self._keep(execution_id, seq):
                 return
-        self._send({execution_id: seq})
+        self._send({execution_id: seq}, is_last=is_last)
 
     def flush(self) -> None:
         """Send what is kept, and wait for what is being sent."""
@@ -189,13 +194,13 @@ class ExecutionEventEmitter:
                 time.sleep(PAUSE_SECONDS)
             self.flush()
 
-    def _send(self, hints: Mapping[str, int]) -> None:
+    def _send(self, hints: Mapping[str, int], *, is_last: bool = False) -> None:
         if self._redis is None or not hints or time.monotonic() < self._quiet_until:
             return
         try:
             with self._redis.pipeline(transaction=False) as pipeline:
                 for execution_id, seq in hints.items():
-                    body = json.dumps({"execution_id": execution_id, "seq": seq})
+                    body = json.dumps(vars(Hint(execution_id, seq, is_last)))
                     for channel in (None, execution_id):
                         pipeline.publish(_channel(self._installation_id, channel), body)
                 pipeline.execute()
@@ -222,6 +227,17 @@ os.register_at_fork(after_in_child=_forget_parents)
 atexit.register(_flush_all)
 
 
+@lru_cache(maxsize=16)
+def _find_client(url: str, pid: int) -> redis.Redis:  # noqa: ARG001  # a child has its own
+    # making one costs more than subscribing does; it holds no connection by itself
+    return redis.Redis.from_url(
+        # a server that takes the connection and never answers is away, too
+        url,
+        socket_connect_timeout=1.0,
+        socket_timeout=1.0,
+    )
+
+
 class EventSubscription:
     """Listens for the hints of one execution, or of all."""
 
@@ -232,7 +248,6 @@ class EventSubscription:
         self._url = url
         self._channel = _channel(installation_id, execution_id)
         self._pubsub: Any = None
-        self._client: redis.Redis | None = None
         self._retry_at = 0.0
 
     def open(self) -> None:
@@ -244,21 +259,18 @@ class EventSubscription:
         ):
             return
         try:
-            self._client = redis.Redis.from_url(
-                # a server that takes the connection and never answers is away, too
-                self._url,
-                socket_connect_timeout=1.0,
-                socket_timeout=1.0,
-            )
-            self._pubsub = self._client.pubsub(  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+            self._pubsub = _find_client(self._url, os.getpid()).pubsub(  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
                 ignore_subscribe_messages=True
             )
             self._pubsub.subscribe(self._channel)
         except redis.RedisError:
             self._drop()
 
-    def wait(self, timeout_seconds: float) -> Hint | None:
-        """Return the next hint, or None after `timeout_seconds` without one."""
+    def wait(self, timeout_seconds: float, *, for_last: bool = False) -> Hint | None:
+        """Return the next hint, or None after `timeout_seconds` without one.
+
+        With `for_last`, only the last hint of an execution counts.
+        """
         self.open()
         deadline = time.monotonic() + timeout_seconds
         if self._pubsub is None:
@@ -267,8 +279,11 @@ class EventSubscription:
         try:
             while (left := deadline - time.monotonic()) > 0:
                 message = self._pubsub.get_message(timeout=left)
-                if message is not None:
-                    return _read_hint(message["data"])
+                if message is None:
+                    continue
+                hint = _read_hint(message["data"])
+                if not for_last or (hint is not None and hint.is_last):
+                    return hint
         except redis.RedisError:
             self._drop()
         return None
@@ -278,16 +293,13 @@ class EventSubscription:
         if self._pubsub is not None:
             self._pubsub.close()
             self._pubsub = None
-        if self._client is not None:
-            self._client.close()
-            self._client = None
 
     def _drop(self) -> None:
         self._retry_at = time.monotonic() + 1.0
         try:
             self.close()
         except redis.RedisError:
-            self._pubsub = self._client = None
+            self._pubsub = None
 
 
 @contextmanager
@@ -306,7 +318,9 @@ def subscription(
 def _read_hint(data: bytes) -> Hint | None:
     try:
         body = json.loads(data)
-        return Hint(str(body["execution_id"]), int(body["seq"]))
+        return Hint(
+            str(body["execution_id"]), int(body["seq"]), body.get("is_last") is True
+        )
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         # a stranger's message on our channel: the reader polls anyway
         return None

@@ -119,7 +119,9 @@ class Reconciler:
 
     def follow(self, execution_id: str, completion: Completion) -> None:
         """Do what follows from a step that was taken away: tell, send, finish."""
-        self._emitter.emit(execution_id, completion.last_seq)
+        self._emitter.emit(
+            execution_id, completion.last_seq, is_last=completion.has_ended
+        )
         self._dispatcher.publish(completion.windows)
         if completion.is_last:
             self._finish(execution_id)

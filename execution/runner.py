@@ -255,7 +255,9 @@ class ExecutionTaskRunner:
             )
             ride.rest = ()
             return False
-        self._emitter.emit(execution_id, completion.last_seq)
+        self._emitter.emit(
+            execution_id, completion.last_seq, is_last=completion.has_ended
+        )
         self._dispatcher.publish(completion.windows)
         if completion.next_claim is not None:
             self._holder.settle()

@@ -4,8 +4,9 @@ Columns, not entities, where there may be many: a step has 33 columns, a list sh
 Knows no connection: `queries` asks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
@@ -88,6 +89,13 @@ def read_execution(row: Any) -> ExecutionSummary:
         created_at=execution.created_at,
         started_at=execution.started_at,
         ended_at=execution.ended_at,
+    )
+
+
+def read_execution_row(row: Mapping[str, Any]) -> ExecutionSummary:
+    """Return an execution, from its columns with `plan_name` and `plan_version`."""
+    return read_execution(
+        (SimpleNamespace(**row), row["plan_name"], row["plan_version"])
     )
 
 
