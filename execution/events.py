@@ -228,8 +228,9 @@ atexit.register(_flush_all)
 
 
 @lru_cache(maxsize=16)
-def _find_client(url: str, pid: int) -> redis.Redis:  # noqa: ARG001  # a child has its own
-    # making one costs more than subscribing does; it holds no connection by itself
+def _find_client(url: str, pid: int) -> redis.Redis:
+    # each process its own; making one costs more than subscribing does, and it holds
+    # no connection by itself
     return redis.Redis.from_url(
         # a server that takes the connection and never answers is away, too
         url,

@@ -12,7 +12,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -81,6 +81,18 @@ class Delivery:
     epoch: int
 
 
+class RideObserver(Protocol):
+    """Who is told of the steps that have no message of their own."""
+
+    def began(self, delivery: Delivery, claim: Claim) -> None:
+        """Hear that a ridden step begins."""
+
+    def ended(
+        self, delivery: Delivery, claim: Claim, outcome: Outcome | None, seconds: float
+    ) -> None:
+        """Hear how it ended, before it is recorded; None: it is to be tried later."""
+
+
 @dataclass(frozen=True)
 class RideLimits:
     """How long a worker goes on with the steps of one execution before others' turn.
@@ -103,16 +115,28 @@ class _Ride:
         self._limits = limits
         self._begun = limits.now()
         self._steps = 0
+        self.claimed_at = self._begun
 
     def begin(self, claim: Claim, rest: tuple[int, ...]) -> None:
         self.claim = claim
         self.rest = rest
+        self.claimed_at = self._limits.now()
         self._steps += 1
 
     def go_on(self, claim: Claim) -> None:
         """Go on to `claim`; it may be the next link, or have left the chain."""
         is_next = self.rest[:1] == (claim.held.position,)
         self.begin(claim, self.rest[1:] if is_next else ())
+
+    @property
+    def has_left_message(self) -> bool:
+        """Say whether the step is another than that which the message was for."""
+        return self._steps > 1
+
+    @property
+    def step_seconds(self) -> float:
+        """How long the step has been running."""
+        return self._limits.now() - self.claimed_at
 
     @property
     def may_go_on(self) -> bool:
@@ -135,12 +159,13 @@ class ExecutionTaskRunner:
             [Claim, int], AbstractContextManager[None]
         ] = lambda *_: nullcontext(),
         ride_limits: RideLimits = RideLimits(),
+        observer: RideObserver | None = None,
     ) -> None:
         """Claim for `holder`; wait for PostgreSQL with `patience`.
 
         `interruptible(claim, attempt)` is a block in which StepTimeoutError may be
         raised from outside: in it, actions are called. One delivery runs on to further
-        steps of its execution as far as `ride_limits` allow.
+        steps of its execution as far as `ride_limits` allow; `observer` hears of these.
         """
         self._records = records
         self._emitter = emitter
@@ -150,6 +175,7 @@ class ExecutionTaskRunner:
         self._patience = patience
         self._interruptible = interruptible
         self._ride_limits = ride_limits
+        self._observer = observer
 
     def run(self, delivery: Delivery) -> tuple[int, ...]:
         """Run the first step of the delivery that may run, and those that follow it.
@@ -208,9 +234,8 @@ class ExecutionTaskRunner:
         """Run the step that the ride has come to; say whether it goes on to another."""
         claim = ride.claim
         reach(FaultPoint.CLAIMED)
-        try:
-            outcome = self._call(claim)
-        except StepParkedError:
+        outcome = self._call_observed(ride)
+        if outcome is None:
             ride.rest = ()
             return False
         reach(FaultPoint.CALLED)
@@ -230,6 +255,18 @@ class ExecutionTaskRunner:
         )
         reach(FaultPoint.COMPLETED)
         return self._follow(ride, completion)
+
+    def _call_observed(self, ride: _Ride) -> Outcome | None:
+        """Call the step's action; None when its next attempt is to come later."""
+        observer = self._observer if ride.has_left_message else None
+        if observer is not None:
+            observer.began(ride.delivery, ride.claim)
+        outcome = None
+        with suppress(StepParkedError):
+            outcome = self._call(ride.claim)
+        if observer is not None:
+            observer.ended(ride.delivery, ride.claim, outcome, ride.step_seconds)
+        return outcome
 
     def _board_next(self, ride: _Ride, outcome: Outcome) -> Rider | None:
         """Show the token of the next step, if this delivery may run one more."""

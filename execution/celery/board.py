@@ -10,7 +10,8 @@ was spawned.
 A process that goes from one step to the next shows both tokens meanwhile, since
 nobody knows on which side of the change PostgreSQL is.
 
-Layout: the worker's id (16 bytes), whether it stops (8), then slots of pid (8), token
+Layout: the worker's id (16 bytes), whether it stops (1), whether its tasks are watched
+(1), six bytes unused, then slots of pid (8), token
 (16), the token before it (16), and the token (16) and number (8) of the attempt that is
 asked to end.
 """
@@ -32,6 +33,7 @@ from billiard import current_process
 BOARD_VARIABLE = "PLANS_WORKER_BOARD"
 _ID_BYTES = 16
 _STOPPING_AT = 16
+_WATCHED_AT = 17
 _SLOTS_AT = 24
 _SLOT = struct.Struct("<q16s16s16sq")
 _HELD = struct.Struct("<q16s16s")
@@ -98,6 +100,15 @@ class WorkerBoard:
     def stop(self) -> None:
         """Tell every process of the worker that it stops; safe in a signal handler."""
         self._memory[_STOPPING_AT] = 1
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody watches the events of the worker's tasks."""
+        return self._memory[_WATCHED_AT] != 0
+
+    @is_watched.setter
+    def is_watched(self, value: bool) -> None:
+        self._memory[_WATCHED_AT] = value
 
     def expose(self, token: str) -> None:
         """Show that this thread holds `token`, and still what it showed last."""

@@ -16,3 +16,5 @@ class WorkerFacts:
     count_slots: Callable[[], int]
     list_queues: Callable[[], Collection[str]]
     list_pids: Callable[[], Collection[int]]
+    is_watched: Callable[[], bool] = lambda: False
+    """Whether events of its tasks are sent, as Flower asks workers to."""

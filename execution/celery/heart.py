@@ -58,6 +58,7 @@ class Heart:
 
         Raises DatabaseError when PostgreSQL does not answer.
         """
+        self._board.is_watched = self._facts.is_watched()
         if self._last is not None:
             self._last = self._liveness.beat(
                 self._board.worker_id,

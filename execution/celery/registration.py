@@ -21,6 +21,7 @@ from execution.celery.facts import WorkerFacts
 from execution.celery.heart import Heart, Pulse
 from execution.celery.intake import STRATEGY
 from execution.celery.interruption import Interruption
+from execution.celery.ride_events import RideEvents
 from execution.celery.watch import Watch
 from execution.database import Database, DatabaseUnavailableError
 from execution.dispatcher import STEP_TASK, ExecutionDispatcher
@@ -73,13 +74,16 @@ class PlansInApp:
         self._pulse: Pulse | None = None
 
     def run(
-        self, delivery: Delivery, links: Sequence[Mapping[str, Any]] | None
+        self,
+        delivery: Delivery,
+        links: Sequence[Mapping[str, Any]] | None,
+        hostname: str,
     ) -> None:
         """Run what a message asks for, and send on what follows of its chain.
 
         `links` are those after this one, in Celery's order: the next one last.
         """
-        serving = self._find_serving()
+        serving = self._find_serving(hostname)
         rest = serving.runner.run(delivery)
         serving.dispatcher.forward((links or ())[: len(rest)])
 
@@ -146,16 +150,16 @@ class PlansInApp:
         if self._board is not None:
             self._board.remove()
 
-    def _find_serving(self) -> _Serving:
+    def _find_serving(self, hostname: str) -> _Serving:
         serving = self._serving
         if serving is None or serving[0] != os.getpid():
             with self._lock:
                 if self._serving is None or self._serving[0] != os.getpid():
-                    self._serving = (os.getpid(), self._build_serving())
+                    self._serving = (os.getpid(), self._build_serving(hostname))
                 serving = self._serving
         return serving[1]
 
-    def _build_serving(self) -> _Serving:
+    def _build_serving(self, hostname: str) -> _Serving:
         import_actions(self._settings.imports)
         board = self._board or WorkerBoard.open()
         parts = self._build_parts(board)
@@ -168,6 +172,7 @@ class PlansInApp:
             Patience(board.is_stopping),
             Interruption(board).interruptible,
             RideLimits() if self._settings.ride else RideLimits(steps=1),
+            RideEvents(self._app, hostname, lambda: board.is_watched),
         )
         return _Serving(runner, parts.dispatcher)
 
@@ -205,7 +210,7 @@ def register(app: Celery, settings: Settings | None = None) -> None:
         links, task.request.chain = task.request.chain, None
         delivery = _read_delivery(task.request, arguments)
         if delivery is not None:
-            plans.run(delivery, links)
+            plans.run(delivery, links, str(task.request.hostname))
 
     _connect_signals(app, plans)
 
@@ -255,10 +260,18 @@ def _read_facts(worker: Any) -> WorkerFacts:
         processes = getattr(getattr(worker.pool, "_pool", None), "_pool", None) or ()
         return {os.getpid(), *(p.pid for p in processes if getattr(p, "pid", None))}
 
+    def is_watched() -> bool:
+        events = getattr(worker.consumer, "event_dispatcher", None)
+        # no groups at all means every group
+        return bool(
+            events and events.enabled and (not events.groups or "task" in events.groups)
+        )
+
     return WorkerFacts(
         hostname=worker.hostname,
         pool=worker.pool_cls.__module__.rpartition(".")[2],
         count_slots=lambda: worker.pool.num_processes,
         list_queues=lambda: set(worker.app.amqp.queues.consume_from),
         list_pids=list_pids,
+        is_watched=is_watched,
     )
