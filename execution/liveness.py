@@ -70,11 +70,13 @@ class UnsentStep:
 class Sweep:
     """What one look found: of each kind, what somebody has to see to.
 
-    `looking_workers` is how many workers look like this, as far as they have told.
+    `looking_workers` is how many workers look like this, as far as they have told;
+    `comes_soon` says that there will be something within a few ticks.
     """
 
     dead_workers: int = 0
     looking_workers: int = 0
+    comes_soon: bool = False
     lost_steps: tuple[LostStep, ...] = ()
     expired_executions: tuple[str, ...] = ()
     expired_steps: tuple[ExpiredStep, ...] = ()
@@ -87,7 +89,9 @@ class Sweep:
     @property
     def is_empty(self) -> bool:
         """Say whether there is nothing to see to."""
-        return self == Sweep(looking_workers=self.looking_workers)
+        return self == Sweep(
+            looking_workers=self.looking_workers, comes_soon=self.comes_soon
+        )
 
 
 @dataclass(frozen=True)
@@ -307,6 +311,7 @@ def _read_sweep(row: Mapping[str, Any]) -> Sweep:
     return Sweep(
         dead_workers=row["dead_workers"],
         looking_workers=row["looking_workers"],
+        comes_soon=row["comes_soon"],
         lost_steps=_read_each(LostStep, row["lost"]),
         expired_executions=_read_each(str, row["expired_executions"]),
         expired_steps=_read_each(ExpiredStep, row["expired_steps"]),

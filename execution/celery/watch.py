@@ -91,7 +91,8 @@ class Watch:
 
     def _choose_rest_seconds(self, found: Sweep) -> float:
         ticks = min(found.looking_workers / _LOOKS_A_TICK, _MOST_TICKS)
-        if ticks <= 1 or not found.is_empty or self._holds_something():
+        is_idle = found.is_empty and not found.comes_soon
+        if ticks <= 1 or not is_idle or self._holds_something():
             return self._settings.tick_seconds
         return (
             ticks * self._draw(1 - _JITTER, 1 + _JITTER) * self._settings.tick_seconds

@@ -3,12 +3,15 @@
 -- statement of its own, so that those who were declared dead just now count as dead.
 -- Nothing is locked for those who act: they lock one execution at a time and look again.
 --
--- Each answer but the first two is an array of rows, each of them an array; NULL when
+-- Whoever hears that something comes soon should not rest: it is nothing yet that
+-- anybody has to see to, but is about to be.
+--
+-- Each answer but the first three is an array of rows, each of them an array; NULL when
 -- there is nothing. Of each as many as p_most, by an index of its own. Overdue attempts
 -- are those of p_worker, and those of others that are a lease late.
 CREATE FUNCTION sweep(
     p_worker uuid, p_tick float, p_lease float, p_beat float, p_most int,
-    OUT dead_workers int, OUT looking_workers int, OUT lost jsonb,
+    OUT dead_workers int, OUT looking_workers int, OUT comes_soon bool, OUT lost jsonb,
     OUT expired_executions jsonb, OUT expired_steps jsonb, OUT due jsonb,
     OUT unsent_steps jsonb, OUT unsent_executions jsonb, OUT unfinished jsonb,
     OUT overdue jsonb
@@ -19,6 +22,7 @@ BEGIN
     PERFORM advance_pulse(p_tick);
     dead_workers := end_silent_workers(p_lease);
     looking_workers := count_looking_workers(p_beat);
+    comes_soon := comes_soon(p_tick, p_beat);
     lost := (
         SELECT jsonb_agg(jsonb_build_array(f.execution_id, f."position", f.lease_token))
           FROM lost_steps_of_all(p_most) f);
@@ -52,4 +56,29 @@ LANGUAGE sql VOLATILE AS $$
      WHERE ended_at IS NULL
        AND beat_at BETWEEN plans_now() - make_interval(secs => 1.5 * p_beat) AND plans_now()
        AND (rounds ->> 'age')::float < 3 * p_beat
+$$;
+
+
+-- Whether a time or a deadline comes within five ticks, or a message that was sent a few
+-- beats ago has not arrived for longer than messages take: it may be lost.
+CREATE FUNCTION comes_soon(p_tick float, p_beat float) RETURNS bool
+LANGUAGE sql VOLATILE AS $$
+    SELECT EXISTS (SELECT FROM execution_steps
+                    WHERE status = 'waiting'
+                      AND wake_at <= plans_now() + make_interval(secs => 5 * p_tick))
+        OR EXISTS (SELECT FROM execution_steps
+                    WHERE status IN ('ready', 'waiting')
+                      AND deadline <= plans_now() + make_interval(secs => 5 * p_tick))
+        OR EXISTS (SELECT FROM executions
+                    WHERE status IN ('pending', 'running', 'paused')
+                      AND deadline <= plans_now() + make_interval(secs => 5 * p_tick))
+        OR EXISTS (
+            SELECT FROM (SELECT DISTINCT unnest(queues) AS name FROM workers
+                          WHERE ended_at IS NULL) q
+             CROSS JOIN LATERAL (
+                SELECT FROM execution_steps s
+                 WHERE s.queue = q.name AND s.status = 'ready'
+                   AND s.published_at > plans_now() - make_interval(secs => 4 * p_beat)
+                   AND s.published_at < plans_now() - make_interval(secs => p_tick)
+                 LIMIT 1) late)
 $$;

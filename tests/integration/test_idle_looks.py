@@ -20,6 +20,7 @@ from execution.reconciler import Reconciler
 from execution.records import StepRecords
 from tests.integration.test_liveness import pulse_value
 from tests.integration.test_protocol import claim, register
+from tests.integration.test_timers import park
 from tests.rows import connect
 from tests.sweeping import look
 
@@ -137,6 +138,64 @@ def test_who_found_something_looks_again_a_tick_later(
 
     assert engine.list_steps(execution_id)[0].losses == 1
     assert count_rest_ticks(watch, settings) == pytest.approx(1.0)
+    engine.cancel(execution_id)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "deadline = clock_timestamp() + interval '0.5 s'",
+        "published_at = clock_timestamp() - interval '0.3 s'",
+    ],
+    ids=["a deadline", "a late message"],
+)
+def test_who_hears_that_something_comes_does_not_rest(
+    watch: Watch,
+    engine: ExecutionEngine,
+    settings: Settings,
+    database: Database,
+    enter: Callable[..., None],
+    change: str,
+) -> None:
+    enter(16)
+    execution_id = engine.submit(Plan("one", steps=[Step("a", action="test.nothing")]))
+    database.query(
+        f"UPDATE {{schema}}.execution_steps SET {change}"  # noqa: S608  # of our own
+        " WHERE execution_id = %s RETURNING 1",
+        (execution_id,),
+    )
+
+    watch.look()
+
+    assert count_rest_ticks(watch, settings) == pytest.approx(1.0)
+    engine.cancel(execution_id)
+
+
+def test_who_hears_that_a_time_comes_does_not_rest(
+    watch: Watch,
+    engine: ExecutionEngine,
+    settings: Settings,
+    records: StepRecords,
+    database: Database,
+    enter: Callable[..., None],
+) -> None:
+    enter(16)
+    execution_id, _ = park(engine, records, watch._board.worker_id)
+    watch.look()
+    rested_ticks = count_rest_ticks(watch, settings)
+    database.query(
+        "UPDATE {schema}.execution_steps"
+        " SET wake_at = clock_timestamp() + interval '0.5 s'"
+        " WHERE execution_id = %s AND status = 'waiting' RETURNING 1",
+        (execution_id,),
+    )
+    watch._rests_until = 0.0
+
+    watch.look()
+
+    assert rested_ticks == pytest.approx(3.6)
+    assert count_rest_ticks(watch, settings) == pytest.approx(1.0)
+    engine.cancel(execution_id)
 
 
 def test_who_does_not_look_does_not_count(

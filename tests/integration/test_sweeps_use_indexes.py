@@ -78,6 +78,7 @@ def body_of(function: str, **arguments: str) -> str:
         ("expired_executions", {"p_most": "200"}),
         ("expired_steps", {"p_most": "200"}),
         ("unfinished_executions", {"p_most": "200"}),
+        ("comes_soon", {"p_tick": "2.5::float", "p_beat": "5.0::float"}),
     ],
 )
 def test_a_sweep_reads_what_it_looks_for(

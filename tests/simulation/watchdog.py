@@ -133,7 +133,7 @@ class Watchdog:
         holds = before["before_status"] == "running" and before["before_token"] == token
         landed = row.get("landed") is True or row.get("outcome") in _LANDED
         if row.get("outcome") == "waiting" and call.arguments[:3] in self.timed_out:
-            # who asks for another attempt too late is told of the one that follows
+            # who asks for another attempt too late is told that a reconciler was faster
             landed = False
         if landed and not holds and call.arguments[:4] not in self.parked:
             self.scheduler.fail(
@@ -210,7 +210,7 @@ class Watchdog:
         if row["outcome"] == "nothing":
             return
         cause = call.arguments[3]
-        if cause == "timeout" and row["outcome"] != "ended":
+        if cause == "timeout":
             self.timed_out.add(call.arguments[:3])
         self._count(f"steps taken back: {cause}, {row['outcome']}")
         if cause == "lost" and self.census.is_healthy_holder(call.arguments[2]):
