@@ -86,7 +86,7 @@ MEANINGS: Mapping[str, str] = {
     "chunks": "count that the step reports",
     "claimed_at": "when the attempt began",
     "claimed_beat": "how often its worker had beaten at the claim",
-    "claimed_by_ride": "claimed without a message of its own; always false so far",
+    "claimed_by_ride": "claimed without a message of its own: its worker rode on to it",
     "created_at": "when it was stored",
     "deadline": "when all of it must be over, if there is such a moment",
     "deadline_seconds": "how long all of it may take",

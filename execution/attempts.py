@@ -83,15 +83,8 @@ class StepAttempts:
         when the step belongs to somebody else by now, and DatabaseUnavailableError when
         the process stops while PostgreSQL is away.
         """
-        retrying = Retrying(
-            retry=retry_if_exception(self._may_retry),
-            wait=self._compute_wait_seconds,
-            before_sleep=self._count,
-            sleep=self._sleep,
-            reraise=True,
-        )
         try:
-            result, variables = self._call_first(inputs, retrying)
+            result, variables = self._call_until_it_ends(inputs)
         except (StaleLeaseError, StepParkedError, DatabaseUnavailableError):
             # nothing of the code's own: not an attempt that failed
             raise
@@ -111,10 +104,8 @@ class StepAttempts:
             error=describe_error(error, self.claim, is_used_up=is_used_up),
         )
 
-    def _call_first(
-        self, inputs: Mapping[str, Any], retrying: Retrying
-    ) -> tuple[str, str]:
-        """Call once, and hand an error to `retrying` as that of its first attempt.
+    def _call_until_it_ends(self, inputs: Mapping[str, Any]) -> tuple[str, str]:
+        """Call once, and hand an error to tenacity as that of its first attempt.
 
         Its book-keeping costs more than a short step does, and most need none.
         """
@@ -129,6 +120,13 @@ class StepAttempts:
                 raise first
             return self._call(inputs)
 
+        retrying = Retrying(
+            retry=retry_if_exception(self._may_retry),
+            wait=self._compute_wait_seconds,
+            before_sleep=self._count,
+            sleep=self._sleep,
+            reraise=True,
+        )
         return retrying(call)
 
     def _call(self, inputs: Mapping[str, Any]) -> tuple[str, str]:

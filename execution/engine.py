@@ -87,6 +87,7 @@ class ExecutionEngine:
 
     def close(self) -> None:
         """Close every connection, and the hold on the local stack if there is one."""
+        self._emitter.close()
         self._repository.close()
         self._installation.close()
 

@@ -9,7 +9,7 @@ Knows neither Celery nor Redis nor SQLAlchemy.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
@@ -231,11 +231,12 @@ class StepRecords:
             epoch,
             *((rider.token, rider.worker_id, rider.delivery) if rider else ()),
         )
-        completion = read_completion(held.execution_id, Recorded(row["outcome"]), row)
-        if rider is None or row["next"] is None:
-            return completion
-        claim = _read_claim(rider.run, rider.token, row["next"], row["variables"])
-        return replace(completion, next_claim=claim)
+        claim = None
+        if rider is not None and row["next"] is not None:
+            claim = _read_claim(rider.run, rider.token, row["next"], row["variables"])
+        return read_completion(
+            held.execution_id, Recorded(row["outcome"]), row, next_claim=claim
+        )
 
     def retry(
         self,
@@ -375,7 +376,11 @@ def _read_policy(text: str) -> RetryPolicy:
 
 
 def read_completion(
-    execution_id: str, outcome: Recorded, row: Mapping[str, Any]
+    execution_id: str,
+    outcome: Recorded,
+    row: Mapping[str, Any],
+    *,
+    next_claim: Claim | None = None,
 ) -> Completion:
     """Return what the database answered to the end of a step."""
     return Completion(
@@ -385,4 +390,5 @@ def read_completion(
         open_steps=row["open_steps"],
         last_seq=row["last_seq"],
         windows=read_windows(execution_id, row["epoch"], row["windows"]),
+        next_claim=next_claim,
     )

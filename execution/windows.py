@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-WINDOW_LINKS = 16
+WINDOW_LINKS = 4
 """The most links of a window; PostgreSQL goes by the same number. A message carries the
 links after its own, so the bytes that a window costs grow with the square of it."""
 

@@ -11,7 +11,8 @@ A process that goes from one step to the next shows both tokens meanwhile, since
 nobody knows on which side of the change PostgreSQL is.
 
 Layout: the worker's id (16 bytes), whether it stops (1), whether its tasks are watched
-(1), six bytes unused, then slots of pid (8), token
+(1), six bytes unused, a byte for each slot that says whether it was ever used (so that
+nobody reads the thousands that were not), then slots of pid (8), token
 (16), the token before it (16), and the token (16) and number (8) of the attempt that is
 asked to end.
 """
@@ -24,7 +25,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,12 +35,13 @@ BOARD_VARIABLE = "PLANS_WORKER_BOARD"
 _ID_BYTES = 16
 _STOPPING_AT = 16
 _WATCHED_AT = 17
-_SLOTS_AT = 24
+_USED_AT = 24
 _SLOT = struct.Struct("<q16s16s16sq")
 _HELD = struct.Struct("<q16s16s")
 _ASKED = struct.Struct("<16sq")
 _ASKED_AT = _SLOT.size - _ASKED.size
 _MOST_SLOTS = 4096
+_SLOTS_AT = _USED_AT + _MOST_SLOTS
 _EMPTY = bytes(16)
 _FILE_PREFIX = "celery-plans-worker-"
 _YOUNG_SECONDS = 60.0
@@ -131,10 +133,9 @@ class WorkerBoard:
     def ask(self, token: str, attempt: int) -> None:
         """Ask whoever shows `token` to end that attempt of it."""
         wanted = uuid.UUID(token).bytes
-        for index, (_, *shown) in enumerate(self._slots()):
+        for offset, (_, *shown) in self._slots():
             if wanted in shown:
-                offset = _SLOTS_AT + index * _SLOT.size + _ASKED_AT
-                _ASKED.pack_into(self._memory, offset, wanted, attempt)
+                _ASKED.pack_into(self._memory, offset + _ASKED_AT, wanted, attempt)
 
     def is_asked(self, token: str, attempt: int) -> bool:
         """Say whether this thread is asked to end that attempt of `token`."""
@@ -145,7 +146,7 @@ class WorkerBoard:
         """Return the tokens that the processes `pids` show."""
         return tuple(
             str(uuid.UUID(bytes=token))
-            for pid, *shown in self._slots()
+            for _, (pid, *shown) in self._slots()
             for token in shown
             if token != _EMPTY and pid in pids
         )
@@ -153,11 +154,18 @@ class WorkerBoard:
     def find_pid(self, token: str) -> int | None:
         """Return the process that shows `token` at this moment."""
         wanted = uuid.UUID(token).bytes
-        return next((pid for pid, *shown in self._slots() if wanted in shown), None)
+        return next(
+            (pid for _, (pid, *shown) in self._slots() if wanted in shown), None
+        )
 
-    def _slots(self) -> list[tuple[int, bytes, bytes]]:
-        slots = _SLOT.iter_unpack(self._memory[_SLOTS_AT:])
-        return [(pid, token, earlier) for pid, token, earlier, _, _ in slots]
+    def _slots(self) -> Iterator[tuple[int, tuple[int, bytes, bytes]]]:
+        """Yield each slot that was ever used: where it lies, and what it shows."""
+        used = self._memory[_USED_AT:_SLOTS_AT]
+        index = used.find(1)
+        while index >= 0:
+            offset = _SLOTS_AT + index * _SLOT.size
+            yield offset, _HELD.unpack_from(self._memory, offset)
+            index = used.find(1, index + 1)
 
     def _write(self, offset: int, token: bytes, earlier: bytes) -> None:
         _SLOT.pack_into(self._memory, offset, os.getpid(), token, earlier, _EMPTY, 0)
@@ -172,6 +180,7 @@ class WorkerBoard:
         slot: int | None = getattr(self._local, "slot", None)
         if slot is None:
             slot = self._local.slot = self._choose_slot() % _MOST_SLOTS
+            self._memory[_USED_AT + slot] = 1
         return slot
 
     def _choose_slot(self) -> int:

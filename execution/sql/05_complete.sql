@@ -109,7 +109,8 @@ DECLARE
 BEGIN
     SELECT t."position", t.name, t.action, t.failures, t.attempt + 1 AS attempt, t.input,
            t.deadline_seconds, s.attempt AS earlier_attempt,
-           p.timeout_seconds, p.inputs, p.reads, p.retry, w.hostname, w.beats
+           coalesce(p.timeout_seconds, a.timeout_seconds) AS timeout_seconds,
+           p.inputs, p.reads, p.retry, w.hostname, w.beats
       INTO n
       FROM execution_steps s
       JOIN execution_steps t ON t.execution_id = p_execution
@@ -117,16 +118,13 @@ BEGIN
       JOIN plan_steps p ON p.plan_id = p_plan AND p."position" = t."position"
       JOIN workers w ON w.id = p_worker AND w.ended_at IS NULL
                     AND t.action = ANY (w.actions) AND t.queue = ANY (w.queues)
+      LEFT JOIN actions a ON a.name = t.action
      WHERE s.execution_id = p_execution AND s."position" = p_position
        AND s.status = 'running' AND s.lease_token = p_token
        AND cardinality(s.successors) = 1
        AND t.status = 'pending' AND t.pending_deps = 1;
     IF NOT FOUND THEN
         RETURN;
-    END IF;
-    IF n.timeout_seconds IS NULL THEN
-        SELECT a.timeout_seconds INTO n.timeout_seconds
-          FROM actions a WHERE a.name = n.action;
     END IF;
     UPDATE execution_steps t
        SET status = CASE t."position" WHEN p_position THEN 'completed' ELSE 'running' END,

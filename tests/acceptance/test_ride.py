@@ -68,9 +68,9 @@ def test_a_fan_out_rides_in_lanes(engine: ExecutionEngine, database: Database) -
 def test_without_riding_each_step_has_a_message(
     engine: ExecutionEngine, settings: Settings, database: Database
 ) -> None:
-    alone = replace(settings, queue="alone")
+    alone = replace(settings, queue="alone", ride=False)
     steps = [Step(f"s{n}", action="test.nothing", queue="alone") for n in range(5)]
-    with WorkerProcess.start(alone, environment={"PLANS_RIDE": "0"}):
+    with WorkerProcess.start(alone):
         execution_id = engine.submit(Plan("alone", steps=steps))
         assert engine.wait(execution_id, timeout_seconds=20).is_success
 
