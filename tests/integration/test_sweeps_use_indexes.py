@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from psycopg2.extensions import cursor as Cursor  # noqa: N812  # a class with a small name
 
 from execution import ExecutionRepository, ExecutionStatus, Settings
+from execution.pool import DatabasePool
 from execution.queries import ExecutionFilter
 from execution.sql import read_functions
 from tests.crowd import TOKEN, WORKER, find_execution, load_crowd
@@ -141,7 +142,7 @@ def test_one_look_finds_what_its_parts_find(cursor: Cursor) -> None:
 
 @contextmanager
 def captured(
-    repository: ExecutionRepository,
+    repository: ExecutionRepository, execution_id: str
 ) -> Iterator[list[tuple[str, object]]]:
     """Collect the statements that the repository sends, and their arguments."""
     sent: list[tuple[str, object]] = []
@@ -149,9 +150,18 @@ def captured(
     def collect(*details: Any) -> None:
         sent.append((details[2], details[3]))
 
+    class Collecting(DatabasePool):
+        def _complete(self, statement: str, cursor: Cursor) -> str:
+            sent.append((super()._complete(statement, cursor), (execution_id,)))
+            return str(sent[-1][0])
+
+    pool = repository._database
+    repository._database = Collecting(pool._dsn, pool._schema)
     sa.event.listen(repository._engine, "before_cursor_execute", collect)
     yield sent
     sa.event.remove(repository._engine, "before_cursor_execute", collect)
+    repository._database.close()
+    repository._database = pool
 
 
 @pytest.mark.parametrize(
@@ -187,7 +197,7 @@ def test_what_is_shown_is_read_by_an_index(
     ask: Callable[[ExecutionRepository, str], object],
 ) -> None:
     execution_id = find_execution(cursor, "running")
-    with captured(repository) as sent:
+    with captured(repository, execution_id) as sent:
         ask(repository, execution_id)
 
     # the first statement is the page itself; the second counts what the filter finds
