@@ -191,6 +191,8 @@ DECLARE
     follow record;
     is_open bool := e.status IN ('pending', 'running');
     sendable int[] := '{}';
+    chosen int;
+    has_lane bool := false;
 BEGIN
     UPDATE execution_steps t
        SET status = 'completed', result = p_result, input = coalesce(p_input, t.input),
@@ -208,6 +210,7 @@ BEGIN
             e, s.successors[1], p_next_token, p_worker, p_delivery, true);
         IF started."position" IS NOT NULL THEN
             drafts := drafts || ROW('step.ready', started."position", '{}')::event_draft;
+            has_lane := true;
         END IF;
     END IF;
     IF started."position" IS NULL AND cardinality(s.successors) > 0 THEN
@@ -217,18 +220,21 @@ BEGIN
     END IF;
     IF is_open AND p_next_token IS NOT NULL AND started."position" IS NULL
        AND NOT coalesce(p_covered = ANY (sendable), false) THEN
-        started := start_step(
-            e, choose_next(s, sendable), p_next_token, p_worker, p_delivery, true);
-        sendable := array_remove(sendable, started."position");
+        chosen := choose_next(s, sendable);
+        IF chosen IS NOT NULL THEN
+            started := start_step(e, chosen, p_next_token, p_worker, p_delivery, true);
+            sendable := array_remove(sendable, started."position");
+        END IF;
+        -- nothing waits in its queue, or this worker goes on with it
+        has_lane := chosen IS NULL OR started."position" IS NOT NULL;
     END IF;
     IF started."position" IS NOT NULL THEN
         drafts := drafts || tell_start(started, p_worker);
     END IF;
     windows := '[]';
-    IF is_open AND (started."position" IS NULL OR cardinality(sendable) > 0) THEN
+    IF is_open AND (NOT has_lane OR cardinality(sendable) > 0) THEN
         windows := send_successors(
-            s.execution_id, sendable, p_covered,
-            CASE WHEN started."position" IS NULL THEN s.queue END);
+            s.execution_id, sendable, p_covered, CASE WHEN NOT has_lane THEN s.queue END);
     END IF;
     ended := write_execution(e, drafts);
 END $$;
