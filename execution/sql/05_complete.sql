@@ -90,9 +90,9 @@ END $$;
 
 
 -- The plain case of a ride, and by far the most frequent: a step has succeeded, and its
--- only successor waits for nothing else. Each statement starts an executor and parses the
--- table's constraints anew, which costs more than the rows do: so both rows are written by
--- one, and the functions for the other cases are not used. The caller holds the lock.
+-- only successor waits for nothing else, in the same queue. Each statement starts an
+-- executor anew, which costs more than the rows do: so both rows are written by one, and
+-- the functions for the other cases are not used. The caller holds the lock.
 --
 -- Nothing is written, and NULL is returned, unless the step is held by p_token and the
 -- worker may run its successor; then the general way decides.
@@ -119,7 +119,7 @@ BEGIN
                     AND t.action = ANY (w.actions) AND t.queue = ANY (w.queues)
      WHERE s.execution_id = p_execution AND s."position" = p_position
        AND s.status = 'running' AND s.lease_token = p_token
-       AND cardinality(s.successors) = 1
+       AND cardinality(s.successors) = 1 AND t.queue = s.queue
        AND t.status = 'pending' AND t.pending_deps = 1;
     IF NOT FOUND THEN
         RETURN;
@@ -193,6 +193,7 @@ DECLARE
     follow record;
     is_open bool := e.status IN ('pending', 'running');
     sendable int[] := '{}';
+    leaves_lane bool;
 BEGIN
     UPDATE execution_steps t
        SET status = 'completed', result = p_result, input = coalesce(p_input, t.input),
@@ -227,10 +228,11 @@ BEGIN
         drafts := drafts || tell_start(started, p_worker);
     END IF;
     windows := '[]';
-    IF is_open AND (started."position" IS NULL OR cardinality(sendable) > 0) THEN
+    -- a worker that rides to another queue leaves the lane that it had in this one
+    leaves_lane := started.queue IS DISTINCT FROM s.queue;
+    IF is_open AND (leaves_lane OR cardinality(sendable) > 0) THEN
         windows := send_successors(
-            s.execution_id, sendable, p_covered,
-            CASE WHEN started."position" IS NULL THEN s.queue END);
+            s.execution_id, sendable, p_covered, CASE WHEN leaves_lane THEN s.queue END);
     END IF;
     ended := write_execution(e, drafts);
 END $$;
@@ -377,7 +379,7 @@ END $$;
 
 -- Mark what the end of a step makes sendable. The step that the chain covers is only
 -- marked; of the others as many are sent as the workers can use. p_queue is the step's
--- own, unless its worker rides on: where nothing goes on in it, one more of a wider
+-- own, unless its worker rides on in it: where nothing goes on in it, one more of a wider
 -- fan-out that is still waiting there is sent. A lane ended, a lane begins.
 CREATE FUNCTION send_successors(
     p_execution uuid, p_ready int[], p_covered int, p_queue text

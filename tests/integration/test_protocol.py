@@ -11,10 +11,12 @@ from execution.records import (
     Claim,
     ClaimAnswer,
     ClaimOutcome,
+    Completion,
     HeldStep,
     Recorded,
     Retried,
     RetryAnswer,
+    Rider,
     StepRecords,
 )
 from tests.racing import run_at_once
@@ -46,7 +48,7 @@ def worker_id(liveness: LivenessRecords, settings: Settings) -> str:
     return register(liveness, settings)
 
 
-def register(liveness: LivenessRecords, settings: Settings) -> str:
+def register(liveness: LivenessRecords, settings: Settings, *other_queues: str) -> str:
     worker_id = str(uuid.uuid4())
     liveness.register_worker(
         worker_id,
@@ -54,7 +56,7 @@ def register(liveness: LivenessRecords, settings: Settings) -> str:
         pid=1,
         pool="none",
         slots=8,
-        queues=[settings.queue],
+        queues=[settings.queue, *other_queues],
         actions=ACTIONS,
     )
     return worker_id
@@ -83,6 +85,16 @@ def claim(
     answer = try_claim(records, worker_id, execution_id, *positions)
     assert answer.claim is not None, answer
     return answer.claim
+
+
+def ride(
+    records: StepRecords, worker_id: str, begun: Claim, *, covered: int
+) -> Completion:
+    """Record a success, and go on to what follows."""
+    rider = Rider(begun.run, str(uuid.uuid4()), worker_id, delivery="by-hand")
+    return records.complete(
+        begun.held, StepStatus.COMPLETED, covered=covered, epoch=1, rider=rider
+    )
 
 
 def test_the_same_claim_again_answers_the_same(
@@ -444,6 +456,32 @@ def test_a_branch_that_goes_to_another_queue_leaves_its_lane_to_the_next(
     done = records.complete(held, StepStatus.COMPLETED, covered=1, epoch=1)
 
     assert heads(done.windows) == ["a16"]
+
+
+def test_a_ride_to_another_queue_leaves_its_lane_to_the_next(
+    engine: ExecutionEngine,
+    records: StepRecords,
+    liveness: LivenessRecords,
+    settings: Settings,
+) -> None:
+    worker_id = register(liveness, settings, "elsewhere")
+    branches = [
+        step
+        for n in range(80)
+        for step in (
+            nothing(f"a{n}", []),
+            Step(f"b{n}", action="test.nothing", queue="elsewhere", needs=[f"a{n}"]),
+        )
+    ]
+    execution_id = engine.submit(Plan("branches", steps=branches))
+    begun = claim(records, worker_id, execution_id, 0)
+
+    done = ride(records, worker_id, begun, covered=1)
+
+    liveness.end_worker(worker_id)
+    assert done.next_claim is not None
+    assert done.next_claim.step == "b0"
+    assert [name[0] for name in heads(done.windows)] == ["a"]
 
 
 def test_a_fan_out_whose_lanes_all_run_is_sent_on(
