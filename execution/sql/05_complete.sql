@@ -30,13 +30,15 @@ DECLARE
     s execution_steps;
     started started_step;
     done record;
+    rides bool;
 BEGIN
     PERFORM begin_write();
     SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
     IF e.epoch IS DISTINCT FROM p_epoch THEN
-        p_covered := NULL; p_next_token := NULL;
+        p_covered := NULL;
     END IF;
-    IF p_next_token IS NOT NULL AND p_status = 'completed' AND e.status = 'running' THEN
+    rides := p_next_token IS NOT NULL AND e.epoch = p_epoch;
+    IF rides AND p_status = 'completed' AND e.status = 'running' THEN
         done := ride_chain(e.id, e.plan_id, e.deadline, e.next_seq, p_position, p_token,
                            p_result, p_input, p_variables, p_next_token, p_worker,
                            p_delivery);
@@ -55,7 +57,8 @@ BEGIN
         outcome := 'recorded';
         IF p_status = 'completed' THEN
             done := succeed_step(e, s, p_result, p_input, p_variables, p_covered,
-                                 p_next_token, p_worker, p_delivery);
+                                 CASE WHEN rides THEN p_next_token END, p_worker,
+                                 p_delivery);
             e := done.ended; started := done.started; windows := done.windows;
         ELSE
             IF p_status IN ('failed', 'timed_out') THEN
@@ -71,6 +74,7 @@ BEGIN
         outcome := 'repeated';
         windows := republish_successors(p_execution, s.successors, p_covered);
         IF p_next_token IS NOT NULL THEN
+            -- what this very call took before a pause is still its own, in any epoch
             started := find_started(e, (
                 SELECT t."position" FROM execution_steps t
                  WHERE t.execution_id = p_execution AND t.status = 'running'

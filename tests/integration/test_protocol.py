@@ -404,6 +404,29 @@ def test_the_same_claim_again_answers_the_same_after_a_pause(
     assert resumed.claim.attempt == 1
 
 
+def test_the_same_ride_again_answers_the_same_after_a_pause(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    execution_id = engine.submit(SEQUENCE)
+    begun = claim(records, worker_id, execution_id, 0)
+    rider = Rider(begun.run, str(uuid.uuid4()), worker_id, delivery="by-hand")
+    call = partial(
+        records.complete,
+        begun.held,
+        StepStatus.COMPLETED,
+        covered=1,
+        epoch=1,
+        rider=rider,
+    )
+    call()
+    engine.pause(execution_id)
+    paused = call()
+    engine.resume(execution_id)
+    resumed = call()
+
+    assert [a.next_claim and a.next_claim.step for a in (paused, resumed)] == ["s1"] * 2
+
+
 def test_a_retry_whose_commit_was_unknown_counts_once(
     engine: ExecutionEngine, records: StepRecords, worker_id: str
 ) -> None:
