@@ -116,8 +116,12 @@ BEGIN
            p.timeout_seconds, p.inputs, p.reads, p.retry, w.hostname, w.beats
       INTO n
       FROM execution_steps s
-      JOIN execution_steps t ON t.execution_id = p_execution
-                            AND t."position" = s.successors[1]
+      -- OFFSET 0 keeps the look-up one of its own: joined, the planner may read all the
+      -- rows of an execution that is younger than its statistics
+      CROSS JOIN LATERAL (
+          SELECT * FROM execution_steps x
+           WHERE x.execution_id = p_execution AND x."position" = s.successors[1] OFFSET 0
+      ) AS t
       JOIN plan_steps p ON p.plan_id = p_plan AND p."position" = t."position"
       JOIN workers w ON w.id = p_worker AND w.ended_at IS NULL
                     AND t.action = ANY (w.actions) AND t.queue = ANY (w.queues)
