@@ -292,12 +292,14 @@ class ExecutionTaskRunner:
             )
             ride.rest = ()
             return False
+        if completion.next_claim is not None:
+            # at once: a token that is shown is one that its process is killed for
+            self._holder.settle()
         self._emitter.emit(
             execution_id, completion.last_seq, is_last=completion.has_ended
         )
         self._dispatcher.publish(completion.windows)
         if completion.next_claim is not None:
-            self._holder.settle()
             ride.go_on(completion.next_claim)
             return True
         if completion.is_last:

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from execution import ExecutionEngine, ExecutionStatus, Plan, Settings, Step, StepStatus
-from execution.liveness import LivenessRecords
+from execution.liveness import LivenessRecords, OverdueStep
 from execution.records import (
     Claim,
     ClaimAnswer,
@@ -95,6 +95,22 @@ def ride(
     return records.complete(
         begun.held, StepStatus.COMPLETED, covered=covered, epoch=1, rider=rider
     )
+
+
+def test_who_rides_on_from_an_overdue_step_is_not_killed_for_it(
+    engine: ExecutionEngine,
+    records: StepRecords,
+    liveness: LivenessRecords,
+    worker_id: str,
+) -> None:
+    execution_id = engine.submit(SEQUENCE)
+    begun = claim(records, worker_id, execution_id, 0)
+    overdue = OverdueStep(execution_id, 0, begun.held.token, 1, 1, begun.retry)
+
+    assert ride(records, worker_id, begun, covered=1).next_claim is not None
+
+    # its token may be shown still, beside that of the next step
+    assert liveness.is_held(overdue)
 
 
 def test_the_same_claim_again_answers_the_same(
