@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from execution.bulk import Order, bind_all, submit_chunks
-from execution.database import Database
 from execution.dispatcher import ExecutionDispatcher, create_app
 from execution.ending import finish_execution
 from execution.errors import (
@@ -27,6 +26,7 @@ from execution.installation import Installation, open_installation
 from execution.lifecycle import ExecutionStateManager
 from execution.patience import ASK_TWICE, Patience
 from execution.plan import Plan
+from execution.pool import DatabasePool
 from execution.progress import compute_progress
 from execution.queries import ExecutionFilter, Transaction
 from execution.records import StepRecords
@@ -59,9 +59,11 @@ class ExecutionEngine:
         assert settings.database_url is not None  # noqa: S101  # an installation has every URL
         self.settings = settings
         self._installation = installation
-        database = Database(settings.database_url, settings.schema)
-        self._installation_id = database.check()
-        self._records = StepRecords(database)
+        self._database = DatabasePool(
+            settings.database_url, settings.schema, most_connections=2
+        )
+        self._installation_id = self._database.check()
+        self._records = StepRecords(self._database)
         self._repository = ExecutionRepository(settings.database_url, settings.schema)
         self._emitter = ExecutionEventEmitter(
             settings.events_url, self._installation_id
@@ -89,6 +91,7 @@ class ExecutionEngine:
         """Close every connection, and the hold on the local stack if there is one."""
         self._emitter.close()
         self._repository.close()
+        self._database.close()
         self._installation.close()
 
     def __enter__(self) -> Self:

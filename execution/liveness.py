@@ -226,7 +226,7 @@ class LivenessRecords:
         return self._take(step, "timeout", wait_seconds=wait_seconds, is_patient=True)
 
     def is_held(self, step: OverdueStep) -> bool:
-        """Say whether the step still runs under the token that it was found with."""
+        """Say whether nobody took it: it runs, or has succeeded, under that token."""
         row = self._database.call(
             "is_held", step.execution_id, step.position, step.token
         )

@@ -47,8 +47,8 @@ class DatabasePool(Database):
         """Close the connections that are not in use; the next call opens another."""
         if self._pid != os.getpid():
             return
-        while self._idle:
-            self._idle.pop()[0].close()
+        while (found := self._pop_idle()) is not None:
+            found[0].close()
 
     @contextmanager
     def _lend(self) -> Iterator[Connection]:
@@ -70,15 +70,19 @@ class DatabasePool(Database):
             slots.release()
 
     def _take_idle(self) -> Connection | None:
-        while self._idle:
-            try:
-                connection, used_at = self._idle.pop()
-            except IndexError:
-                break  # another thread was faster
+        while (found := self._pop_idle()) is not None:
+            connection, used_at = found
             if _is_alive(connection, time.monotonic() - used_at):
                 return connection
             connection.close()
         return None
+
+    def _pop_idle(self) -> tuple[Connection, float] | None:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            # there was none, or another thread was faster
+            return None
 
     def _take_back(self, connection: Connection) -> None:
         # what was interrupted may still be in the middle of an answer

@@ -9,11 +9,9 @@ own chain is cut by whoever called.
 """
 
 import logging
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from execution.actions import Action, ActionRegistry
@@ -43,6 +41,7 @@ from execution.records import (
     StepRecords,
 )
 from execution.results import encode_json
+from execution.ride import Delivery, Ride, RideLimits
 from execution.states import ExecutionStatus, StepStatus
 
 logger = logging.getLogger(__name__)
@@ -71,16 +70,6 @@ class Holder(Protocol):
         """Show that this process holds nothing any more."""
 
 
-@dataclass(frozen=True)
-class Delivery:
-    """One message: what it names, and the id under which the broker delivered it."""
-
-    id: str
-    execution_id: str
-    positions: tuple[int, ...]
-    epoch: int
-
-
 class RideObserver(Protocol):
     """Who is told of the steps that have no message of their own."""
 
@@ -91,57 +80,6 @@ class RideObserver(Protocol):
         self, delivery: Delivery, claim: Claim, outcome: Outcome | None, seconds: float
     ) -> None:
         """Hear how it ended, before it is recorded; None: it is to be tried later."""
-
-
-@dataclass(frozen=True)
-class RideLimits:
-    """How long a worker goes on with the steps of one execution before others' turn.
-
-    A delivery that is older than `seconds`, or has run `steps`, claims no further one.
-    With `steps=1` every step has a message of its own.
-    """
-
-    seconds: float = 0.1
-    steps: int = 64
-    now: Callable[[], float] = time.monotonic
-
-
-class _Ride:
-    """How far one delivery has come: what it has run, and what its chain names yet."""
-
-    def __init__(self, delivery: Delivery, limits: RideLimits) -> None:
-        self.delivery = delivery
-        self.rest: tuple[int, ...] = ()
-        self._limits = limits
-        self._begun = limits.now()
-        self._steps = 0
-        self.claimed_at = self._begun
-
-    def begin(self, claim: Claim, rest: tuple[int, ...]) -> None:
-        self.claim = claim
-        self.rest = rest
-        self.claimed_at = self._limits.now()
-        self._steps += 1
-
-    def go_on(self, claim: Claim) -> None:
-        """Go on to `claim`; it may be the next link, or have left the chain."""
-        is_next = self.rest[:1] == (claim.held.position,)
-        self.begin(claim, self.rest[1:] if is_next else ())
-
-    @property
-    def has_left_message(self) -> bool:
-        """Say whether the step is another than that which the message was for."""
-        return self._steps > 1
-
-    @property
-    def step_seconds(self) -> float:
-        """How long the step has been running."""
-        return self._limits.now() - self.claimed_at
-
-    @property
-    def may_go_on(self) -> bool:
-        age_seconds = self._limits.now() - self._begun
-        return self._steps < self._limits.steps and age_seconds < self._limits.seconds
 
 
 class ExecutionTaskRunner:
@@ -158,7 +96,7 @@ class ExecutionTaskRunner:
         interruptible: Callable[
             [Claim, int], AbstractContextManager[None]
         ] = lambda *_: nullcontext(),
-        ride_limits: RideLimits = RideLimits(),
+        ride_limits: RideLimits | None = None,
         observer: RideObserver | None = None,
     ) -> None:
         """Claim for `holder`; wait for PostgreSQL with `patience`.
@@ -174,7 +112,7 @@ class ExecutionTaskRunner:
         self._holder = holder
         self._patience = patience
         self._interruptible = interruptible
-        self._ride_limits = ride_limits
+        self._ride_limits = ride_limits or RideLimits()
         self._observer = observer
 
     def run(self, delivery: Delivery) -> tuple[int, ...]:
@@ -183,7 +121,7 @@ class ExecutionTaskRunner:
         Returns the positions with which the message's chain goes on; none: it ends.
         Raises DatabaseUnavailableError only when the process is stopping.
         """
-        ride = _Ride(delivery, self._ride_limits)
+        ride = Ride(delivery, self._ride_limits)
         token = str(uuid.uuid4())
         self._holder.expose(token)
         try:
@@ -230,7 +168,7 @@ class ExecutionTaskRunner:
             delivery=delivery.id,
         )
 
-    def _run_step(self, ride: _Ride) -> bool:
+    def _run_step(self, ride: Ride) -> bool:
         """Run the step that the ride has come to; say whether it goes on to another."""
         claim = ride.claim
         reach(FaultPoint.CLAIMED)
@@ -256,7 +194,7 @@ class ExecutionTaskRunner:
         reach(FaultPoint.COMPLETED)
         return self._follow(ride, completion)
 
-    def _call_observed(self, ride: _Ride) -> Outcome | None:
+    def _call_observed(self, ride: Ride) -> Outcome | None:
         """Call the step's action; None when its next attempt is to come later."""
         observer = self._observer if ride.has_left_message else None
         if observer is not None:
@@ -268,7 +206,7 @@ class ExecutionTaskRunner:
             observer.ended(ride.delivery, ride.claim, outcome, ride.step_seconds)
         return outcome
 
-    def _board_next(self, ride: _Ride, outcome: Outcome) -> Rider | None:
+    def _board_next(self, ride: Ride, outcome: Outcome) -> Rider | None:
         """Show the token of the next step, if this delivery may run one more."""
         if (
             outcome.status is not StepStatus.COMPLETED
@@ -283,7 +221,7 @@ class ExecutionTaskRunner:
             ride.claim.run, token, self._holder.worker_id, delivery=ride.delivery.id
         )
 
-    def _follow(self, ride: _Ride, completion: Completion) -> bool:
+    def _follow(self, ride: Ride, completion: Completion) -> bool:
         execution_id = ride.delivery.execution_id
         if completion.outcome is Recorded.STALE:
             logger.warning(
@@ -292,12 +230,14 @@ class ExecutionTaskRunner:
             )
             ride.rest = ()
             return False
+        if completion.next_claim is not None:
+            # at once: a token that is shown is one that its process is killed for
+            self._holder.settle()
         self._emitter.emit(
             execution_id, completion.last_seq, is_last=completion.has_ended
         )
         self._dispatcher.publish(completion.windows)
         if completion.next_claim is not None:
-            self._holder.settle()
             ride.go_on(completion.next_claim)
             return True
         if completion.is_last:

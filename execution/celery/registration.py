@@ -32,7 +32,8 @@ from execution.liveness import LivenessRecords
 from execution.patience import Patience
 from execution.reconciler import Reconciler
 from execution.records import StepRecords
-from execution.runner import Delivery, ExecutionTaskRunner, RideLimits
+from execution.ride import Delivery, RideLimits
+from execution.runner import ExecutionTaskRunner
 from execution.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from kombu.exceptions import KombuError
 
 from execution.attempts import Outcome
 from execution.records import Claim
-from execution.runner import Delivery
+from execution.ride import Delivery
 from execution.states import StepStatus
 
 logger = logging.getLogger(__name__)

@@ -30,22 +30,23 @@ DECLARE
     s execution_steps;
     started started_step;
     done record;
+    rides bool;
 BEGIN
     PERFORM begin_write();
     SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
     IF e.epoch IS DISTINCT FROM p_epoch THEN
-        p_covered := NULL; p_next_token := NULL;
+        p_covered := NULL;
     END IF;
-    IF p_next_token IS NOT NULL AND p_status = 'completed' AND e.status = 'running' THEN
+    rides := p_next_token IS NOT NULL AND e.epoch = p_epoch;
+    IF rides AND p_status = 'completed' AND e.status = 'running'
+       AND p_variables = '{}' THEN
         done := ride_chain(e.id, e.plan_id, e.deadline, e.next_seq, p_position, p_token,
-                           p_result, p_input, p_variables, p_next_token, p_worker,
-                           p_delivery);
+                           p_result, p_input, p_next_token, p_worker, p_delivery);
         IF done.next IS NOT NULL THEN
             outcome := 'recorded'; windows := '[]';
             status := e.status; epoch := e.epoch; open_steps := e.open_steps - 1;
             next := done.next; last_seq := done.last_seq;
-            variables := CASE WHEN p_variables = '{}' THEN e.variables
-                              ELSE e.variables || p_variables END;
+            variables := e.variables;
             RETURN;
         END IF;
     END IF;
@@ -55,7 +56,8 @@ BEGIN
         outcome := 'recorded';
         IF p_status = 'completed' THEN
             done := succeed_step(e, s, p_result, p_input, p_variables, p_covered,
-                                 p_next_token, p_worker, p_delivery);
+                                 CASE WHEN rides THEN p_next_token END, p_worker,
+                                 p_delivery);
             e := done.ended; started := done.started; windows := done.windows;
         ELSE
             IF p_status IN ('failed', 'timed_out') THEN
@@ -71,10 +73,15 @@ BEGIN
         outcome := 'repeated';
         windows := republish_successors(p_execution, s.successors, p_covered);
         IF p_next_token IS NOT NULL THEN
+            -- what this very call took before a pause is still its own, in any epoch
             started := find_started(e, (
                 SELECT t."position" FROM execution_steps t
                  WHERE t.execution_id = p_execution AND t.status = 'running'
                    AND t.lease_token = p_next_token));
+        END IF;
+        IF started."position" IS NULL AND e.status = 'running' THEN
+            -- which lane that call began, nobody knows: begin one more
+            windows := windows || publish_next(p_execution, s.queue);
         END IF;
     ELSE
         outcome := 'stale';
@@ -90,16 +97,16 @@ END $$;
 
 
 -- The plain case of a ride, and by far the most frequent: a step has succeeded, and its
--- only successor waits for nothing else. Each statement starts an executor and parses the
--- table's constraints anew, which costs more than the rows do: so both rows are written by
--- one, and the functions for the other cases are not used. The caller holds the lock.
+-- only successor waits for nothing else, in the same queue. Each statement starts an
+-- executor anew, which costs more than the rows do: so both rows are written by one, and
+-- the functions for the other cases are not used. The caller holds the lock.
 --
 -- Nothing is written, and NULL is returned, unless the step is held by p_token and the
 -- worker may run its successor; then the general way decides.
 CREATE FUNCTION ride_chain(
     p_execution uuid, p_plan uuid, p_deadline timestamptz, p_next_seq bigint,
-    p_position int, p_token uuid, p_result jsonb, p_input jsonb, p_variables jsonb,
-    p_next_token uuid, p_worker uuid, p_delivery text,
+    p_position int, p_token uuid, p_result jsonb, p_input jsonb, p_next_token uuid,
+    p_worker uuid, p_delivery text,
     OUT next jsonb, OUT last_seq bigint
 )
 LANGUAGE plpgsql AS $$
@@ -113,15 +120,19 @@ BEGIN
            p.inputs, p.reads, p.retry, w.hostname, w.beats
       INTO n
       FROM execution_steps s
-      JOIN execution_steps t ON t.execution_id = p_execution
-                            AND t."position" = s.successors[1]
+      -- OFFSET 0 keeps the look-up one of its own: joined, the planner may read all the
+      -- rows of an execution that is younger than its statistics
+      CROSS JOIN LATERAL (
+          SELECT * FROM execution_steps x
+           WHERE x.execution_id = p_execution AND x."position" = s.successors[1] OFFSET 0
+      ) AS t
       JOIN plan_steps p ON p.plan_id = p_plan AND p."position" = t."position"
       JOIN workers w ON w.id = p_worker AND w.ended_at IS NULL
                     AND t.action = ANY (w.actions) AND t.queue = ANY (w.queues)
       LEFT JOIN actions a ON a.name = t.action
      WHERE s.execution_id = p_execution AND s."position" = p_position
        AND s.status = 'running' AND s.lease_token = p_token
-       AND cardinality(s.successors) = 1
+       AND cardinality(s.successors) = 1 AND t.queue = s.queue
        AND t.status = 'pending' AND t.pending_deps = 1;
     IF NOT FOUND THEN
         RETURN;
@@ -142,7 +153,8 @@ BEGIN
            attempt = CASE t."position" WHEN p_position THEN t.attempt ELSE n.attempt END,
            lease_token = CASE t."position" WHEN p_position THEN t.lease_token
                          ELSE p_next_token END,
-           worker_id = p_worker, delivery = p_delivery,
+           worker_id = CASE t."position" WHEN p_position THEN t.worker_id ELSE p_worker END,
+           delivery = CASE t."position" WHEN p_position THEN t.delivery ELSE p_delivery END,
            claimed_by_ride = t.claimed_by_ride OR t."position" <> p_position,
            claimed_at = CASE t."position" WHEN p_position THEN t.claimed_at ELSE moment END,
            claimed_beat = CASE t."position" WHEN p_position THEN t.claimed_beat
@@ -159,16 +171,8 @@ BEGIN
            (p_execution, p_next_seq + 2, 'step.started', n."position", jsonb_build_object(
                 'attempt', n.attempt, 'worker', p_worker, 'host', n.hostname), moment);
     last_seq := p_next_seq + 2;
-    IF p_variables = '{}' THEN
-        UPDATE executions SET next_seq = last_seq + 1, open_steps = executions.open_steps - 1
-         WHERE id = p_execution;
-    ELSE
-        last_seq := write_events(p_execution, last_seq + 1, ARRAY[
-            ROW('execution.variables', p_position, p_variables)::event_draft]) - 1;
-        UPDATE executions SET next_seq = last_seq + 1, open_steps = executions.open_steps - 1,
-               variables = executions.variables || p_variables
-         WHERE id = p_execution;
-    END IF;
+    UPDATE executions SET next_seq = last_seq + 1, open_steps = executions.open_steps - 1
+     WHERE id = p_execution;
     next := describe_claim(p_execution, ROW(
         n."position", n.name, n.action, NULL, n.attempt, n.failures, NULL, NULL, n.input,
         n.inputs, n.reads, n.retry, n.hostname)::started_step);
@@ -192,7 +196,7 @@ DECLARE
     is_open bool := e.status IN ('pending', 'running');
     sendable int[] := '{}';
     chosen int;
-    has_lane bool := false;
+    leaves_lane bool := true;
 BEGIN
     UPDATE execution_steps t
        SET status = 'completed', result = p_result, input = coalesce(p_input, t.input),
@@ -210,7 +214,8 @@ BEGIN
             e, s.successors[1], p_next_token, p_worker, p_delivery, true);
         IF started."position" IS NOT NULL THEN
             drafts := drafts || ROW('step.ready', started."position", '{}')::event_draft;
-            has_lane := true;
+            -- a worker that rides to another queue leaves the lane that it had in this
+            leaves_lane := started.queue <> s.queue;
         END IF;
     END IF;
     IF started."position" IS NULL AND cardinality(s.successors) > 0 THEN
@@ -225,16 +230,16 @@ BEGIN
             started := start_step(e, chosen, p_next_token, p_worker, p_delivery, true);
             sendable := array_remove(sendable, started."position");
         END IF;
-        -- nothing waits in its queue, or this worker goes on with it
-        has_lane := chosen IS NULL OR started."position" IS NOT NULL;
+        -- unless nothing waits there, or this worker goes on with it
+        leaves_lane := chosen IS NOT NULL AND started."position" IS NULL;
     END IF;
     IF started."position" IS NOT NULL THEN
         drafts := drafts || tell_start(started, p_worker);
     END IF;
     windows := '[]';
-    IF is_open AND (NOT has_lane OR cardinality(sendable) > 0) THEN
+    IF is_open AND (leaves_lane OR cardinality(sendable) > 0) THEN
         windows := send_successors(
-            s.execution_id, sendable, p_covered, CASE WHEN NOT has_lane THEN s.queue END);
+            s.execution_id, sendable, p_covered, CASE WHEN leaves_lane THEN s.queue END);
     END IF;
     ended := write_execution(e, drafts);
 END $$;
@@ -253,13 +258,7 @@ BEGIN
            AND n.queue = s.queue
          ORDER BY n.priority DESC, n."position" LIMIT 1;
     END IF;
-    IF chosen IS NULL THEN
-        SELECT n."position" INTO chosen FROM execution_steps n
-         WHERE n.execution_id = s.execution_id AND n.status = 'ready'
-           AND n.published_at IS NULL AND n.queue = s.queue
-         ORDER BY n.priority DESC, n."position" LIMIT 1;
-    END IF;
-    RETURN chosen;
+    RETURN coalesce(chosen, (first_unsent(s.execution_id, s.queue, 1))[1]);
 END $$;
 
 
@@ -381,7 +380,7 @@ END $$;
 
 -- Mark what the end of a step makes sendable. The step that the chain covers is only
 -- marked; of the others as many are sent as the workers can use. p_queue is the step's
--- own, unless its worker rides on: where nothing goes on in it, one more of a wider
+-- own, unless its worker rides on in it: where nothing goes on in it, one more of a wider
 -- fan-out that is still waiting there is sent. A lane ended, a lane begins.
 CREATE FUNCTION send_successors(
     p_execution uuid, p_ready int[], p_covered int, p_queue text

@@ -39,12 +39,13 @@ LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
 $$;
 
 
--- Whether a step still runs under this token.
+-- Whether nobody took a step from this token: it runs under it, or has succeeded, and
+-- its process may be at the next step already.
 CREATE FUNCTION is_held(p_execution uuid, p_position int, p_token uuid) RETURNS bool
 LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
     SELECT EXISTS (SELECT FROM execution_steps
                     WHERE execution_id = p_execution AND "position" = p_position
-                      AND status = 'running' AND lease_token = p_token)
+                      AND status IN ('running', 'completed') AND lease_token = p_token)
 $$;
 
 

@@ -66,9 +66,11 @@ LANGUAGE sql VOLATILE AS $$
     SELECT EXISTS (SELECT FROM execution_steps
                     WHERE status = 'waiting'
                       AND wake_at <= plans_now() + make_interval(secs => 5 * p_tick))
-        OR EXISTS (SELECT FROM execution_steps
-                    WHERE status IN ('ready', 'waiting')
-                      AND deadline <= plans_now() + make_interval(secs => 5 * p_tick))
+        OR EXISTS (SELECT FROM execution_steps s
+                     JOIN executions e ON e.id = s.execution_id
+                                      AND e.status IN ('pending', 'running')
+                    WHERE s.status IN ('ready', 'waiting')
+                      AND s.deadline <= plans_now() + make_interval(secs => 5 * p_tick))
         OR EXISTS (SELECT FROM executions
                     WHERE status IN ('pending', 'running', 'paused')
                       AND deadline <= plans_now() + make_interval(secs => 5 * p_tick))

@@ -32,9 +32,9 @@ class Budget:
 
 
 # A chain rides: one message, one claim, and a call for each step; the machine may stand
-# still once, which ends a ride. A fan-out has as many lanes as are worth sending, sixteen,
-# and each begins with a message and a claim. Bytes have some room: how many there are
-# varies with ids and times, and with whole pages in the log.
+# still once, which ends a ride. A fan-out has as many lanes as are worth sending, and
+# each of the sixteen begins with a message and a claim. Bytes have some room: how many
+# there are varies with ids and times, and with whole pages in the log.
 CALLS = 1 + 2 / STEPS
 CHAIN = Budget(CALLS, CALLS, 2 / STEPS, broker_bytes=250, wal_bytes=2_600)
 LANES = 18 / STEPS

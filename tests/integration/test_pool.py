@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -76,6 +77,19 @@ def test_many_threads_share_a_few_connections(pool: DatabasePool) -> None:
         pids = list(threads.map(lambda _: pool.query(SLOW)[0]["pid"], range(60)))
 
     assert 1 < len(set(pids)) <= 3
+
+
+def test_a_pool_is_closed_while_others_take_its_connections(
+    pool: DatabasePool,
+) -> None:
+    class Taken(list[Any]):
+        def __len__(self) -> int:
+            # so it was when it was looked at
+            return 1
+
+    pool._idle = Taken()
+
+    pool.close()
 
 
 def test_one_thread_needs_one_connection(pool: DatabasePool) -> None:

@@ -6,15 +6,18 @@ from functools import partial
 import pytest
 
 from execution import ExecutionEngine, ExecutionStatus, Plan, Settings, Step, StepStatus
-from execution.liveness import LivenessRecords
+from execution.database import Database
+from execution.liveness import LivenessRecords, OverdueStep
 from execution.records import (
     Claim,
     ClaimAnswer,
     ClaimOutcome,
+    Completion,
     HeldStep,
     Recorded,
     Retried,
     RetryAnswer,
+    Rider,
     StepRecords,
 )
 from tests.racing import run_at_once
@@ -46,7 +49,7 @@ def worker_id(liveness: LivenessRecords, settings: Settings) -> str:
     return register(liveness, settings)
 
 
-def register(liveness: LivenessRecords, settings: Settings) -> str:
+def register(liveness: LivenessRecords, settings: Settings, *other_queues: str) -> str:
     worker_id = str(uuid.uuid4())
     liveness.register_worker(
         worker_id,
@@ -54,7 +57,7 @@ def register(liveness: LivenessRecords, settings: Settings) -> str:
         pid=1,
         pool="none",
         slots=8,
-        queues=[settings.queue],
+        queues=[settings.queue, *other_queues],
         actions=ACTIONS,
     )
     return worker_id
@@ -83,6 +86,32 @@ def claim(
     answer = try_claim(records, worker_id, execution_id, *positions)
     assert answer.claim is not None, answer
     return answer.claim
+
+
+def ride(
+    records: StepRecords, worker_id: str, begun: Claim, *, covered: int
+) -> Completion:
+    """Record a success, and go on to what follows."""
+    rider = Rider(begun.run, str(uuid.uuid4()), worker_id, delivery="by-hand")
+    return records.complete(
+        begun.held, StepStatus.COMPLETED, covered=covered, epoch=1, rider=rider
+    )
+
+
+def test_who_rides_on_from_an_overdue_step_is_not_killed_for_it(
+    engine: ExecutionEngine,
+    records: StepRecords,
+    liveness: LivenessRecords,
+    worker_id: str,
+) -> None:
+    execution_id = engine.submit(SEQUENCE)
+    begun = claim(records, worker_id, execution_id, 0)
+    overdue = OverdueStep(execution_id, 0, begun.held.token, 1, 1, begun.retry)
+
+    assert ride(records, worker_id, begun, covered=1).next_claim is not None
+
+    # its token may be shown still, beside that of the next step
+    assert liveness.is_held(overdue)
 
 
 def test_the_same_claim_again_answers_the_same(
@@ -392,6 +421,29 @@ def test_the_same_claim_again_answers_the_same_after_a_pause(
     assert resumed.claim.attempt == 1
 
 
+def test_the_same_ride_again_answers_the_same_after_a_pause(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    execution_id = engine.submit(SEQUENCE)
+    begun = claim(records, worker_id, execution_id, 0)
+    rider = Rider(begun.run, str(uuid.uuid4()), worker_id, delivery="by-hand")
+    call = partial(
+        records.complete,
+        begun.held,
+        StepStatus.COMPLETED,
+        covered=1,
+        epoch=1,
+        rider=rider,
+    )
+    call()
+    engine.pause(execution_id)
+    paused = call()
+    engine.resume(execution_id)
+    resumed = call()
+
+    assert [a.next_claim and a.next_claim.step for a in (paused, resumed)] == ["s1"] * 2
+
+
 def test_a_retry_whose_commit_was_unknown_counts_once(
     engine: ExecutionEngine, records: StepRecords, worker_id: str
 ) -> None:
@@ -444,6 +496,116 @@ def test_a_branch_that_goes_to_another_queue_leaves_its_lane_to_the_next(
     done = records.complete(held, StepStatus.COMPLETED, covered=1, epoch=1)
 
     assert heads(done.windows) == ["a16"]
+
+
+def test_a_ride_to_another_queue_leaves_its_lane_to_the_next(
+    engine: ExecutionEngine,
+    records: StepRecords,
+    liveness: LivenessRecords,
+    settings: Settings,
+) -> None:
+    worker_id = register(liveness, settings, "elsewhere")
+    branches = [
+        step
+        for n in range(80)
+        for step in (
+            nothing(f"a{n}", []),
+            Step(f"b{n}", action="test.nothing", queue="elsewhere", needs=[f"a{n}"]),
+        )
+    ]
+    execution_id = engine.submit(Plan("branches", steps=branches))
+    begun = claim(records, worker_id, execution_id, 0)
+
+    done = ride(records, worker_id, begun, covered=1)
+
+    liveness.end_worker(worker_id)
+    assert done.next_claim is not None
+    assert done.next_claim.step == "b0"
+    assert [name[0] for name in heads(done.windows)] == ["a"]
+
+
+def test_a_zombie_rides_nowhere(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str, database: Database
+) -> None:
+    execution_id = engine.submit(SEQUENCE)
+    begun = claim(records, worker_id, execution_id, 0)
+    # as if it had been taken back, and claimed by somebody else
+    database.query(
+        "UPDATE {schema}.execution_steps SET lease_token = gen_random_uuid()"
+        " WHERE execution_id = %s AND position = 0 RETURNING 1",
+        (execution_id,),
+    )
+
+    late = ride(records, worker_id, begun, covered=1)
+
+    assert late.outcome is Recorded.STALE
+    assert late.next_claim is None
+    assert [s.status for s in engine.list_steps(execution_id)][:2] == [
+        StepStatus.RUNNING,
+        StepStatus.PENDING,
+    ]
+
+
+def test_nobody_rides_on_in_an_execution_that_is_paused(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    execution_id = engine.submit(SEQUENCE)
+    begun = claim(records, worker_id, execution_id, 0)
+    engine.pause(execution_id)
+
+    done = ride(records, worker_id, begun, covered=1)
+
+    assert done.outcome is Recorded.RECORDED
+    assert done.next_claim is None
+    assert engine.list_steps(execution_id)[1].status is StepStatus.READY
+
+
+def test_a_ride_writes_what_a_claim_does(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str, database: Database
+) -> None:
+    timed = Step("b", action="test.nothing", timeout="7s", deadline="1m", priority=3)
+    steps = [nothing("a"), timed]
+    plan = Plan("compared", steps=steps, deadline="1h")
+    ridden_id, claimed_id = engine.submit(plan), engine.submit(plan)
+
+    ride(records, worker_id, claim(records, worker_id, ridden_id, 0), covered=1)
+    held = claim(records, worker_id, claimed_id, 0).held
+    records.complete(held, StepStatus.COMPLETED, covered=1, epoch=1)
+    claim(records, worker_id, claimed_id, 1)
+
+    ridden, claimed = (read_rows(database, i) for i in (ridden_id, claimed_id))
+    told, also_told = (
+        [(e.type, e.step) for e in read_timeline(engine, i)]
+        for i in (ridden_id, claimed_id)
+    )
+    assert ridden == claimed
+    assert told == also_told
+
+
+def read_rows(database: Database, execution_id: str) -> list[dict[str, object]]:
+    """Return what both ways must agree in; times as how far they are apart."""
+    return database.query(
+        "SELECT status, attempt, pending_deps, priority, worker_id::text, result,"
+        " input,"
+        " round(extract(epoch FROM attempt_deadline - claimed_at)) AS most,"
+        " round(extract(epoch FROM deadline - ready_at)) AS deadline,"
+        " ready_at IS NULL AS unready, ended_at IS NULL AS open, failures, losses"
+        " FROM {schema}.execution_steps WHERE execution_id = %s ORDER BY position",
+        (execution_id,),
+    )
+
+
+def test_a_completion_repeated_begins_its_lane_again(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    plan = Plan("lanes", steps=[nothing(f"s{n}", []) for n in range(40)])
+    held = claim(records, worker_id, engine.submit(plan), 0).held
+    first = records.complete(held, StepStatus.COMPLETED, epoch=1)
+
+    again = records.complete(held, StepStatus.COMPLETED, epoch=1)
+
+    assert again.outcome is Recorded.REPEATED
+    assert len(first.windows) == len(again.windows) == 1
 
 
 def test_a_fan_out_whose_lanes_all_run_is_sent_on(

@@ -7,6 +7,7 @@ read; the bounds leave room for a busy machine.
 import gc
 import statistics
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -219,6 +220,43 @@ def test_sending_of_a_fan_out_reads_what_it_sends(
 
     assert costs[1] <= costs[0] + 10
     assert costs[1] < 200
+
+
+def test_a_ride_in_a_fan_out_reads_what_it_goes_on_with(
+    cursor: Cursor, begun: Begun, settings: Settings
+) -> None:
+    token, worker_id = str(uuid.uuid4()), str(uuid.uuid4())
+    cursor.execute(
+        "SELECT register_worker(%s, 'by-hand', 1, 'none', 8, %s,"
+        """ '[{"name": "test.nothing"}]')""",
+        (worker_id, [settings.queue]),
+    )
+    # as it mostly is: analysed, but before there was this execution
+    cursor.execute("ANALYZE execution_steps")
+    cursor.execute(
+        "SELECT (submit_execution(gen_random_uuid(), plan_id, '{}', NULL, 0, '{}', %s,"
+        " true)).execution_id FROM executions WHERE id = %s",
+        (settings.queue, begun["build_fan", MANY]),
+    )
+    ((execution_id,),) = cursor.fetchall()
+    release_fan(cursor, execution_id)
+    cursor.execute(
+        "UPDATE executions SET status = 'running' WHERE id = %s", (execution_id,)
+    )
+    cursor.execute(
+        "UPDATE execution_steps SET status = 'running', attempt = 1, delivery = 'd',"
+        " lease_token = %s, worker_id = %s, claimed_at = now()"
+        ' WHERE execution_id = %s AND "position" = 1',
+        (token, worker_id, execution_id),
+    )
+
+    cost = touched(
+        cursor,
+        f"complete_step('{execution_id}', 1, '{token}', 'completed', '1', '{{}}', NULL,"
+        f" '{{}}', NULL, 1, gen_random_uuid(), '{worker_id}', 'd')",
+    )
+
+    assert cost < 200
 
 
 def test_the_rest_of_a_fan_out_waits_for_room(cursor: Cursor, begun: Begun) -> None:

@@ -18,7 +18,8 @@ from execution.events import ExecutionEventEmitter
 from execution.liveness import LivenessRecords
 from execution.patience import Patience
 from execution.records import Claim, StepRecords
-from execution.runner import Delivery, ExecutionTaskRunner, RideLimits
+from execution.ride import Delivery, RideLimits
+from execution.runner import ExecutionTaskRunner
 from execution.settings import Settings
 from tests.simulation.broker import Message, SimulatedBroker
 from tests.simulation.scheduler import Process, Scheduler

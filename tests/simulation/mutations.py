@@ -40,20 +40,14 @@ MUTATIONS = (
         "IF s.status = 'running' THEN\n        outcome := 'recorded';",
     ),
     Mutation(
-        "a ride asks for no token",
-        "       AND s.status = 'running' AND s.lease_token = p_token\n"
-        "       AND cardinality",
-        "       AND cardinality",
-    ),
-    Mutation(
         "a ride asks for no epoch",
-        "p_covered := NULL; p_next_token := NULL;",
-        "p_covered := NULL;",
+        "rides := p_next_token IS NOT NULL AND e.epoch = p_epoch;",
+        "rides := p_next_token IS NOT NULL;",
     ),
     Mutation(
         "a ride asks for no state",
-        "AND p_status = 'completed' AND e.status = 'running' THEN\n        done",
-        "AND p_status = 'completed' THEN\n        done",
+        "AND p_status = 'completed' AND e.status = 'running'\n       AND p_variables",
+        "AND p_status = 'completed'\n       AND p_variables",
     ),
     Mutation(
         "a retry asks for no token",

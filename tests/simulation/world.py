@@ -14,7 +14,7 @@ from execution.actions import ActionRegistry
 from execution.events import ExecutionEventEmitter
 from execution.liveness import LivenessRecords
 from execution.records import StepRecords
-from execution.runner import RideLimits
+from execution.ride import RideLimits
 from execution.settings import Settings
 from tests.simulation.broker import SimulatedBroker, deliver_to
 from tests.simulation.children import Parts

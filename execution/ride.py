@@ -1,0 +1,78 @@
+"""How far one delivery goes: the steps that a worker runs on to before others' turn.
+
+A message names a few steps of one execution. Who has completed one goes on to the next
+without another message, for as long as the limits allow; what is left of the message's
+own chain then goes on as messages.
+
+Knows neither how a step is run nor what is written of it.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from execution.records import Claim
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One message: what it names, and the id under which the broker delivered it."""
+
+    id: str
+    execution_id: str
+    positions: tuple[int, ...]
+    epoch: int
+
+
+@dataclass(frozen=True)
+class RideLimits:
+    """How long a worker goes on with the steps of one execution before others' turn.
+
+    A delivery that is older than `seconds`, or has run `steps`, claims no further one.
+    With `steps=1` every step has a message of its own.
+    """
+
+    seconds: float = 0.1
+    steps: int = 64
+    now: Callable[[], float] = time.monotonic
+
+
+class Ride:
+    """How far one delivery has come: what it has run, and what its chain names yet."""
+
+    def __init__(self, delivery: Delivery, limits: RideLimits) -> None:
+        """Begin with what a message names."""
+        self.delivery = delivery
+        self.rest: tuple[int, ...] = ()
+        self._limits = limits
+        self._begun = limits.now()
+        self._steps = 0
+        self.claimed_at = self._begun
+
+    def begin(self, claim: Claim, rest: tuple[int, ...]) -> None:
+        """Run `claim`; the chain of the message names `rest` after it."""
+        self.claim = claim
+        self.rest = rest
+        self.claimed_at = self._limits.now()
+        self._steps += 1
+
+    def go_on(self, claim: Claim) -> None:
+        """Go on to `claim`; it may be the next link, or have left the chain."""
+        is_next = self.rest[:1] == (claim.held.position,)
+        self.begin(claim, self.rest[1:] if is_next else ())
+
+    @property
+    def has_left_message(self) -> bool:
+        """Say whether the step is another than that which the message was for."""
+        return self._steps > 1
+
+    @property
+    def step_seconds(self) -> float:
+        """How long the step has been running."""
+        return self._limits.now() - self.claimed_at
+
+    @property
+    def may_go_on(self) -> bool:
+        """Say whether one more step may be claimed for this delivery."""
+        age_seconds = self._limits.now() - self._begun
+        return self._steps < self._limits.steps and age_seconds < self._limits.seconds
