@@ -8,6 +8,7 @@ the edges alone.
 """
 
 import random
+import uuid
 from dataclasses import dataclass, field
 
 import pytest
@@ -18,7 +19,14 @@ from execution.ending import finish_execution
 from execution.engine import ExecutionEngine
 from execution.events import ExecutionEventEmitter
 from execution.liveness import LivenessRecords
-from execution.records import Claim, HeldStep, Recorded, StepRecords
+from execution.records import (
+    Claim,
+    Completion,
+    HeldStep,
+    Recorded,
+    Rider,
+    StepRecords,
+)
 from execution.repository import ExecutionRepository
 from execution.windows import Window
 from tests.beating import beat
@@ -26,7 +34,7 @@ from tests.integration.test_protocol import register, try_claim
 from tests.sweeping import look
 from tests.timeline import check_timeline
 
-SEEDS = 100
+SEEDS = 400
 QUIET = ExecutionEventEmitter(None, "")
 
 
@@ -53,6 +61,7 @@ class World:
     zombies: list[HeldStep] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.share_of_rides = self.dice.choice([0.0, 0.5, 1.0])
         self.records = StepRecords(self.database)
         self.liveness = LivenessRecords(self.database)
         self.worker_id = register(self.liveness, self.settings)
@@ -93,23 +102,44 @@ class World:
             self.complete(answer.claim, rest, message.epoch)
 
     def complete(self, claim: Claim, rest: tuple[int, ...], epoch: int) -> None:
-        """Record the step's fate, as often as its commit stays unknown."""
-        status = self.fates[claim.step]
-        error = None if status is StepStatus.COMPLETED else ERROR
-        for _ in range(self.dice.choice([1, 1, 1, 2])):
-            done = self.records.complete(
-                claim.held,
-                status,
-                error=error,
-                covered=rest[0] if rest else None,
-                epoch=epoch,
-            )
-            assert done.outcome is not Recorded.STALE
-            self.send(done.windows)
+        """Record the step's fate, and those of the steps that it is ridden on to."""
+        while True:
+            done = self.record(claim, rest, epoch)
+            if done.next_claim is None:
+                break
+            is_next = rest[:1] == (done.next_claim.held.position,)
+            claim, rest = done.next_claim, rest[1:] if is_next else ()
+            if self.dice.random() < 0.1:
+                self.die(claim)
+                return
         if done.is_last:
             finish_execution(self.records, QUIET, self.execution_id)
         if rest and done.epoch == epoch and done.status is ExecutionStatus.RUNNING:
             self.messages.append(Message(rest, epoch))
+
+    def record(self, claim: Claim, rest: tuple[int, ...], epoch: int) -> Completion:
+        """Record a step's fate, as often as its commit stays unknown."""
+        status = self.fates[claim.step]
+        rider = None
+        if status is StepStatus.COMPLETED and self.dice.random() < self.share_of_rides:
+            token = str(uuid.UUID(int=self.dice.getrandbits(128), version=4))
+            rider = Rider(claim.run, token, self.worker_id, delivery="by-hand")
+        answers = [
+            self.records.complete(
+                claim.held,
+                status,
+                error=None if status is StepStatus.COMPLETED else ERROR,
+                covered=rest[0] if rest else None,
+                epoch=epoch,
+                rider=rider,
+            )
+            for _ in range(self.dice.choice([1, 1, 1, 2]))
+        ]
+        for done in answers:
+            assert done.outcome is not Recorded.STALE
+            assert done.next_claim == answers[0].next_claim
+            self.send(done.windows)
+        return answers[-1]
 
     def die(self, claim: Claim) -> None:
         """Lose the worker with the step in its hand."""
@@ -149,9 +179,12 @@ class World:
             (self.execution_id,),
         )
         beat(self.database, self.worker_id, [self.settings.queue])
-        for unsent in look(self.liveness).unsent_steps:
+        found = look(self.liveness)
+        for unsent in found.unsent_steps:
             if unsent.execution_id == self.execution_id:
                 self.send(self.liveness.mark_resent(unsent))
+        if self.execution_id in found.unsent_executions:
+            self.send(self.liveness.mark_sent(self.execution_id))
         finish_execution(self.records, QUIET, self.execution_id)
 
 
@@ -198,6 +231,15 @@ def foretell(plan: Plan, fates: dict[str, StepStatus]) -> dict[str, StepStatus] 
         else:
             return None
     return {step.name: ends[step.position] for step in plan.steps}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_lanes(database: Database) -> None:
+    """Let a fan-out of a few steps be wider than what is sent of it."""
+    database.query(
+        "CREATE OR REPLACE FUNCTION {schema}.publish_limit(p_queue text) RETURNS int"
+        " LANGUAGE sql VOLATILE AS $$ SELECT 2 $$; SELECT 1"
+    )
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
