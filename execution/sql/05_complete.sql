@@ -40,8 +40,8 @@ BEGIN
     rides := p_next_token IS NOT NULL AND e.epoch = p_epoch;
     IF rides AND p_status = 'completed' AND e.status = 'running'
        AND p_variables = '{}' THEN
-        done := ride_chain(e.id, e.plan_id, e.deadline, e.next_seq, p_position, p_token,
-                           p_result, p_input, p_next_token, p_worker, p_delivery);
+        done := ride_on(e.id, e.plan_id, e.deadline, e.next_seq, p_position, p_token,
+                        p_result, p_input, p_next_token, p_worker, p_delivery);
         IF done.next IS NOT NULL THEN
             outcome := 'recorded'; windows := '[]';
             status := e.status; epoch := e.epoch; open_steps := e.open_steps - 1;
@@ -96,14 +96,16 @@ BEGIN
 END $$;
 
 
--- The plain case of a ride, and by far the most frequent: a step has succeeded, and its
--- only successor waits for nothing else, in the same queue. Each statement starts an
--- executor anew, which costs more than the rows do: so both rows are written by one, and
--- the functions for the other cases are not used. The caller holds the lock.
+-- The plain cases of a ride, and by far the most frequent: a step has succeeded that has one
+-- successor at most, in whose count it is one of several, or the only one. In the latter
+-- case the worker goes on to the successor, in the former to the next of a fan-out. Each
+-- statement starts an executor anew, which costs more than the rows do: so all rows are
+-- written by one, and the functions for the other cases are not used. The caller holds the
+-- lock.
 --
 -- Nothing is written, and NULL is returned, unless the step is held by p_token and the
--- worker may run its successor; then the general way decides.
-CREATE FUNCTION ride_chain(
+-- worker may run the next one, in the same queue; then the general way decides.
+CREATE FUNCTION ride_on(
     p_execution uuid, p_plan uuid, p_deadline timestamptz, p_next_seq bigint,
     p_position int, p_token uuid, p_result jsonb, p_input jsonb, p_next_token uuid,
     p_worker uuid, p_delivery text,
@@ -112,33 +114,49 @@ CREATE FUNCTION ride_chain(
 LANGUAGE plpgsql AS $$
 DECLARE
     moment timestamptz := plans_now();
+    c record;
     n record;
+    frees bool;
 BEGIN
+    -- OFFSET 0 keeps the look-up one of its own: joined, the planner may read all the
+    -- rows of an execution that is younger than its statistics
+    SELECT s.queue, s.attempt, cardinality(s.successors) AS width, t."position" AS join_at,
+           t.status AS join_status, t.queue AS join_queue, t.pending_deps, NULL::int AS next
+      INTO c
+      FROM execution_steps s
+      LEFT JOIN LATERAL (
+          SELECT * FROM execution_steps x
+           WHERE x.execution_id = p_execution AND x."position" = s.successors[1] OFFSET 0
+      ) AS t ON true
+     WHERE s.execution_id = p_execution AND s."position" = p_position
+       AND s.status = 'running' AND s.lease_token = p_token;
+    IF NOT FOUND OR c.width > 1 OR c.join_status <> 'pending' THEN
+        RETURN;
+    END IF;
+    frees := coalesce(c.pending_deps = 1, false);
+    IF NOT frees THEN
+        c.next := (first_unsent(p_execution, c.queue, 1))[1];
+    ELSIF c.join_queue = c.queue THEN
+        c.next := c.join_at;
+    END IF;
     SELECT t."position", t.name, t.action, t.failures, t.attempt + 1 AS attempt, t.input,
-           t.deadline_seconds, s.attempt AS earlier_attempt,
            coalesce(p.timeout_seconds, a.timeout_seconds) AS timeout_seconds,
            p.inputs, p.reads, p.retry, w.hostname, w.beats
       INTO n
-      FROM execution_steps s
-      -- OFFSET 0 keeps the look-up one of its own: joined, the planner may read all the
-      -- rows of an execution that is younger than its statistics
-      CROSS JOIN LATERAL (
-          SELECT * FROM execution_steps x
-           WHERE x.execution_id = p_execution AND x."position" = s.successors[1] OFFSET 0
-      ) AS t
-      JOIN plan_steps p ON p.plan_id = p_plan AND p."position" = t."position"
+      FROM execution_steps t
+      JOIN plan_steps p ON p.plan_id = p_plan AND p."position" = c.next
       JOIN workers w ON w.id = p_worker AND w.ended_at IS NULL
                     AND t.action = ANY (w.actions) AND t.queue = ANY (w.queues)
       LEFT JOIN actions a ON a.name = t.action
-     WHERE s.execution_id = p_execution AND s."position" = p_position
-       AND s.status = 'running' AND s.lease_token = p_token
-       AND cardinality(s.successors) = 1 AND t.queue = s.queue
-       AND t.status = 'pending' AND t.pending_deps = 1;
+     WHERE t.execution_id = p_execution AND t."position" = c.next;
     IF NOT FOUND THEN
         RETURN;
     END IF;
     UPDATE execution_steps t
-       SET status = CASE t."position" WHEN p_position THEN 'completed' ELSE 'running' END,
+       SET status = CASE t."position" WHEN p_position THEN 'completed'
+                    WHEN n."position" THEN 'running' ELSE t.status END,
+           pending_deps = CASE WHEN t."position" = c.join_at THEN t.pending_deps - 1
+                          ELSE t.pending_deps END,
            ended_at = CASE t."position" WHEN p_position THEN moment END,
            result = CASE t."position" WHEN p_position THEN p_result END,
            input = CASE t."position" WHEN p_position THEN coalesce(p_input, t.input)
@@ -146,31 +164,45 @@ BEGIN
            error = NULL,
            progress = CASE WHEN t."position" = p_position AND t.progress IS NOT NULL
                       THEN 100 END,
-           pending_deps = 0,
-           ready_at = CASE t."position" WHEN p_position THEN t.ready_at ELSE moment END,
-           deadline = CASE t."position" WHEN p_position THEN t.deadline
-                      ELSE moment + make_interval(secs => t.deadline_seconds) END,
-           attempt = CASE t."position" WHEN p_position THEN t.attempt ELSE n.attempt END,
-           lease_token = CASE t."position" WHEN p_position THEN t.lease_token
-                         ELSE p_next_token END,
-           worker_id = CASE t."position" WHEN p_position THEN t.worker_id ELSE p_worker END,
-           delivery = CASE t."position" WHEN p_position THEN t.delivery ELSE p_delivery END,
-           claimed_by_ride = t.claimed_by_ride OR t."position" <> p_position,
-           claimed_at = CASE t."position" WHEN p_position THEN t.claimed_at ELSE moment END,
-           claimed_beat = CASE t."position" WHEN p_position THEN t.claimed_beat
-                          ELSE n.beats END,
-           attempt_deadline = CASE t."position" WHEN p_position THEN t.attempt_deadline
-               ELSE least(p_deadline,
-                          moment + make_interval(secs => t.deadline_seconds),
-                          moment + make_interval(secs => n.timeout_seconds)) END
-     WHERE t.execution_id = p_execution AND t."position" IN (p_position, n."position");
+           progress_message = CASE t."position" WHEN p_position THEN t.progress_message END,
+           chunks = CASE t."position" WHEN p_position THEN t.chunks END,
+           records = CASE t."position" WHEN p_position THEN t.records END,
+           ready_at = CASE WHEN t."position" = n."position" AND frees THEN moment
+                      ELSE t.ready_at END,
+           deadline = CASE WHEN t."position" = n."position" AND frees
+                      THEN moment + make_interval(secs => t.deadline_seconds)
+                      ELSE t.deadline END,
+           attempt = CASE t."position" WHEN n."position" THEN n.attempt ELSE t.attempt END,
+           lease_token = CASE t."position" WHEN n."position" THEN p_next_token
+                         ELSE t.lease_token END,
+           worker_id = CASE t."position" WHEN n."position" THEN p_worker
+                       ELSE t.worker_id END,
+           delivery = CASE t."position" WHEN n."position" THEN p_delivery
+                      ELSE t.delivery END,
+           claimed_by_ride = t.claimed_by_ride OR t."position" = n."position",
+           claimed_at = CASE t."position" WHEN n."position" THEN moment
+                        ELSE t.claimed_at END,
+           claimed_beat = CASE t."position" WHEN n."position" THEN n.beats
+                          ELSE t.claimed_beat END,
+           attempt_deadline = CASE t."position" WHEN n."position" THEN least(
+                   p_deadline,
+                   CASE WHEN frees THEN moment + make_interval(secs => t.deadline_seconds)
+                        ELSE t.deadline END,
+                   moment + make_interval(secs => n.timeout_seconds))
+               ELSE t.attempt_deadline END
+     WHERE t.execution_id = p_execution
+       AND t."position" IN (p_position, n."position", coalesce(c.join_at, p_position));
     INSERT INTO execution_events (execution_id, seq, type, "position", data, at)
-    VALUES (p_execution, p_next_seq, 'step.completed', p_position,
-            jsonb_build_object('attempt', n.earlier_attempt), moment),
-           (p_execution, p_next_seq + 1, 'step.ready', n."position", '{}', moment),
-           (p_execution, p_next_seq + 2, 'step.started', n."position", jsonb_build_object(
-                'attempt', n.attempt, 'worker', p_worker, 'host', n.hostname), moment);
-    last_seq := p_next_seq + 2;
+    SELECT p_execution, p_next_seq + row_number() OVER (ORDER BY d.rank) - 1, d.type,
+           d."position", d.data, moment
+      FROM (VALUES
+          (1, 'step.completed', p_position, jsonb_build_object('attempt', c.attempt)),
+          (2, 'step.ready', n."position", '{}'),
+          (3, 'step.started', n."position", jsonb_build_object(
+              'attempt', n.attempt, 'worker', p_worker, 'host', n.hostname))
+          ) AS d(rank, type, "position", data)
+     WHERE frees OR d.rank <> 2;
+    last_seq := p_next_seq + 1 + frees::int;
     UPDATE executions SET next_seq = last_seq + 1, open_steps = executions.open_steps - 1
      WHERE id = p_execution;
     next := describe_claim(p_execution, ROW(
