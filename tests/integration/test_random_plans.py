@@ -34,7 +34,7 @@ from tests.integration.test_protocol import register, try_claim
 from tests.sweeping import look
 from tests.timeline import check_timeline
 
-SEEDS = 400
+SEEDS = 150
 QUIET = ExecutionEventEmitter(None, "")
 
 
