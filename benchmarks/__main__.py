@@ -34,7 +34,9 @@ def read_options() -> argparse.Namespace:
         description=(__doc__ or "").splitlines()[0],
     )
     known = {system.name: system for system in SYSTEMS}
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--rounds", type=int, help="how often; 5 unless told, or 1 of the small size"
+    )
     parser.add_argument(
         "--systems",
         type=_choose_from(known),
@@ -69,6 +71,7 @@ def _choose_from(known: Iterable[str]) -> Callable[[str], list[str]]:
 def measure(options: argparse.Namespace, console: Console) -> Results:
     """Run the rounds."""
     size = Size.small() if options.small else Size()
+    rounds = options.rounds or (1 if options.small else 5)
     systems = [system for system in SYSTEMS if system.name in options.systems]
     collector = Collector()
     with open_stage() as stage:
@@ -78,7 +81,7 @@ def measure(options: argparse.Namespace, console: Console) -> Results:
             systems,
             options.workloads,
             size,
-            options.rounds,
+            rounds,
             collector,
             console.print,
         ).run()
@@ -86,9 +89,7 @@ def measure(options: argparse.Namespace, console: Console) -> Results:
             console.print("counts")
             count_costs(stage, collector, size)
     titles = {system.name: system.title for system in systems}
-    return Results(
-        machine, asdict(size), titles, options.rounds, collector.list_figures()
-    )
+    return Results(machine, asdict(size), titles, rounds, collector.list_figures())
 
 
 def print_table(table: ResultTable, console: Console) -> None:
@@ -104,14 +105,14 @@ def print_table(table: ResultTable, console: Console) -> None:
 
 
 def main() -> None:
-    """Measure, print, and write the file."""
+    """Measure, write the file, and print."""
     options = read_options()
     console = Console(width=_COLUMNS)
     results = measure(options, console)
-    for table in build_tables(results):
-        print_table(table, console)
     path = options.output or _RESULTS / f"{time.strftime('%Y-%m-%d-%H%M%S')}.json"
     results.write(path)
+    for table in build_tables(results):
+        print_table(table, console)
     console.print(f"written: {path}")
 
 

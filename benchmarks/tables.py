@@ -109,12 +109,14 @@ def _build_costs(results: Results) -> ResultTable:
 
 
 def _build_counts(results: Results) -> Iterator[ResultTable]:
-    measures = list(results.list_measures("counts"))
-    shapes = [f.system for f in results.figures if f.workload == "counts"]
+    measures = [m for m in results.list_measures("counts") if m]
+    # a system that is not there has a reason here instead of a figure
+    shapes = [f.system for f in results.figures if f.workload == "counts" and f.values]
     rows = []
     for shape in dict.fromkeys(shapes):
         figures = [results.find("counts", shape, measure) for measure in measures]
-        rows.append(TableRow(shape, [format_number(f.median) for f in figures if f]))
+        cells = [format_number(f.median) for f in figures if f and f.values]
+        rows.append(TableRow(shape, cells))
     if rows:
         yield ResultTable("counts", TITLES["counts"], ["", *measures], rows, ())
 

@@ -55,10 +55,11 @@ def read_many(plan: Plan, path: Path) -> list[Mapping[str, Any]]:
     """Return the parameters of many executions: an object on each line of a file.
 
     `-` is the standard input; empty lines mean nothing. Raises UsageError when there is
-    no such file, and ParameterError with the number of every line that is wrong.
+    no such file, and ParameterError with the place of every line that is wrong.
     """
     found: list[Mapping[str, Any]] = []
     faults: list[Fault] = []
+    place = "<stdin>" if str(path) == "-" else str(path)
     for number, line in enumerate(_read_lines(path), 1):
         if not line.strip():
             continue
@@ -67,11 +68,11 @@ def read_many(plan: Plan, path: Path) -> list[Mapping[str, Any]]:
             plan.bind(values)
         except ParameterError as error:
             faults.extend(
-                Fault(f"line {number}: {fault.place}", fault.message)
+                Fault(f"{place}:{number}: {fault.place}", fault.message)
                 for fault in error.faults
             )
         except (ValueError, RecursionError) as error:
-            faults.append(Fault(f"line {number}", str(error)))
+            faults.append(Fault(f"{place}:{number}", str(error)))
         else:
             found.append(values)
     if faults:

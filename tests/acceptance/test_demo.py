@@ -18,7 +18,7 @@ from execution.cli.exits import ExitCode
 from tests.integration.test_cli_up import await_end, clear_up, find_servers
 
 PLANS = str(Path(sys.executable).with_name("plans"))
-MOST_SECONDS = 60
+MOST_SECONDS = 120
 
 
 @dataclass(frozen=True)

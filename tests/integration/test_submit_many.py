@@ -267,8 +267,8 @@ def test_a_bad_line_is_named_and_nothing_begins(
     done = plans("submit", plan_file, "--many", "-", "--tag", "bad-lines", given=lines)
 
     assert done.exit_code == ExitCode.USAGE
-    assert all(f"line {n}" in done.output for n in (3, 4, 5))
-    assert "line 1" not in done.output
+    assert all(f"<stdin>:{n}" in done.output for n in (3, 4, 5))
+    assert "<stdin>:1" not in done.output
     assert engine.list_executions(ExecutionFilter(tag="bad-lines")).total == 0
 
 
