@@ -30,7 +30,7 @@ from execution.pool import DatabasePool
 from execution.progress import compute_progress
 from execution.queries import ExecutionFilter, Transaction
 from execution.records import StepRecords
-from execution.repository import ExecutionRepository
+from execution.repository import ExecutionRepository, Submitted
 from execution.results import (
     Event,
     ExecutionPage,
@@ -148,14 +148,16 @@ class ExecutionEngine:
             priority=priority,
             transaction=transaction,
         )
-        if transaction is not None:
-            return submitted.execution_id
+        if transaction is None:
+            self._follow_submit(submitted, is_awaited=execution_id is not None)
+        return submitted.execution_id
+
+    def _follow_submit(self, submitted: Submitted, *, is_awaited: bool) -> None:
         reach(FaultPoint.SUBMITTED)
-        if execution_id is not None:
+        if is_awaited:
             # an id that was drawn here is known to nobody who could listen
             self._emitter.emit(submitted.execution_id, submitted.last_seq)
         self._dispatcher.publish(submitted.windows)
-        return submitted.execution_id
 
     def submit_many(
         self,

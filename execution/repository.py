@@ -109,19 +109,10 @@ class ExecutionRepository(ExecutionQueries):
             row = self._call("submit_execution", *arguments)
         else:
             row = self._call_within(transaction, "submit_execution", *arguments)
-        begun = str(row["execution_id"])
         if row["outcome"] == "conflict":
-            raise _conflict(f"the idempotency key {key!r}" if key else "the id", begun)
-        windows = (
-            Window(begun, 1, open_window(plan.steps, p, queue=queue, priority=priority))
-            for p in row["sent"]
-        )
-        return Submitted(
-            execution_id=begun,
-            is_new=row["outcome"] == "created",
-            last_seq=row["last_seq"],
-            windows=tuple(windows),
-        )
+            used = f"the idempotency key {key!r}" if key else "the id"
+            raise _conflict(used, str(row["execution_id"]))
+        return _read_submitted(row, plan, queue, priority)
 
     def submit_chunk(
         self,
@@ -324,6 +315,22 @@ def _compiled_row(step: Any) -> dict[str, Any]:
         "retries_timeouts": step.retry.retries_timeouts,
         "inputs": step.inputs,
     }
+
+
+def _read_submitted(
+    row: Mapping[str, Any], plan: Plan, queue: str, priority: int
+) -> Submitted:
+    begun = str(row["execution_id"])
+    windows = (
+        Window(begun, 1, open_window(plan.steps, p, queue=queue, priority=priority))
+        for p in row["sent"]
+    )
+    return Submitted(
+        execution_id=begun,
+        is_new=row["outcome"] == "created",
+        last_seq=row["last_seq"],
+        windows=tuple(windows),
+    )
 
 
 def _conflict(used: str, execution_id: str) -> SubmissionConflictError:

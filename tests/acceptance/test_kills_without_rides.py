@@ -6,7 +6,6 @@ import pytest
 
 from execution.settings import Settings
 from tests.acceptance.test_kills import (  # noqa: F401  # they run here again
-    test_a_child_killed_at_any_point_loses_nothing,
     test_a_flushed_broker_loses_nothing,
     test_a_killed_worker_loses_nothing,
 )

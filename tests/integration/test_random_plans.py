@@ -34,7 +34,7 @@ from tests.integration.test_protocol import register, try_claim
 from tests.sweeping import look
 from tests.timeline import check_timeline
 
-SEEDS = 150
+SEEDS = 120
 QUIET = ExecutionEventEmitter(None, "")
 
 

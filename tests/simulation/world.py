@@ -122,13 +122,7 @@ class World:
             build_dispatcher=self._build_dispatcher,
             emitter=_QUIET,
             keeps_unacknowledged=self._keeps_unacknowledged,
-            ride_limits=RideLimits(
-                # the longest: who was stopped for a while still goes on
-                seconds=self._dice.choice([0.1, 5.0, 1000.0]),
-                # one: not at all
-                steps=self._dice.choice([1, 2, 64, 64]),
-                now=lambda: self.scheduler.now,
-            ),
+            ride_limits=self._draw_ride_limits(),
             count=self.misfortune.count,
         )
         self._desk = Desk(
@@ -142,6 +136,15 @@ class World:
             queue=self._stage.settings.queue,
             stands_still=self._watchdog.stands_still,
             count=self.misfortune.count,
+        )
+
+    def _draw_ride_limits(self) -> RideLimits:
+        return RideLimits(
+            # the longest: who was stopped for a while still goes on
+            seconds=self._dice.choice([0.1, 5.0, 1000.0]),
+            # one: not at all
+            steps=self._dice.choice([1, 2, 64, 64]),
+            now=lambda: self.scheduler.now,
         )
 
     def _build_dispatcher(self) -> SimulatedDispatcher:
