@@ -123,11 +123,10 @@ class ExecutionEngine:
         """Begin an execution of `plan` and return its id, without waiting.
 
         `plan` is one, or the name of one that was published. What has returned is
-        committed, and runs as soon as a worker is there; in a `transaction` that the
-        caller has begun, of a SQLAlchemy connection or session on the same database, it
-        is there once that commits. The same `idempotency_key` with the same plan and
-        parameters returns the execution that exists; so does the same `execution_id`,
-        which a caller may draw to repeat a submit whose outcome it does not know.
+        committed; in a `transaction` that the caller has begun, of a SQLAlchemy
+        connection or session on the same database, it is there once that commits. The
+        same `idempotency_key` with the same plan and parameters returns the execution
+        that exists; so does the same `execution_id`, drawn to repeat a submit.
 
         Raises ParameterError with every fault, PlanNotFoundError for a name that none
         was published under, and SubmissionConflictError for a key used otherwise.
@@ -135,8 +134,7 @@ class ExecutionEngine:
         if isinstance(plan, str):
             plan = self.get_plan(plan)
         _check_priority(priority)
-        # the id is drawn, so that a call whose answer is lost can be made again; but in
-        # the caller's transaction a call that failed has ended that
+        # with its id drawn, a call can be made again, if not in a caller's transaction
         submit = self._repository.submit
         submitted = (submit if transaction else partial(ASK_TWICE, submit))(
             plan,
