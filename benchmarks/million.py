@@ -3,9 +3,11 @@
     python -m benchmarks.million [--steps 1000000] [--length 100] [--every 100000]
 
 One worker of two processes works off chains while more are submitted, so that a steady
-number is under way; nothing is ever removed. Prints the rate of each stretch, what the
-stretch has added to the database, and in the end checks every step. Ctrl-C ends it
-after what is under way, with the same checks.
+number is under way; nothing is ever removed. After each stretch the floor, bare
+transactions in a database of their own, is timed on the same servers: a shared machine
+is not equally fast for twenty minutes, so a fall is seen against the floor beside it.
+Prints each stretch, what the database has grown to, and in the end checks every step.
+Ctrl-C ends it after the stretch under way, with the same checks.
 """
 
 import argparse
@@ -14,23 +16,21 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import repeat
 
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.stage import Stage, open_stage
+from benchmarks.systems.bare_transaction import BARE_TWO, RunningBare
 from benchmarks.systems.celery_plans import PLANS, RunningPlans
 
 _UNDER_WAY = 40
 """Executions that are submitted and have not ended."""
 
-_BATCH = 10
-
-_COUNT_UNDER_WAY = """
-SELECT coalesce(sum(total_steps - open_steps), 0) AS done
-  FROM {schema}.executions WHERE id = ANY (%s::uuid[])
-"""
+_FLOOR = (100, 100)
+"""The executions, and the steps of each, that the floor records after a stretch."""
 
 _COUNT_STEPS = """
 SELECT count(*) AS steps,
@@ -41,63 +41,50 @@ SELECT count(*) AS steps,
 
 @dataclass(frozen=True)
 class Stretch:
-    """Some steps, one after the other."""
+    """Some steps, one after the other, and the floor just after them."""
 
     steps: int
     """How many there were at its end."""
     rate: float
+    floor_rate: float
     database_mb: float
 
 
 @dataclass
 class Marathon:
-    """The steps that were run so far, and those under way."""
+    """Runs stretch after stretch in one database."""
 
     stage: Stage
     running: RunningPlans
+    floor: RunningBare
     length: int
     is_stopping: bool = False
-    submitted: int = 0
-    ended: int = 0
-    under_way: deque[str] = field(default_factory=deque)
+    steps: int = 0
+    """Those that have ended."""
 
     def stop(self, *_: object) -> None:
-        """Submit nothing more."""
+        """Begin no further stretch."""
         self.is_stopping = True
 
     def run(self, steps: int, every: int) -> Iterator[Stretch]:
         """Run so many steps; yield each stretch when it has ended."""
-        begun, begun_steps = time.perf_counter(), 0
-        self._submit(steps)
-        while self.under_way:
-            self.running.wait([self.under_way.popleft()])
-            self.ended += self.length
-            done = self._count_done()
-            if done - begun_steps >= every or not (
-                self.under_way or self._wants(steps)
-            ):
-                now = time.perf_counter()
-                rate = (done - begun_steps) / (now - begun)
-                yield Stretch(done, rate, self._read_size_mb())
-                begun, begun_steps = now, done
-            self._submit(steps)
+        while self.steps < steps and not self.is_stopping:
+            rate = self._run_stretch(min(every, steps - self.steps) // self.length)
+            yield Stretch(self.steps, rate, self._time_floor(), self._read_size_mb())
 
-    def _wants(self, steps: int) -> bool:
-        return self.submitted < steps and not self.is_stopping
+    def _run_stretch(self, executions: int) -> float:
+        begun, under_way = time.perf_counter(), deque[str]()
+        for _ in repeat(None, executions):
+            if len(under_way) >= _UNDER_WAY:
+                self.running.wait([under_way.popleft()])
+            under_way.append(self.running.start_chain(self.length))
+        self.running.wait(list(under_way))
+        self.steps += executions * self.length
+        return executions * self.length / (time.perf_counter() - begun)
 
-    def _submit(self, steps: int) -> None:
-        if len(self.under_way) > _UNDER_WAY - _BATCH:
-            return
-        for _ in range(_BATCH):
-            if not self._wants(steps):
-                return
-            self.under_way.append(self.running.start_chain(self.length))
-            self.submitted += self.length
-
-    def _count_done(self) -> int:
-        # those under way run side by side, and would end all at once
-        row = self.running.database.query(_COUNT_UNDER_WAY, (list(self.under_way),))[0]
-        return self.ended + int(row["done"])
+    def _time_floor(self) -> float:
+        executions, steps = _FLOOR
+        return executions * steps / self.floor.time_chains(executions, steps)
 
     def _read_size_mb(self) -> float:
         with (
@@ -112,29 +99,37 @@ class Marathon:
 def measure(options: argparse.Namespace, console: Console) -> list[Stretch]:
     """Run everything, say how far it is, and check it."""
     stretches = []
-    with open_stage() as stage, PLANS.run(stage) as running:
+    with (
+        open_stage() as stage,
+        PLANS.run(stage) as running,
+        BARE_TWO.run(stage) as floor,
+    ):
         running.prepare_chain(options.length)
-        marathon = Marathon(stage, running, options.length)
+        marathon = Marathon(stage, running, floor, options.length)
         signal.signal(signal.SIGINT, marathon.stop)
         for stretch in marathon.run(options.steps, options.every):
             stretches.append(stretch)
-            console.print(f"{stretch.steps:,} steps: {stretch.rate:,.0f} steps/s")
+            console.print(
+                f"{stretch.steps:,} steps: {stretch.rate:,.0f} steps/s,"
+                f" the floor {stretch.floor_rate:,.0f}"
+            )
         row = running.database.query(_COUNT_STEPS)[0]
-        assert row["good"] == row["steps"] == marathon.ended
+        assert row["good"] == row["steps"] == marathon.steps
     return stretches
 
 
 def print_table(stretches: list[Stretch], console: Console) -> None:
     """Print each stretch beside the first."""
     table = Table(title="one database, nothing removed")
-    for heading in ("steps", "steps/s", "against the first", "database, MB"):
+    headings = ("steps", "steps/s", "of the first", "of the floor", "database, MB")
+    for heading in headings:
         table.add_column(heading, justify="right")
     for stretch in stretches:
-        ratio = stretch.rate / stretches[0].rate
         table.add_row(
             f"{stretch.steps:,}",
             f"{stretch.rate:,.0f}",
-            f"{ratio:.2f}",
+            f"{stretch.rate / stretches[0].rate:.2f}",
+            f"{stretch.rate / stretch.floor_rate:.3f}",
             f"{stretch.database_mb:,.0f}",
         )
     console.print(table)
