@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test check format bench peers lock clean
+.PHONY: help install demo test unridden check format bench peers lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/'
@@ -24,6 +24,9 @@ demo: install ## a census of the standard library, with a worker killed on the w
 
 test: install ## every test, on servers of this checkout's own, with coverage
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+
+unridden: install ## the tests with workers once more, with a message for each step
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --rides off tests/acceptance
 
 check: install ## format, lint, types, and which module may import which
 	$(BIN)/ruff format --check

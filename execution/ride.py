@@ -9,7 +9,8 @@ Knows neither how a step is run nor what is written of it.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from execution.records import Claim
 
@@ -24,6 +25,9 @@ class Delivery:
     epoch: int
 
 
+_SHARE_OF_TIME_LIMIT = 0.1
+
+
 @dataclass(frozen=True)
 class RideLimits:
     """How long a worker goes on with the steps of one execution before others' turn.
@@ -35,6 +39,17 @@ class RideLimits:
     seconds: float = 0.1
     steps: int = 64
     now: Callable[[], float] = time.monotonic
+
+    def within(self, time_limit_seconds: float | None) -> Self:
+        """Return limits that suit a Celery that ends deliveries after that time.
+
+        It begins anew with each delivery and not with each step, so the last step of a
+        ride would find less of it left: a tenth less, at most.
+        """
+        if time_limit_seconds is None:
+            return self
+        most = _SHARE_OF_TIME_LIMIT * time_limit_seconds
+        return replace(self, seconds=min(self.seconds, most))
 
 
 class Ride:

@@ -23,6 +23,26 @@ LEASE_SECONDS = 2.0
 """Short, so that what a lease must run out for is seen within a few seconds."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests of workers run once more, with a message for each step."""
+    parser.addoption("--rides", choices=("on", "off"), default="on")
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Leave out what is about riding, or never asks for it, where there is none."""
+    if config.getoption("--rides") == "off":
+        chosen = [item for item in items if _may_ride(item)]
+        config.hook.pytest_deselected(items=[i for i in items if i not in set(chosen)])
+        items[:] = chosen
+
+
+def _may_ride(item: pytest.Item) -> bool:
+    is_about_rides = item.get_closest_marker("rides") is not None
+    return "settings" in getattr(item, "fixturenames", ()) and not is_about_rides
+
+
 @pytest.fixture(scope="session")
 def stack() -> Iterator[LocalStack]:
     """PostgreSQL and Valkey of this test run's own."""
@@ -44,6 +64,7 @@ def settings(stack: LocalStack, request: pytest.FixtureRequest) -> Settings:
         queue=name,
         imports=("tests.actions",),
         lease_seconds=LEASE_SECONDS,
+        ride=request.config.getoption("--rides") == "on",
     )
     assert settings.database_url is not None
     upgrade(settings.database_url, settings.schema)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -37,6 +37,7 @@ class WorkerProcess:
         *,
         slots: int = 2,
         pool: str = "prefork",
+        options: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> Self:
         """Start a worker and wait until it has signed on."""
@@ -44,6 +45,7 @@ class WorkerProcess:
         command = [sys.executable, "-m", "celery", "-A", "workers.app", "worker"]
         command += ["-c", str(slots), "-P", pool, "-Q", settings.queue, "-l", "INFO"]
         command += ["--without-gossip", "--without-mingle", "-n", f"{log.stem}@test"]
+        command += options
         variables = {**build_environment(settings), **(environment or {})}
         with log.open("wb") as output:
             process = subprocess.Popen(

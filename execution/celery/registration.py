@@ -72,6 +72,7 @@ class PlansInApp:
         self._lock = threading.Lock()
         self._serving: tuple[int, _Serving] | None = None
         self._board: WorkerBoard | None = None
+        self._time_limit: float | None = None
         self._pulse: Pulse | None = None
 
     def run(
@@ -88,9 +89,10 @@ class PlansInApp:
         rest = serving.runner.run(delivery)
         serving.dispatcher.forward((links or ())[: len(rest)])
 
-    def prepare_worker(self) -> None:
+    def prepare_worker(self, time_limit: float | None) -> None:
         """Find the actions, check the database, make the board; the pool comes next.
 
+        `time_limit` is that after which Celery ends deliveries, in seconds, if any.
         Raises SystemExit with the reason when the worker could never do its work.
         """
         try:
@@ -105,6 +107,14 @@ class PlansInApp:
             self._database.close()
         if not len(registry):
             logger.warning("no actions are registered; set PLANS_IMPORTS")
+        if time_limit is not None:
+            logger.warning(
+                "Celery's time limit ends steps, too, whatever their timeout;"
+                " leave task_time_limit and task_soft_time_limit unset, or make"
+                " both longer than the longest timeout of a step",
+                extra={"time_limit_seconds": time_limit},
+            )
+        self._time_limit = time_limit
         self._board = WorkerBoard.create()
 
     def start_worker(self, worker: Any) -> None:
@@ -164,6 +174,7 @@ class PlansInApp:
         import_actions(self._settings.imports)
         board = self._board or WorkerBoard.open()
         parts = self._build_parts(board)
+        limits = RideLimits() if self._settings.ride else RideLimits(steps=1)
         runner = ExecutionTaskRunner(
             parts.records,
             parts.emitter,
@@ -172,7 +183,7 @@ class PlansInApp:
             board,
             Patience(board.is_stopping),
             Interruption(board).interruptible,
-            RideLimits() if self._settings.ride else RideLimits(steps=1),
+            limits.within(self._time_limit),
             RideEvents(self._app, hostname, lambda: board.is_watched),
         )
         return _Serving(runner, parts.dispatcher)
@@ -219,7 +230,7 @@ def register(app: Celery, settings: Settings | None = None) -> None:
 def _connect_signals(app: Celery, plans: PlansInApp) -> None:
     def prepare(sender: Any, **_: object) -> None:
         if sender.app is app:
-            plans.prepare_worker()
+            plans.prepare_worker(_find_time_limit(sender))
 
     def start(sender: Any, **_: object) -> None:
         if sender.app is app:
@@ -254,6 +265,12 @@ def _read_delivery(request: Any, arguments: tuple[object, ...]) -> Delivery | No
 def _is_count(value: object) -> TypeGuard[int]:
     # what PostgreSQL takes for an integer: a forged message must not fail there
     return type(value) is int and 0 <= value < 2**31
+
+
+def _find_time_limit(worker: Any) -> float | None:
+    """Return after how many seconds a worker ends deliveries: the shorter limit."""
+    limits = (worker.time_limit, worker.soft_time_limit)
+    return min((float(limit) for limit in limits if limit), default=None)
 
 
 def _read_facts(worker: Any) -> WorkerFacts:

@@ -16,6 +16,8 @@ from execution.local import LocalStack
 from tests.timeline import check_timeline
 from tests.worker_process import WorkerProcess
 
+pytestmark = pytest.mark.rides
+
 STEPS = 32
 RUNS = 3
 

@@ -20,6 +20,8 @@ from tests.polling import wait_until
 from tests.timeline import check_timeline
 from tests.worker_process import WorkerProcess
 
+pytestmark = pytest.mark.rides
+
 _STEPS = """
 SELECT position, claimed_by_ride, publishes, queue, lease_token::text AS token,
        worker_id::text AS worker
@@ -242,6 +244,27 @@ def test_each_ridden_step_is_shown_to_who_watches_tasks(
     assert count(heard, execution_id, "task-received") == 9
     failed = [e for e in heard if e["type"] == "task-failed"]
     assert "no such customer" in failed[-1]["exception"]
+
+
+def test_celerys_own_time_limit_is_reported_and_shortens_rides(
+    engine: ExecutionEngine, settings: Settings, database: Database, ledger: Path
+) -> None:
+    limited = replace(settings, queue="limited")
+    steps = [
+        Step(
+            f"s{n}", action="test.work", queue="limited", with_={"ledger": str(ledger)}
+        )
+        for n in range(5)
+    ]
+    limits = ("--time-limit", "30", "--soft-time-limit", "0.4")
+    with WorkerProcess.start(limited, slots=1, options=limits) as worker:
+        execution_id = engine.submit(Plan("limited", steps=steps))
+        assert engine.wait(execution_id, timeout_seconds=30).is_success
+        assert "Celery's time limit ends steps" in worker.log.read_text()
+
+    # a step takes 50 ms, and a tenth of the shorter limit is 40
+    ridden = [step["claimed_by_ride"] for step in read_steps(database, execution_id)]
+    assert not any(ridden)
 
 
 def count(events: list[dict[str, Any]], execution_id: str, kind: str) -> int:

@@ -7,6 +7,7 @@ read; the bounds leave room for a busy machine.
 import gc
 import statistics
 import time
+import tracemalloc
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -110,6 +111,31 @@ def test_listing_grows_with_the_steps(
     )
 
     assert many < LINEAR * few
+
+
+def memory_of(act: Callable[[], object]) -> int:
+    """Return how many bytes an act holds at most."""
+    gc.collect()
+    tracemalloc.start()
+    act()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak
+
+
+@pytest.mark.parametrize("build", BUILDERS)
+def test_memory_grows_with_the_steps(
+    engine: ExecutionEngine, build: Callable[[int], Plan]
+) -> None:
+    few, many = (build(count) for count in (FEW, MANY))
+    acts: list[Callable[[Plan], object]] = [
+        lambda plan: Plan.from_mapping(plan.definition),
+        engine.submit,
+        lambda plan: engine.list_steps(engine.submit(plan)),
+    ]
+
+    for act in acts:
+        assert memory_of(partial(act, many)) < LINEAR / 2 * memory_of(partial(act, few))
 
 
 @contextmanager
