@@ -43,7 +43,8 @@ class Step:
     durations such as `30s`, `retry` is a mapping as in a document, `on_failure` is
     `abort` or `skip`, `priority` is 0 to 9. `run_on` (`failure` or `always`) lets the
     step run at the end of an execution; `undo` is a mapping with the action that takes
-    back what the step did.
+    back what the step did. `for_each` names a list, for each item of which the step is
+    run, `max_parallel` at a time; `tolerate` (a number, or `10%`) may be skipped.
     """
 
     id: str
@@ -60,6 +61,9 @@ class Step:
     deadline: str | None = None
     run_on: str | None = None
     undo: Mapping[str, object] | None = None
+    for_each: str | None = None
+    max_parallel: int | None = None
+    tolerate: int | str | None = None
 
     def as_mapping(self) -> dict[str, object]:
         """Return the step as it stands in a document."""
@@ -78,6 +82,9 @@ class Step:
             "profile": self.profile,
             "run_on": self.run_on,
             "undo": self.undo,
+            "for_each": self.for_each,
+            "max_parallel": self.max_parallel,
+            "tolerate": self.tolerate,
         }
         return {name: value for name, value in fields.items() if value is not None}
 

@@ -87,6 +87,10 @@ class PlanStep(Base):
     section: Mapped[str] = mapped_column(server_default="steps")
     run_on: Mapped[str | None]
     undoes: Mapped[int | None]
+    for_each: Mapped[str | None]
+    max_parallel: Mapped[int | None]
+    tolerate: Mapped[int | None]
+    tolerate_percent: Mapped[float | None]
 
     __table_args__ = (
         # a plan names each step once; so do its executions, which copy the names
