@@ -1,0 +1,127 @@
+"""The catalogue: the actions that workers have published, and what plans make of them.
+
+Promises: pure; all faults of a plan are found at once, each at the place in the
+document where it is to be put right; an action of which only the names of its
+parameters are known is checked for those. Must not know where the catalogue is kept.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+
+from execution.fitting import find_misfits, foresee
+from execution.language.compilation import CompiledStep
+from execution.language.findings import Findings
+from execution.places import Path, shown
+
+
+@dataclass(frozen=True)
+class ActionParameter:
+    """An input of an action. What is not known is None, and so is no default."""
+
+    name: str
+    is_required: bool
+    hint: str | None
+    default: Any
+    schema: Mapping[str, Any] | None
+
+    def __str__(self) -> str:
+        text = f"{self.name}: {self.hint}" if self.hint else self.name
+        return text if self.is_required else f"{text} = {shown(self.default)}"
+
+
+@dataclass(frozen=True)
+class ActionSignature:
+    """What an action takes and returns, the types as JSON Schema.
+
+    `others` is what inputs by other names must be; None: there may be none.
+    """
+
+    parameters: tuple[ActionParameter, ...]
+    others: Mapping[str, Any] | None
+    result: Mapping[str, Any] | None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Return a signature as `signatures` describes it."""
+        parameters = (
+            ActionParameter(
+                name=p["name"],
+                is_required=p.get("required", False),
+                hint=p.get("hint"),
+                default=p.get("default"),
+                schema=p.get("schema"),
+            )
+            for p in data["parameters"]
+        )
+        return cls(tuple(parameters), data.get("more"), data.get("result"))
+
+    def __str__(self) -> str:
+        others = () if self.others is None else ("…",)
+        return f"({', '.join([*map(str, self.parameters), *others])})"
+
+
+@dataclass(frozen=True)
+class ActionSummary:
+    """An action as it was published last; `workers` are those that have it now.
+
+    Without a signature nothing is known of its inputs.
+    """
+
+    name: str
+    doc: str | None
+    signature: ActionSignature | None
+    timeout_seconds: float | None
+    published_by: str | None
+    published_at: datetime
+    workers: tuple[str, ...]
+
+
+def check_names(
+    steps: Sequence[CompiledStep], known: Collection[str], findings: Findings
+) -> None:
+    """Note every step whose action is not among the names in the catalogue."""
+    for step in steps:
+        if step.action not in known:
+            near = findings.suggestion(step.action, known)
+            message = f"no worker has published {shown(step.action)}{near}"
+            findings.add(("steps", step.position, "action"), message)
+
+
+def check_inputs(
+    steps: Iterable[CompiledStep],
+    signatures: Mapping[str, ActionSignature | None],
+    findings: Findings,
+) -> None:
+    """Note all that does not fit in the inputs of steps whose action is known."""
+    for step in steps:
+        signature = signatures.get(step.action)
+        if signature is not None and isinstance(step.inputs, Mapping):
+            place: Path = ("steps", step.position, "with")
+            _check_step(step.action, signature, step.inputs, place, findings)
+
+
+def _check_step(
+    action: str,
+    signature: ActionSignature,
+    inputs: Mapping[str, Any],
+    place: Path,
+    findings: Findings,
+) -> None:
+    known = {parameter.name: parameter for parameter in signature.parameters}
+    for name, parameter in known.items():
+        if parameter.is_required and name not in inputs:
+            message = f"is missing: the action is {action}{signature}"
+            findings.add((*place, name), message)
+    for name, template in inputs.items():
+        if name not in known and signature.others is None:
+            near = findings.suggestion(name, known)
+            message = (
+                f"is no input of {action}{near or f', which is {action}{signature}'}"
+            )
+            findings.add((*place, name), message)
+            continue
+        schema = known[name].schema if name in known else signature.others
+        for misfit in find_misfits(schema, foresee(template)):
+            findings.add((*place, name, *misfit.path), misfit.message)
