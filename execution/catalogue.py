@@ -5,6 +5,7 @@ document where it is to be put right; an action of which only the names of its
 parameters are known is checked for those. Must not know where the catalogue is kept.
 """
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,20 +16,31 @@ from execution.language.compilation import CompiledStep
 from execution.language.findings import Findings
 from execution.places import Path, shown
 
+_MOST_DEFAULT_CHARACTERS = 60
+
 
 @dataclass(frozen=True)
 class ActionParameter:
-    """An input of an action. What is not known is None, and so is no default."""
+    """An input of an action; what is not known of it is None.
+
+    `default` is what it is when it is not given, unless it has none or one that JSON
+    cannot hold: `has_default` says so.
+    """
 
     name: str
     is_required: bool
     hint: str | None
+    has_default: bool
     default: Any
     schema: Mapping[str, Any] | None
 
     def __str__(self) -> str:
         text = f"{self.name}: {self.hint}" if self.hint else self.name
-        return text if self.is_required else f"{text} = {shown(self.default)}"
+        return text if self.is_required else f"{text} = {self._write_default()}"
+
+    def _write_default(self) -> str:
+        text = json.dumps(self.default, ensure_ascii=False) if self.has_default else "…"
+        return text if len(text) <= _MOST_DEFAULT_CHARACTERS else "…"
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,7 @@ class ActionSignature:
                 name=p["name"],
                 is_required=p.get("required", False),
                 hint=p.get("hint"),
+                has_default="default" in p,
                 default=p.get("default"),
                 schema=p.get("schema"),
             )

@@ -4,8 +4,8 @@ Inputs and results are JSON. Where a parameter's hint names a model, the action 
 instance of it; what it returns of models becomes JSON again.
 
 Promises: pydantic is never imported here. Only code that has imported it can name its
-models, and a worker whose actions do not use it does not pay for it. What is said of a
-value that does not fit never quotes the value, which may be a secret.
+models, and a worker whose actions do not use it does not pay for it. A value that does
+not fit may be a secret, and is not quoted, unless the model's own code does so.
 
 Knows nothing of plans or of the registry.
 """

@@ -93,6 +93,9 @@ def find_catalogue_faults(plan: Plan) -> tuple[Fault, ...]:
         return ()
     try:
         with _open_target() as target:
+            if settings.database_url is None:
+                # a local one is brought up to date by whoever comes first
+                schema.upgrade_if_needed(target.url, target.schema)
             with closing(Database(target.url, target.schema)) as database:
                 database.check()
             with closing(ExecutionQueries(target.url, target.schema)) as queries:

@@ -25,7 +25,7 @@
     action     name, doc, signature, timeout_seconds, published_by, published_at,
                workers (hostnames)
     signature  parameters, others (JSON Schema), result (JSON Schema)
-    parameter  name, is_required, hint, default, schema (JSON Schema)
+    parameter  name, is_required, hint, has_default, default, schema (JSON Schema)
     change     from_status, to_status, by, reason, at
     event      execution_id, seq, type, step, data, at
     update     execution_id, status, progress, events, last_seq

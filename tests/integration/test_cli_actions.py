@@ -123,6 +123,7 @@ def test_json_of_actions_has_the_documented_keys(call: Call) -> None:
         "name": "right",
         "is_required": False,
         "hint": "int",
+        "has_default": True,
         "default": 1,
         "schema": {"type": "integer"},
     }

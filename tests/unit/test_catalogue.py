@@ -79,7 +79,7 @@ def test_inputs_that_fit(action: str, inputs: dict[str, Any]) -> None:
             {"width": 1},
             (
                 "steps[0].with.path: is missing: the action is"
-                " image.resize(path: str, width: int = 80, note = null)"
+                " image.resize(path: str, width: int = 80, note = …)"
             ),
         ),
         (
@@ -92,7 +92,7 @@ def test_inputs_that_fit(action: str, inputs: dict[str, Any]) -> None:
             {"path": "a", "colour": 1},
             (
                 "steps[0].with.colour: is no input of image.resize, which is"
-                " image.resize(path: str, width: int = 80, note = null)"
+                " image.resize(path: str, width: int = 80, note = …)"
             ),
         ),
         (
@@ -153,7 +153,10 @@ def test_faults_of_a_plan_that_was_read_have_their_lines() -> None:
 
 
 def test_a_signature_is_shown_as_it_is_called() -> None:
+    long = {"name": "words", "default": ["word"] * 20}
+    short = {"name": "words", "default": []}
+
+    assert str(ActionSignature.from_json({"parameters": [long]})) == "(words = …)"
+    assert str(ActionSignature.from_json({"parameters": [short]})) == "(words = [])"
     assert str(SIGNATURES["sum"]) == "(…)"
-    assert str(SIGNATURES["image.resize"]) == (
-        "(path: str, width: int = 80, note = null)"
-    )
+    assert str(SIGNATURES["image.resize"]) == ("(path: str, width: int = 80, note = …)")

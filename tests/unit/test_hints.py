@@ -14,6 +14,7 @@ from uuid import UUID
 
 import pytest
 from pydantic import BaseModel, create_model
+from typing_extensions import TypeAliasType
 
 from execution.fitting import find_misfits
 from execution.hints import Schema, allow_null, describe_hint, read_hints
@@ -59,15 +60,14 @@ class Stranger:
     """What JSON does not know."""
 
 
-class Hostile(type):
-    """A class whose subclasses cannot be asked about."""
+class Broken(t.TypedDict):
+    """A class with a hint that only a type checker understands."""
 
-    @property
-    def __mro__(cls) -> t.NoReturn:
-        raise RuntimeError("not to be asked")
+    x: "Missing"
 
 
 UserId = t.NewType("UserId", int)
+UserIds = TypeAliasType("UserIds", list[UserId])
 T = t.TypeVar("T")
 
 
@@ -81,6 +81,7 @@ T = t.TypeVar("T")
         (type(None), NULL),
         (Text, STRING),
         (UserId, INTEGER),
+        (UserIds, {"type": "array", "items": INTEGER}),
         (t.Annotated[int, "of years"], INTEGER),
         (datetime, {"type": "string", "format": "date-time"}),
         (date, {"type": "string", "format": "date"}),
@@ -151,7 +152,8 @@ T = t.TypeVar("T")
         (Stranger, {}),
         (type[int], {}),
         (Callable[[int], int], {}),
-        (Hostile("Shy", (), {}), {}),
+        (Broken, {}),
+        (list[Broken], {}),
         ("no hint at all", {}),
     ],
     ids=str,
