@@ -99,7 +99,7 @@ def check_names(
         if step.action not in known:
             near = findings.suggestion(step.action, known)
             message = f"no worker has published {shown(step.action)}{near}"
-            findings.add(("steps", step.position, "action"), message)
+            findings.add((*_find_place(step), "action"), message)
 
 
 def check_inputs(
@@ -111,8 +111,15 @@ def check_inputs(
     for step in steps:
         signature = signatures.get(step.action)
         if signature is not None and isinstance(step.inputs, Mapping):
-            place: Path = ("steps", step.position, "with")
+            place = (*_find_place(step), "with")
             _check_step(step.action, signature, step.inputs, place, findings)
+
+
+def _find_place(step: CompiledStep) -> Path:
+    """Return where the document names the action of a step."""
+    if step.undoes is not None:
+        return ("steps", step.undoes, "undo")
+    return ("steps", step.position)
 
 
 def _check_step(

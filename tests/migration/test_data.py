@@ -112,7 +112,7 @@ def test_signatures_of_another_release_are_forgotten_and_names_are_not(
             cursor, "actions", name="a", signature={"parameters": []}, published_at=NOW
         )
 
-    schema.downgrade(url, "catalogue_kept", revision="0003")
+    schema.downgrade(url, "catalogue_kept", revision="0004")
     with committed(url, "catalogue_kept") as cursor:
         cursor.execute("SELECT name, signature FROM actions")
         assert cursor.fetchall() == [("a", None)]

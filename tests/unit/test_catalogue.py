@@ -131,6 +131,25 @@ def test_all_faults_are_found_at_once_in_the_order_of_the_document() -> None:
     ]
 
 
+def test_the_action_that_undoes_a_step_is_compared_at_its_place() -> None:
+    undo = {"action": "image.resize", "with": {"path": "a", "width": "wide"}}
+    more = {"action": "nobodys"}
+    plan = Plan(
+        "undoing",
+        rollback="on_failure",
+        steps=[
+            Step("one", action="sum"),
+            Step("two", action="sum", undo=undo),
+            Step("three", action="sum", undo=more),
+        ],
+    )
+
+    assert list_faults(plan) == [
+        'steps[1].undo.with.width: must be of type integer, and is "wide"',
+        'steps[2].undo.action: no worker has published "nobodys"',
+    ]
+
+
 def test_faults_of_a_plan_that_was_read_have_their_lines() -> None:
     text = (
         "\N{ZERO WIDTH NO-BREAK SPACE}format: 1\n"
