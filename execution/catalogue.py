@@ -143,5 +143,5 @@ def _check_step(
             findings.add((*place, name), message)
             continue
         schema = known[name].schema if name in known else signature.others
-        for misfit in find_misfits(schema, foresee(template)):
+        for misfit in find_misfits(schema, foresee(template), findings.suggestion):
             findings.add((*place, name, *misfit.path), misfit.message)

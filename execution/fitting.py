@@ -8,18 +8,20 @@ will be text; keywords that are not understood (`pattern`, `uniqueItems` …) ar
 over; a schema that leads in a circle, or takes too long, refuses nothing. Pure.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum, auto
 from operator import ge, gt, le, lt
 from types import NoneType
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from execution.expressions import TemplateError, parse_template_text
 from execution.places import Path, nearest, shown
+
+Suggest: TypeAlias = Callable[[str, Iterable[str]], str]
 
 _MOST_LOOKS = 100_000
 """How many times a schema is compared with a part of one value."""
@@ -96,10 +98,15 @@ def foresee(template: object) -> object:
             return template
 
 
-def find_misfits(schema: object, value: object) -> list[Misfit]:
-    """Return all that does not fit in a value, which may have Unknown parts."""
+def find_misfits(
+    schema: object, value: object, suggest: Suggest = nearest
+) -> list[Misfit]:
+    """Return all that does not fit in a value, which may have Unknown parts.
+
+    `suggest(name, known)` words what a name that is not known may have meant.
+    """
     try:
-        return _Comparison(schema).find(schema, value, ())
+        return _Comparison(schema, suggest).find(schema, value, ())
     except (AttributeError, LookupError, TypeError, ValueError):
         # a model can be told to call anything its schema
         return []
@@ -123,8 +130,9 @@ def _foresee_text(text: str) -> object:
 class _Comparison:
     """Compares one value with a schema, whose `$defs` it refers to."""
 
-    def __init__(self, root: object) -> None:
+    def __init__(self, root: object, suggest: Suggest) -> None:
         """Look up references in `root`."""
+        self._suggest = suggest
         self._definitions = root.get("$defs", {}) if isinstance(root, dict) else {}
         self._looks_left = _MOST_LOOKS
 
@@ -170,7 +178,7 @@ class _Comparison:
         parts: Iterator[tuple[str | int, Any]]
         match value:
             case dict():
-                found += _find_misnamed_keys(schema, value, path)
+                found += self._find_misnamed_keys(schema, value, path)
                 parts = _pair_keys(schema, value)
             case list():
                 parts = _pair_items(schema, value)
@@ -180,6 +188,24 @@ class _Comparison:
         for key, inner in parts:
             found += self.find(inner, items[key], (*path, key), depth)
         return found
+
+    def _find_misnamed_keys(
+        self, schema: Mapping[str, Any], value: Mapping[str, object], path: Path
+    ) -> list[Misfit]:
+        """Return the keys that are missing, and those that may not be there."""
+        found = [
+            Misfit((*path, key), "is missing")
+            for key in schema.get("required", ())
+            if key not in value
+        ]
+        if schema.get("additionalProperties") is not False:
+            return found
+        known = schema.get("properties", {})
+        return found + [
+            Misfit((*path, key), f"is not known here{self._suggest(key, known)}")
+            for key in value
+            if key not in known and "patternProperties" not in schema
+        ]
 
     def _resolve(self, schema: Mapping[str, Any]) -> Any:
         name = str(schema["$ref"]).removeprefix(_REFERENCE)
@@ -257,25 +283,6 @@ def _refuse_format(schema: Mapping[str, Any], value: object) -> str | None:
     except (ValueError, ArithmeticError):
         return f"must be a {name} as text, and is {shown(value)}"
     return None
-
-
-def _find_misnamed_keys(
-    schema: Mapping[str, Any], value: Mapping[str, object], path: Path
-) -> list[Misfit]:
-    """Return the keys that are missing, and those that may not be there."""
-    found = [
-        Misfit((*path, key), "is missing")
-        for key in schema.get("required", ())
-        if key not in value
-    ]
-    if schema.get("additionalProperties") is not False:
-        return found
-    known = schema.get("properties", {})
-    return found + [
-        Misfit((*path, key), f"is not known here{nearest(key, known)}")
-        for key in value
-        if key not in known and "patternProperties" not in schema
-    ]
 
 
 def _pair_keys(

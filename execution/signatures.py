@@ -8,7 +8,8 @@
 What is not known is left out: a parameter without a schema takes every value.
 
 Promises: the same code gives the same JSON in every process, so that what is published
-already is recognised; what PostgreSQL cannot store is left out, too. Pure.
+already is recognised (but for models with sets as defaults, which have no order); what
+PostgreSQL cannot store is left out, too. Pure.
 """
 
 import inspect

@@ -1,5 +1,6 @@
 """What a plan makes of the catalogue: unknown actions, and inputs that do not fit."""
 
+import time
 from typing import Any
 
 import pytest
@@ -148,6 +149,27 @@ def test_the_action_that_undoes_a_step_is_compared_at_its_place() -> None:
         'steps[1].undo.with.width: must be of type integer, and is "wide"',
         'steps[2].undo.action: no worker has published "nobodys"',
     ]
+
+
+def test_a_plan_full_of_unknown_names_is_compared_in_time() -> None:
+    closed = {
+        "type": "object",
+        "properties": {f"known{number}": {} for number in range(500)},
+        "additionalProperties": False,
+    }
+    signature = ActionSignature.from_json(
+        {"parameters": [{"name": "value", "schema": closed}]}
+    )
+    plan = build_plan(
+        *[("wide", {"value": {f"knwon{n}": 1 for n in range(5_000)}})] * 2
+    )
+    findings = Findings()
+
+    begun = time.process_time()
+    check_inputs(plan.steps, {"wide": signature}, findings)
+
+    assert time.process_time() - begun < 5
+    assert "did you mean" in next(iter(findings)).message
 
 
 def test_faults_of_a_plan_that_was_read_have_their_lines() -> None:
