@@ -109,7 +109,10 @@ class PlanStep(Base):
 
 
 class Action(Base):
-    """An action that some worker can run, as that worker published it."""
+    """An action that some worker can run, as it was published last.
+
+    Written only by a worker that knows it otherwise than it stands here.
+    """
 
     __tablename__ = "actions"
 
@@ -117,4 +120,5 @@ class Action(Base):
     doc: Mapped[str | None]
     signature: Mapped[dict[str, Any] | None]
     timeout_seconds: Mapped[float | None]
+    published_by: Mapped[str | None]
     published_at: Mapped[datetime]
