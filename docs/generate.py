@@ -159,6 +159,8 @@ MEANINGS: Mapping[str, str] = {
     "item_count": "how many items it has",
     "next_item": "position of the item that is to become ready next",
     "skips_left": "how many of its items may still be skipped",
+    "fallback": "position of the step that stands in for it when it fails",
+    "stands_in_for": "position of the step whose fallback it is",
     "end_steps": "positions of the steps that run at its end",
     "cancels_running": "whether a failure tells the steps that run beside it to stop",
     "queue@executions": "where its steps go that name no queue",

@@ -395,6 +395,7 @@ def _read_claim(
             "steps": data["steps"],
             **({"step": data["undone"]} if data["undone"] else {}),
             **(data["item"] or {}),
+            **({"failure": data["failure"]} if data["failure"] else {}),
         },
         variables=variables,
         inputs=data["inputs"],

@@ -325,6 +325,8 @@ def _compiled_row(step: Any) -> dict[str, Any]:
         "max_parallel": step.max_parallel,
         "tolerate": step.tolerate,
         "tolerate_percent": step.tolerate_percent,
+        "fallback": step.fallback,
+        "stands_in_for": step.stands_in_for,
     }
 
 

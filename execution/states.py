@@ -131,7 +131,9 @@ STEP_MOVES: Mapping[tuple[StepStatus, StepMove], StepStatus] = MappingProxyType(
         (_S.RUNNING, _SM.GIVE_BACK): _S.READY,
         (_S.RUNNING, _SM.WAIT): _S.WAITING,
         (_S.WAITING, _SM.WAKE): _S.READY,
-        # its items do
+        # it waits for its fallback
+        (_S.READY, _SM.WAIT): _S.WAITING,
+        # its items do, or its fallback
         (_S.WAITING, _SM.COMPLETE): _S.COMPLETED,
         (_S.WAITING, _SM.FAIL): _S.FAILED,
         (_S.WAITING, _SM.CANCEL): _S.CANCELLED,

@@ -35,6 +35,7 @@ class OnFailure(StrEnum):
 
     ABORT = "abort"
     SKIP = "skip"
+    FALLBACK = "fallback"
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class CompiledStep:
     max_parallel: int | None = None
     tolerate: int | None = None
     tolerate_percent: float | None = None
+    fallback: int | None = None
+    stands_in_for: int | None = None
 
 
 def compile_steps(document: "PlanDocument", graph: Graph) -> tuple[CompiledStep, ...]:
@@ -101,21 +104,28 @@ def _compile_step(
 ) -> CompiledStep:
     profile = document.profiles[step.profile] if step.profile else None
     policies = [layer for layer in (step, profile, document.defaults) if layer]
-    on_failure = _first(policy.on_failure for policy in policies)
+    on_failure: Any = _first(policy.on_failure for policy in policies)
+    fallback = on_failure["fallback"] if isinstance(on_failure, dict) else None
+    stands_in_for = graph.fallbacks.get(position)
     is_ending = position in graph.ending
     for_each = None if step.for_each is None else wrap_expression(step.for_each)
     return CompiledStep(
         position=position,
         name=step.id,
         action=step.action,
-        needs=graph.needs[position],
+        # what it stands in for does not count it among its successors
+        needs=graph.needs[position] if stands_in_for is None else (stands_in_for,),
         successors=graph.successors[position],
         reads=positions_read([step.with_, for_each], graph.positions),
         survives_skips=graph.in_sequence or is_ending,
-        on_failure=OnFailure(on_failure or OnFailure.ABORT),
+        on_failure=OnFailure.FALLBACK
+        if fallback
+        else OnFailure(on_failure or OnFailure.ABORT),
         inputs=step.with_,
         section=Section.END if is_ending else Section.STEPS,
         run_on=step.run_on,
+        fallback=graph.positions[fallback] if fallback else None,
+        stands_in_for=stands_in_for,
         for_each=for_each,
         max_parallel=step.max_parallel,
         **_compile_tolerance(step.tolerate),

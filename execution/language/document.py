@@ -109,6 +109,18 @@ def _measures_nothing(value: object) -> bool:
     return is_scalar and not parse_duration_seconds(str(value))
 
 
+def _on_failure(value: object) -> object:
+    match value:
+        case "abort" | "skip":
+            return value
+        case {"fallback": str(), **others} if not others:
+            return value
+        case {"restore": _} | {"strategy": _}:
+            raise ValueError("is not supported by this release yet")
+        case _:
+            raise ValueError("must be abort, skip or {fallback: the id of a step}")
+
+
 def _tolerance(value: object) -> object:
     is_count = type(value) is int and 0 <= value <= MAX_ITEMS
     found = _PERCENTAGE.fullmatch(value) if isinstance(value, str) else None
@@ -132,6 +144,7 @@ Label: TypeAlias = Annotated[str, AfterValidator(_label)]
 DurationText: TypeAlias = Annotated[str, BeforeValidator(_duration)]
 LimitText: TypeAlias = Annotated[str, BeforeValidator(_limit)]
 WaitText: TypeAlias = Annotated[str, BeforeValidator(_wait)]
+OnFailureText: TypeAlias = Literal["abort", "skip"]
 Tolerance: TypeAlias = Annotated[int | str, BeforeValidator(_tolerance)]
 RollbackCause: TypeAlias = Literal["on_failure", "on_cancel"]
 RollbackCauses: TypeAlias = Annotated[
@@ -152,6 +165,18 @@ class Fields(BaseModel):
         frozen=True,
         json_schema_extra={"patternProperties": {"^x-": {}}},
     )
+
+
+class FallbackFields(Fields):
+    """Who stands in for a step that fails."""
+
+    fallback: StepId
+
+
+OnFailureChoice: TypeAlias = Annotated[
+    Any,
+    BeforeValidator(_on_failure, json_schema_input_type=OnFailureText | FallbackFields),
+]
 
 
 class RetryFields(Fields):
@@ -178,7 +203,7 @@ class PolicyFields(Fields):
     timeout: LimitText | None = None
     deadline: LimitText | None = None
     retry: RetryFields | None = None
-    on_failure: Literal["abort", "skip"] | None = None
+    on_failure: OnFailureText | None = None
 
 
 class CallFields(Fields):
@@ -202,6 +227,7 @@ class StepFields(PolicyFields, CallFields):
     """One step."""
 
     id: StepId
+    on_failure: OnFailureChoice | None = None
     description: str | None = None
     needs: list[str] | None = None
     profile: str | None = None

@@ -7,10 +7,11 @@ document, so that these faults are reported along with all others. Knows nothing
 of policies, templates or file formats.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
+from execution.language.fallbacks import find_fallbacks
 from execution.language.findings import Findings
 from execution.places import shown
 
@@ -34,22 +35,35 @@ class Graph:
     ancestors: tuple[int | None, ...]
     in_sequence: bool
     ending: frozenset[int] = frozenset()
+    fallbacks: Mapping[int, int] = field(default_factory=dict)
+    """For each fallback the step that it stands in for: it has no edges either."""
 
     def may_read(self, reader: int, source: int) -> bool:
         """Whether `source` is certain to be settled before `reader` starts."""
         if reader in self.ending:
             return True
+        reader, source = self._stand_in(reader), self._stand_in(source)
         if self.in_sequence or source in self.ending:
             return source < reader and source not in self.ending
         before = self.ancestors[reader]
         return before is None or bool(before >> source & 1)
+
+    def _stand_in(self, position: int) -> int:
+        """Return the step that a fallback, or the fallback of one, stands in for."""
+        seen = set[int]()
+        while position in self.fallbacks and position not in seen:
+            seen.add(position)
+            position = self.fallbacks[position]
+        return position
 
     def leaves(self) -> tuple[int, ...]:
         """Return the steps that nothing waits for."""
         return tuple(
             position
             for position, successors in enumerate(self.successors)
-            if not successors and position not in self.ending
+            if not successors
+            and position not in self.ending
+            and position not in self.fallbacks
         )
 
 
@@ -57,19 +71,21 @@ def build_graph(steps: Sequence[object], findings: Findings) -> Graph:
     """Return the edges of `steps` (mappings with `id` and `needs`), faults noted."""
     positions = _positions(steps, findings)
     ending = _ending(steps, findings)
+    fallbacks = find_fallbacks(steps, positions, findings)
+    outside = ending | fallbacks.keys()
     in_sequence = not any(
         "needs" in _fields(step)
         for position, step in enumerate(steps)
-        if position not in ending
+        if position not in outside
     )
     needs: list[tuple[int, ...]]
     if in_sequence:
-        needs = _in_sequence(len(steps), ending)
+        needs = _in_sequence(len(steps), outside)
     else:
         needs = [
             ()
-            if position in ending
-            else _needs(step, position, positions, findings, ending)
+            if position in outside
+            else _needs(step, position, positions, findings, outside)
             for position, step in enumerate(steps)
         ]
     successors = _successors(needs)
@@ -84,6 +100,7 @@ def build_graph(steps: Sequence[object], findings: Findings) -> Graph:
         tuple(ancestors),
         in_sequence,
         ending,
+        fallbacks,
     )
 
 
@@ -103,9 +120,9 @@ def _ending(steps: Sequence[object], findings: Findings) -> frozenset[int]:
     return frozenset(ending)
 
 
-def _in_sequence(count: int, ending: frozenset[int]) -> list[tuple[int, ...]]:
+def _in_sequence(count: int, outside: frozenset[int]) -> list[tuple[int, ...]]:
     needs: list[tuple[int, ...]] = [()] * count
-    run = [position for position in range(count) if position not in ending]
+    run = [position for position in range(count) if position not in outside]
     for before, position in pairwise(run):
         needs[position] = (before,)
     return needs
@@ -133,7 +150,7 @@ def _needs(
     position: int,
     positions: dict[str, int],
     findings: Findings,
-    ending: frozenset[int],
+    outside: frozenset[int],
 ) -> tuple[int, ...]:
     fields = _fields(step)
     if fields and "needs" not in fields:
@@ -154,8 +171,11 @@ def _needs(
             )
         elif need == position:
             message = "a step cannot need itself"
-        elif need in ending:
-            message = f"{shown(name)} has `run_on`, and runs when this one has ended"
+        elif need in outside:
+            message = (
+                f"{shown(name)} runs at the end, or in place of another step; "
+                "nothing waits for it"
+            )
         elif need in found:
             message = f"names {shown(name)} a second time"
         else:

@@ -24,6 +24,7 @@ _ROOTS = ("parameters", "steps", "execution")
 _ITEM_ROOTS = ("item", "index")
 _LATER_ROOTS = frozenset(("item", "index", "step", "failure"))
 _OUTCOME_FIELDS = ("status", "result", "results", "error", "attempt")
+_FAILURE_FIELDS = ("code", "message", "step", "timestamp", "recoverable", "context")
 _EXECUTION_FIELDS = ("id", "created_at", "tags")
 _ROOTS_TEXT = "parameters.…, steps.… or execution.…"
 
@@ -109,10 +110,8 @@ class _Reader:
 
     def _path_fault(self, path: PlainPath) -> str | None:
         root, *rest = path.parts
-        if root == "step" and self.undoes:
-            return self._field_fault("step", rest)
-        if self.has_items and root in _ITEM_ROOTS:
-            return None
+        if root in self._roots_of_its_own():
+            return self._own_fault(root, rest)
         if root in _LATER_ROOTS:
             return f"`{root}` is not supported by this release yet"
         if root not in _ROOTS:
@@ -145,6 +144,28 @@ class _Reader:
             f"{shown(step)} need not be finished when this step starts; "
             "add it to `needs`, here or in a step that this one waits for"
         )
+
+    def _roots_of_its_own(self) -> Sequence[str]:
+        """Return what only such a step may name."""
+        return [
+            *(["step"] if self.undoes else []),
+            *(["failure"] if self.position in self.graph.fallbacks else []),
+            *(_ITEM_ROOTS if self.has_items else []),
+        ]
+
+    def _own_fault(self, root: str, fields: Sequence[str]) -> str | None:
+        match root:
+            case "step":
+                return self._field_fault("step", fields)
+            case "failure":
+                return self._failure_fault(fields)
+            case _:
+                return None
+
+    def _failure_fault(self, fields: Sequence[str]) -> str | None:
+        if not fields:
+            return "`failure` alone is no value; write failure.message or .code"
+        return self._unknown("field of a failure", fields[0], _FAILURE_FIELDS)
 
     def _field_fault(self, step: str, fields: Sequence[str]) -> str | None:
         if not fields:

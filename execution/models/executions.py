@@ -144,6 +144,8 @@ class ExecutionStep(Base):
     item_count: Mapped[int | None]
     next_item: Mapped[int | None]
     skips_left: Mapped[int | None]
+    fallback: Mapped[int | None]
+    stands_in_for: Mapped[int | None]
 
     __table_args__ = (
         # sweeps: what runs, by its worker; what is ready, by its queue

@@ -91,6 +91,8 @@ class PlanStep(Base):
     max_parallel: Mapped[int | None]
     tolerate: Mapped[int | None]
     tolerate_percent: Mapped[float | None]
+    fallback: Mapped[int | None]
+    stands_in_for: Mapped[int | None]
 
     __table_args__ = (
         # a plan names each step once; so do its executions, which copy the names

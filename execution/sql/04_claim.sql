@@ -5,7 +5,7 @@ CREATE TYPE started_step AS (
     "position" int, name text, action text, queue text, attempt int, failures int,
     published_at timestamptz, publishes int, input jsonb,
     inputs jsonb, reads int[], retry jsonb, hostname text, section text,
-    for_each text, item jsonb
+    for_each text, item jsonb, is_fallback bool
 );
 
 
@@ -113,7 +113,8 @@ BEGIN
        AND n.action = ANY (w.actions) AND n.queue = ANY (w.queues)
     RETURNING n."position", n.name, n.action, n.queue, n.attempt, n.failures,
               n.published_at, n.publishes, n.input, p.inputs, p.reads, p.retry, w.hostname,
-              n.section, CASE WHEN n.item_of IS NULL THEN p.for_each END, n.item
+              n.section, CASE WHEN n.item_of IS NULL THEN p.for_each END, n.item,
+              n.stands_in_for IS NOT NULL
          INTO s;
     RETURN s;
 END $$;
@@ -127,7 +128,8 @@ DECLARE
 BEGIN
     SELECT n."position", n.name, n.action, n.queue, n.attempt, n.failures,
            n.published_at, n.publishes, n.input, p.inputs, p.reads, p.retry, NULL,
-           n.section, CASE WHEN n.item_of IS NULL THEN p.for_each END, n.item
+           n.section, CASE WHEN n.item_of IS NULL THEN p.for_each END, n.item,
+              n.stands_in_for IS NOT NULL
       INTO s
       FROM execution_steps n
       JOIN plan_steps p ON p.plan_id = e.plan_id
@@ -188,6 +190,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     steps jsonb := '{}';
     undone jsonb;
+    failure jsonb;
     checkpoint jsonb;
 BEGIN
     IF s.section <> 'steps' THEN
@@ -196,6 +199,12 @@ BEGIN
     ELSIF cardinality(s.reads) > 0 THEN
         steps := step_outcomes(p_execution, s.reads);
     END IF;
+    IF s.is_fallback THEN
+        SELECT t.error INTO failure
+          FROM execution_steps t JOIN execution_steps n USING (execution_id)
+         WHERE t.execution_id = p_execution AND n."position" = s."position"
+           AND t."position" = n.stands_in_for;
+    END IF;
     IF s.attempt > 1 THEN
         SELECT c.data INTO checkpoint FROM execution_checkpoints c
          WHERE c.execution_id = p_execution AND c."position" = s."position";
@@ -203,7 +212,7 @@ BEGIN
     RETURN jsonb_build_object(
         'position', s."position", 'name', s.name, 'action', s.action,
         'attempt', s.attempt, 'failures', s.failures, 'retry', s.retry::text,
-        'inputs', s.inputs, 'recorded', s.input, 'steps', steps, 'undone', undone,
+        'inputs', s.inputs, 'recorded', s.input, 'steps', steps, 'undone', undone, 'failure', failure,
         'for_each', s.for_each, 'item', s.item,
         'checkpoint', checkpoint);
 END $$;

@@ -132,7 +132,8 @@ BEGIN
            WHERE x.execution_id = p_execution AND x."position" = s.successors[1] OFFSET 0
       ) AS t ON true
      WHERE s.execution_id = p_execution AND s."position" = p_position
-       AND s.status = 'running' AND s.lease_token = p_token;
+       AND s.status = 'running' AND s.lease_token = p_token
+       AND s.fallback IS NULL AND s.stands_in_for IS NULL;
     IF NOT FOUND OR c.width > 1 OR c.join_status <> 'pending'
        AND (c.join_status <> 'waiting' OR c.pending_deps <= 1) THEN
         RETURN;
@@ -217,7 +218,8 @@ BEGIN
      WHERE id = p_execution;
     next := describe_claim(p_execution, ROW(
         n."position", n.name, n.action, NULL, n.attempt, n.failures, NULL, NULL, n.input,
-        n.inputs, n.reads, n.retry, n.hostname, 'steps', n.for_each, n.item)::started_step);
+        n.inputs, n.reads, n.retry, n.hostname, 'steps', n.for_each, n.item,
+        false)::started_step);
 END $$;
 
 
@@ -239,6 +241,7 @@ DECLARE
     sendable int[] := '{}';
     chosen int;
     leaves_lane bool := true;
+    unused record;
 BEGIN
     UPDATE execution_steps t
        SET status = 'completed', result = p_result, input = coalesce(p_input, t.input),
@@ -265,7 +268,17 @@ BEGIN
             leaves_lane := started.queue <> s.queue;
         END IF;
     END IF;
-    IF s.item_of IS NULL AND started."position" IS NULL
+    IF s.fallback IS NOT NULL THEN
+        SELECT * INTO unused FROM skip_fallbacks(s.execution_id, ARRAY[s."position"]);
+        drafts := drafts || unused.drafts;
+        e.open_steps := e.open_steps - unused.skips;
+    END IF;
+    IF s.stands_in_for IS NOT NULL THEN
+        SELECT * INTO follow FROM replace_failed(s, p_result);
+        drafts := drafts || follow.drafts;
+        e.open_steps := e.open_steps - follow.ends;
+        sendable := follow.ready;
+    ELSIF s.item_of IS NULL AND started."position" IS NULL
        AND cardinality(s.successors) > 0 THEN
         SELECT * INTO follow FROM release_after_success(s.execution_id, s.successors);
         drafts := drafts || follow.drafts;
@@ -389,6 +402,7 @@ DECLARE
     follow record;
     sendable int[] := '{}';
     has_failed bool;
+    failed int[] := '{}';
 BEGIN
     SELECT * INTO e FROM executions WHERE id = p_execution;
     SELECT * INTO s FROM execution_steps
@@ -402,6 +416,9 @@ BEGIN
          WHERE p.plan_id = e.plan_id AND p."position" = coalesce(s.item_of, p_position);
         IF policy = 'skip' THEN
             p_status := 'skipped'; p_reason := 'failed';
+        ELSIF policy = 'fallback' AND s.fallback IS NOT NULL
+              AND e.status IN ('pending', 'running', 'paused') THEN
+            RETURN fall_back(e, s, p_input, p_error);
         END IF;
     END IF;
     UPDATE execution_steps
@@ -414,6 +431,12 @@ BEGIN
             CASE WHEN p_status = 'skipped' THEN p_reason END)))::event_draft];
     e.open_steps := e.open_steps - 1;
     has_failed := p_status <> 'skipped';
+    IF s.stands_in_for IS NOT NULL THEN
+        SELECT * INTO follow FROM fail_replaced(s, p_status);
+        drafts := drafts || follow.drafts;
+        failed := follow.failed;
+        e.open_steps := e.open_steps - cardinality(failed);
+    END IF;
     IF s.item_count > 0 THEN
         -- what was to become of each item goes with it
         SELECT * INTO follow FROM cancel_items(s);
@@ -428,7 +451,7 @@ BEGIN
         p_error := follow.failure;
         has_failed := follow.failure IS NOT NULL;
     ELSIF p_status = 'skipped' THEN
-        SELECT * INTO follow FROM release_after_skip(p_execution, p_position);
+        SELECT * INTO follow FROM release_after_skip(p_execution, failed || p_position);
         drafts := drafts || follow.drafts;
         e.open_steps := e.open_steps - follow.skips;
         sendable := follow.ready;
@@ -443,12 +466,13 @@ BEGIN
         -- beyond its deadline it ends for that, not for the step that was cut by it
         e.reason := CASE WHEN e.deadline <= plans_now() THEN 'deadline' ELSE 'abort' END;
         e.error := CASE e.reason WHEN 'abort' THEN p_error END;
+        PERFORM write_state(p_execution, e.next_seq + cardinality(drafts), e.status, 'ending',
+                            NULL, e.reason);
         SELECT * INTO follow FROM cancel_unstarted(p_execution);
         drafts := drafts || ROW('execution.ending', NULL,
                                 jsonb_build_object('reason', e.reason))::event_draft
                   || follow.drafts;
         e.open_steps := e.open_steps - follow.cancels;
-        PERFORM write_state(p_execution, e.next_seq + 1, e.status, 'ending', NULL, e.reason);
         e.status := 'ending';
     END IF;
     e := write_execution(e, drafts);
@@ -524,19 +548,20 @@ BEGIN
 END $$;
 
 
--- Count a skipped step down in its successors. Those that waited for nothing else and
+-- Count skipped steps down in their successors. Those that waited for nothing else and
 -- are still wanted become ready; the others are skipped in their turn, and so on down
 -- the line. Each round is one statement over the whole front, so that a long line of
 -- skips does not cost a statement for each of its edges.
 CREATE FUNCTION release_after_skip(
-    p_execution uuid, p_position int,
+    p_execution uuid, p_positions int[],
     OUT ready int[], OUT skips int, OUT drafts event_draft[]
 )
 LANGUAGE plpgsql AS $$
 DECLARE
-    front int[] := ARRAY[p_position];
+    front int[] := p_positions;
     freed int[];
     skipped int[] := '{}';
+    unused record;
 BEGIN
     ready := '{}';
     WHILE cardinality(front) > 0 LOOP
@@ -584,8 +609,10 @@ BEGIN
         ready := ready || freed;
         skipped := skipped || front;
     END LOOP;
-    skips := cardinality(skipped);
-    drafts := ARRAY(SELECT ROW('step.skipped', p, '{"reason": "needs"}')::event_draft
+    SELECT * INTO unused FROM skip_fallbacks(p_execution, p_positions || skipped);
+    skips := cardinality(skipped) + unused.skips;
+    drafts := unused.drafts
+           || ARRAY(SELECT ROW('step.skipped', p, '{"reason": "needs"}')::event_draft
                       FROM unnest(skipped) p)
            || ARRAY(SELECT ROW('step.ready', p, '{}')::event_draft FROM unnest(ready) p);
 END $$;

@@ -68,7 +68,7 @@ STEP_RULES: Mapping[str, str] = {
     "ready_has_time": "NEW.status <> 'ready' OR NEW.ready_at IS NOT NULL",
     # a step that waits without an end would never be found
     "waiting_has_end": "NEW.status <> 'waiting' OR NEW.wake_at IS NOT NULL"
-    " OR (NEW.item_count > 0 AND NEW.pending_deps > 0)",
+    " OR (NEW.item_count > 0 AND NEW.pending_deps > 0) OR NEW.fallback IS NOT NULL",
     "only_waiting_has_time": "NEW.wake_at IS NULL OR NEW.status = 'waiting'",
     # only success leaves a result that others may read
     "result_is_success": "NEW.result IS NULL OR NEW.status = 'completed'",

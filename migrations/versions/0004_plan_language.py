@@ -37,6 +37,8 @@ def _columns() -> dict[str, list[sa.Column[Any]]]:
             sa.Column("max_parallel", sa.Integer),
             sa.Column("tolerate", sa.Integer),
             sa.Column("tolerate_percent", sa.Float),
+            sa.Column("fallback", sa.Integer),
+            sa.Column("stands_in_for", sa.Integer),
         ],
         "executions": [
             _with_default("section", sa.Text, "steps"),
@@ -50,6 +52,8 @@ def _columns() -> dict[str, list[sa.Column[Any]]]:
             sa.Column("item_count", sa.Integer),
             sa.Column("next_item", sa.Integer),
             sa.Column("skips_left", sa.Integer),
+            sa.Column("fallback", sa.Integer),
+            sa.Column("stands_in_for", sa.Integer),
         ],
     }
 

@@ -20,7 +20,8 @@ _EXECUTIONS = """
 _STEPS = """
     SELECT s.execution_id::text AS id, s."position", s.name, s.status, s.attempt,
            s.failures, s.losses, s.lease_token::text AS token, s.result, s.input,
-           s.needs, s.item_of, s.item_count, p.max_attempts, p.max_lost, p.max_parallel
+           s.needs, s.item_of, s.item_count, s.fallback, s.reason,
+           p.max_attempts, p.max_lost, p.max_parallel
       FROM {schema}.execution_steps s
       JOIN {schema}.executions e ON e.id = s.execution_id
       JOIN {schema}.plan_steps p
@@ -184,6 +185,13 @@ def _check_step(
     if step["item_count"] is not None:
         assert step["result"] is None, f"{name} has a result of its own"
         return
+    fallback = next((s for s in all_steps if s["position"] == step["fallback"]), None)
+    if fallback is not None and fallback["status"] == StepStatus.COMPLETED:
+        assert step["result"] == fallback["result"], f"{name} took another result"
+        return
+    assert fallback is None or (
+        fallback["reason"] == "unused" or fallback["status"] == StepStatus.CANCELLED
+    ), f"{name} needed none"
     expected = {"attempt": step["attempt"], "token": step["token"]}
     assert step["result"] == expected, f"{name} has the result of another attempt"
     others = {other["name"]: other for other in all_steps}

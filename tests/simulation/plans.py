@@ -5,8 +5,9 @@ a step does is drawn for each execution, and known to its action alone.
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import zip_longest
 from typing import Any
 
 from execution import Plan, Step
@@ -81,6 +82,7 @@ def _draw_plan(dice: random.Random, number: int) -> Plan:
     # the others end with their last step
     has_sections = dice.random() < 0.4
     has_items = dice.random() < 0.3
+    has_fallbacks = dice.random() < 0.3
     steps = []
     for n, name in enumerate(names):
         needs = sorted(dice.sample(names[:n], dice.randint(0, min(n, 3))))
@@ -101,6 +103,8 @@ def _draw_plan(dice: random.Random, number: int) -> Plan:
                 **(_draw_items(dice) if has_items and dice.random() < 0.5 else {}),
             )
         )
+    if has_fallbacks:
+        steps = _add_fallbacks(dice, steps)
     if has_sections:
         steps += [_draw_end_step(dice, f"e{n}") for n in range(dice.randint(0, 2))]
     return Plan(
@@ -110,6 +114,34 @@ def _draw_plan(dice: random.Random, number: int) -> Plan:
         deadline=dice.choice([None, None, None, "60s"]),
         rollback=dice.choice(["on_failure", ["on_failure", "on_cancel"], "on_cancel"]),
         failing=dice.choice(["finish_running", "cancel_running"]),
+    )
+
+
+def _add_fallbacks(dice: random.Random, steps: list[Step]) -> list[Step]:
+    """Let some steps have a fallback, and some of those one more."""
+    added: list[Step] = []
+    for n, step in enumerate(steps):
+        if step.for_each is not None or dice.random() < 0.5:
+            continue
+        length = dice.randint(1, 2)
+        names = [f"f{n}_{link}" for link in range(length)]
+        steps[n] = replace(step, on_failure={"fallback": names[0]})
+        choices = [{"fallback": name} for name in names[1:]]
+        for name, choice in zip_longest(names, choices):
+            on_failure = choice or dice.choice(["skip", "abort"])
+            added.append(_draw_fallback(dice, name, on_failure))
+    return steps + added
+
+
+def _draw_fallback(dice: random.Random, name: str, on_failure: Any) -> Step:
+    return Step(
+        name,
+        action=ACTION,
+        with_={"needed": {}},
+        queue=dice.choice([None, ASIDE_QUEUE]),
+        deadline=dice.choice([None, None, "40s"]),
+        on_failure=on_failure,
+        retry=_draw_retry(dice),
     )
 
 

@@ -57,6 +57,7 @@ _OPEN_NEEDS = """
      WHERE execution_id = %s::uuid AND "position" = ANY (%s)
        AND status NOT IN ('completed', 'skipped')
        AND (section = 'steps' OR ended_at IS NULL)
+       AND NOT (status = 'waiting' AND fallback IS NOT NULL)
 """
 FENCED = frozenset(
     {
