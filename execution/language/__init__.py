@@ -3,8 +3,8 @@
     text ─▶ yaml_reader | json_reader ─┐
     mapping ─────▶ mapping_reader ─────┴▶ tree ─▶ validation ─▶ compilation
                                                   ├ fields, document
-                                                  ├ graph, references
-                                                  ├ sections, retry_rules
+                                                  ├ graph, fallbacks, references
+                                                  ├ sections, items, retry_rules
                                                   └ parameters
 
 Pure: it reads values that it is given and knows no file, database or broker. Users

@@ -130,7 +130,7 @@ def _schema_message(detail: ErrorDetails) -> str:
         case "too_short":
             return "must not be empty"
         case "literal_error" if isinstance(detail["input"], dict):
-            return "is not supported as a mapping by this release yet"
+            return "cannot be a mapping here"
         case _:
             return f"{detail['msg']}, and is {given}".replace("Input should", "must", 1)
 

@@ -140,11 +140,11 @@ def without(name: str) -> Change:
             "steps[1].retry.atempts",
             "attempts",
         ),
-        (with_step_field("on_failure", "retry"), "steps[1].on_failure", "'abort' or"),
+        (with_step_field("on_failure", "retry"), "steps[1].on_failure", "must be abort"),
         (
-            with_step_field("on_failure", {"fallback": "x"}),
-            "steps[1].on_failure",
-            "not supported as a mapping by this release yet",
+            with_field("defaults", {"on_failure": {"fallback": "scan"}}),
+            "defaults.on_failure",
+            "cannot be a mapping here",
         ),
         (
             with_field("profiles", {"slow": {"action": "x"}}),
@@ -252,7 +252,7 @@ steps[1].action (line 12, column 5): is missing
 steps[1].id (line 12, column 5): "scan" is the id of steps[0] already
 steps[1].cache (line 14, column 5): is not supported by this release yet; \
 leave it out or upgrade
-steps[1].on_failure (line 15, column 5): is not supported as a mapping by this \
+steps[1].on_failure (line 15, column 5): a mapping: is not supported by this \
 release yet
 result (line 17, column 1): is given twice; keep one of the two"""
     )

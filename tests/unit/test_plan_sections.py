@@ -189,7 +189,7 @@ def test_a_need_cannot_be_a_step_of_the_end() -> None:
     step_of(written, "a")["needs"] = []
     step_of(written, "b")["needs"] = ["tidy"]
 
-    with pytest.raises(PlanValidationError, match="runs when this one has ended"):
+    with pytest.raises(PlanValidationError, match="runs at the end, or in place"):
         Plan.from_mapping(written)
 
 

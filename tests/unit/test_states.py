@@ -36,9 +36,9 @@ timed_out   -        -       -        -       -          -       -          -
 STEPS = """
            release  claim    ride     complete   fail    skip     time_out   cancel     give_back  wait     wake
 pending    ready    -        running  -          -       skipped  -          cancelled  -          -        -
-ready      -        running  -        -          -       skipped  timed_out  cancelled  -          -        -
+ready      -        running  -        -          -       skipped  timed_out  cancelled  -          waiting  -
 running    -        -        -        completed  failed  skipped  timed_out  cancelled  ready      waiting  -
-waiting    -        -        -        -          -       skipped  timed_out  cancelled  -          -        ready
+waiting    -        -        -        completed  failed  skipped  timed_out  cancelled  -          -        ready
 completed  -        -        -        -          -       -        -          -          -          -        -
 failed     -        -        -        -          -       -        -          -          -          -        -
 skipped    -        -        -        -          -       -        -          -          -          -        -
