@@ -68,7 +68,7 @@ class Rider:
 
 @dataclass(frozen=True)
 class Claim:
-    """A step that is ours to run, with all that its inputs may name."""
+    """A step that is ours to run, with all that its expressions may name."""
 
     held: HeldStep
     run: Run
@@ -79,6 +79,7 @@ class Claim:
     retry: RetryPolicy
     scope: Mapping[str, Any]
     variables: Mapping[str, Any]
+    condition: str | None
     inputs: Any
     recorded_input: Any
     checkpoint: Mapping[str, Any]
@@ -363,6 +364,7 @@ def _read_claim(
             "steps": data["steps"],
         },
         variables=variables,
+        condition=data["condition"],
         inputs=data["inputs"],
         recorded_input=data["recorded"],
         checkpoint=data["checkpoint"] or {},

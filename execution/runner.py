@@ -27,7 +27,7 @@ from execution.dispatcher import ExecutionDispatcher
 from execution.ending import finish_execution
 from execution.errors import ActionInputError, ExecutionError, StaleLeaseError
 from execution.events import ExecutionEventEmitter
-from execution.expressions import evaluate_template
+from execution.expressions import evaluate_condition, evaluate_template
 from execution.faults import FaultPoint, reach
 from execution.patience import Patience
 from execution.records import (
@@ -254,6 +254,8 @@ class ExecutionTaskRunner:
     def _call(self, claim: Claim) -> Outcome:
         recorded = None
         try:
+            if not _is_wanted(claim):
+                return Outcome(StepStatus.SKIPPED)
             inputs, recorded = _evaluate_inputs(claim)
             action = self._registry.get(claim.action)
             _refuse_misfit(claim, action, inputs)
@@ -313,6 +315,14 @@ class ExecutionTaskRunner:
                     context.begin_attempt(answer.attempt)
 
         return begin_retry
+
+
+def _is_wanted(claim: Claim) -> bool:
+    """Say whether the step should run; an attempt that is repeated should anyway."""
+    if claim.condition is None or claim.recorded_input is not None:
+        return True
+    place = f"steps.{claim.step}.when"
+    return evaluate_condition(claim.condition, claim.scope, place=place)
 
 
 def _evaluate_inputs(claim: Claim) -> tuple[Mapping[str, Any], str]:

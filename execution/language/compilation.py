@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
 from execution.durations import parse_duration_seconds
-from execution.expressions import names_steps
+from execution.expressions import names_steps, names_steps_bare
 from execution.language.graph import Graph
 from execution.retry import RetryPolicy
 
@@ -34,7 +34,9 @@ class OnFailure(StrEnum):
 class CompiledStep:
     """A step with everything resolved; steps are named by their positions.
 
-    `max_attempts` is that of `retry`, for who needs nothing else of it.
+    `condition` is the bare expression that decides whether the step runs; `reads` are
+    those of the inputs and of the condition. `max_attempts` is that of `retry`, for who
+    needs nothing else of it.
     """
 
     position: int
@@ -52,6 +54,7 @@ class CompiledStep:
     retry: RetryPolicy
     max_attempts: int
     max_lost: int
+    condition: str | None
     inputs: object
 
 
@@ -65,12 +68,18 @@ def compile_steps(document: "PlanDocument", graph: Graph) -> tuple[CompiledStep,
 
 def positions_read(template: object, positions: Mapping[str, int]) -> tuple[int, ...]:
     """Return the positions of the steps that a template reads, in order."""
-    return tuple(sorted(positions[name] for name in names_steps(template)))
+    return _sort_positions(names_steps(template), positions)
 
 
 def compile_seconds(duration: str | None) -> float | None:
     """Return a duration in seconds, or None where none is written."""
     return None if duration is None else parse_duration_seconds(duration)
+
+
+def _sort_positions(
+    names: frozenset[str], positions: Mapping[str, int]
+) -> tuple[int, ...]:
+    return tuple(sorted(positions[name] for name in names))
 
 
 def _compile_step(
@@ -83,6 +92,9 @@ def _compile_step(
     written = _first(policy.retry for policy in policies)
     retry = _compile_retry(written) if written else RetryPolicy()
     on_failure = _first(policy.on_failure for policy in policies)
+    read = names_steps(step.with_)
+    if step.when is not None:
+        read |= names_steps_bare(step.when)
     return CompiledStep(
         position=position,
         name=step.id,
@@ -91,7 +103,7 @@ def _compile_step(
         priority=_first(policy.priority for policy in policies) or 0,
         needs=graph.needs[position],
         successors=graph.successors[position],
-        reads=positions_read(step.with_, graph.positions),
+        reads=_sort_positions(read, graph.positions),
         survives_skips=graph.in_sequence,
         on_failure=OnFailure(on_failure or OnFailure.ABORT),
         timeout_seconds=compile_seconds(timeout),
@@ -99,6 +111,7 @@ def _compile_step(
         retry=retry,
         max_attempts=retry.max_attempts,
         max_lost=written.max_lost if written else DEFAULT_MAX_LOST,
+        condition=step.when,
         inputs=step.with_,
     )
 

@@ -165,6 +165,7 @@ class StepFields(PolicyFields):
     action: CodeName
     with_: dict[str, Any] = Field(default_factory=dict, alias="with")
     needs: list[str] | None = None
+    when: str | None = None
     profile: str | None = None
 
 

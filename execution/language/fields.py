@@ -29,7 +29,7 @@ _LATER_IN_DOCUMENT = frozenset(("budget", "concurrency", "rollback", "failing"))
 _LATER_IN_POLICY = frozenset(("cache", "uses", "resources", "max_parallel", "tolerate"))
 _LATER_IN_STEP = frozenset(
     (
-        *("when", "for_each", "run_on", "undo", "until", "effect", "checkpoint"),
+        *("for_each", "run_on", "undo", "until", "effect", "checkpoint"),
         *_LATER_IN_POLICY,
         *LATER_STEP_KINDS,
     )

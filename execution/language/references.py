@@ -15,6 +15,7 @@ from execution.expressions import (
     PlainPath,
     TemplateError,
     find_syntax_faults,
+    parse_bare,
     parse_template_text,
     quote,
     texts_of,
@@ -57,6 +58,7 @@ def check_templates(
     for position, step in _steps(document):
         reader = _Reader(position, declared, graph, findings, to_compile)
         reader.check(step.get("with"), ("steps", position, "with"))
+        reader.check_bare(step.get("when"), ("steps", position, "when"))
     reader = _Reader(None, declared, graph, findings, to_compile)
     reader.check(document.get("result"), ("result",))
     _check_syntax(to_compile, findings)
@@ -104,6 +106,17 @@ class _Reader:
         for inner, text in texts_of(template):
             if message := self._text_fault(text, (*path, *inner)):
                 self.findings.add((*path, *inner), message)
+
+    def check_bare(self, text: object, path: Path) -> None:
+        """Note every fault in the bare expression at `path`, if it is text at all."""
+        if not isinstance(text, str):
+            return
+        try:
+            message = self._reads_fault([parse_bare(text)], path)
+        except TemplateError as error:
+            message = str(error)
+        if message:
+            self.findings.add(path, message)
 
     def _text_fault(self, text: str, path: Path) -> str | None:
         if text.startswith("secret://"):

@@ -80,6 +80,7 @@ class PlanStep(Base):
     max_lost: Mapped[int]
     retry: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     retries_timeouts: Mapped[bool] = mapped_column(server_default="true")
+    condition: Mapped[str | None]
     inputs: Mapped[dict[str, Any]]
 
     # a plan names each step once; so do its executions, which copy the names from here

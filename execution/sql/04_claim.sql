@@ -1,10 +1,11 @@
 -- The first hot write: a message arrives, a step starts.
 
--- A step that has just been started, with what its policy and its inputs are made of.
+-- A step that has just been started, with what its policy, its condition and its inputs
+-- are made of.
 CREATE TYPE started_step AS (
     "position" int, name text, action text, queue text, attempt int, failures int,
     published_at timestamptz, publishes int, input jsonb,
-    inputs jsonb, reads int[], retry jsonb, hostname text
+    condition text, inputs jsonb, reads int[], retry jsonb, hostname text
 );
 
 
@@ -109,7 +110,8 @@ BEGIN
        AND w.id = p_worker AND w.ended_at IS NULL
        AND n.action = ANY (w.actions) AND n.queue = ANY (w.queues)
     RETURNING n."position", n.name, n.action, n.queue, n.attempt, n.failures,
-              n.published_at, n.publishes, n.input, p.inputs, p.reads, p.retry, w.hostname
+              n.published_at, n.publishes, n.input, p.condition, p.inputs, p.reads, p.retry,
+              w.hostname
          INTO s;
     RETURN s;
 END $$;
@@ -122,7 +124,7 @@ DECLARE
     s started_step;
 BEGIN
     SELECT n."position", n.name, n.action, n.queue, n.attempt, n.failures,
-           n.published_at, n.publishes, n.input, p.inputs, p.reads, p.retry
+           n.published_at, n.publishes, n.input, p.condition, p.inputs, p.reads, p.retry
       INTO s
       FROM execution_steps n
       JOIN plan_steps p ON p.plan_id = e.plan_id AND p."position" = n."position"
@@ -193,7 +195,7 @@ BEGIN
     RETURN jsonb_build_object(
         'position', s."position", 'name', s.name, 'action', s.action,
         'attempt', s.attempt, 'failures', s.failures, 'retry', s.retry::text,
-        'inputs', s.inputs, 'recorded', s.input, 'steps', steps,
+        'condition', s.condition, 'inputs', s.inputs, 'recorded', s.input, 'steps', steps,
         'checkpoint', checkpoint);
 END $$;
 

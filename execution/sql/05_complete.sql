@@ -141,7 +141,7 @@ BEGIN
     END IF;
     SELECT t."position", t.name, t.action, t.failures, t.attempt + 1 AS attempt, t.input,
            coalesce(p.timeout_seconds, a.timeout_seconds) AS timeout_seconds,
-           p.inputs, p.reads, p.retry, w.hostname, w.beats
+           p.condition, p.inputs, p.reads, p.retry, w.hostname, w.beats
       INTO n
       FROM execution_steps t
       JOIN plan_steps p ON p.plan_id = p_plan AND p."position" = c.next
@@ -207,7 +207,7 @@ BEGIN
      WHERE id = p_execution;
     next := describe_claim(p_execution, ROW(
         n."position", n.name, n.action, NULL, n.attempt, n.failures, NULL, NULL, n.input,
-        n.inputs, n.reads, n.retry, n.hostname)::started_step);
+        n.condition, n.inputs, n.reads, n.retry, n.hostname)::started_step);
 END $$;
 
 

@@ -71,6 +71,8 @@ def draw_fate(dice: random.Random) -> StepFate:
 
 
 def _draw_plan(dice: random.Random, number: int) -> Plan:
+    # dice of their own, so that the plans are those of before, with conditions
+    conditions = random.Random(f"conditions of {number}")
     names = [f"s{n}" for n in range(dice.randint(1, 6))]
     is_sequence = dice.random() < 0.4
     steps = []
@@ -84,6 +86,7 @@ def _draw_plan(dice: random.Random, number: int) -> Plan:
                 action=ACTION,
                 with_={"needed": {need: f"${{steps.{need}.result}}" for need in needs}},
                 needs=None if is_sequence else needs,
+                when=_draw_condition(conditions, needs),
                 queue=dice.choice([None, None, None, ASIDE_QUEUE]),
                 on_failure=dice.choice(["skip", "abort"]),
                 timeout=dice.choice([None, None, "30s"]),
@@ -93,6 +96,15 @@ def _draw_plan(dice: random.Random, number: int) -> Plan:
         )
     deadline = dice.choice([None, None, None, "60s"])
     return Plan(f"simulated-{number}", steps=steps, deadline=deadline)
+
+
+def _draw_condition(dice: random.Random, needs: list[str]) -> str | None:
+    drawn = dice.random()
+    if drawn < 0.1:
+        return "false"
+    if drawn < 0.3 and needs:
+        return f'steps.{dice.choice(needs)}.status == "completed"'
+    return None
 
 
 def _draw_retry(dice: random.Random) -> dict[str, object]:

@@ -43,6 +43,7 @@ CLAIM = Claim(
     retry=POLICY,
     scope={},
     variables={},
+    condition=None,
     inputs={},
     recorded_input=None,
     checkpoint={},

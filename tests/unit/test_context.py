@@ -34,6 +34,7 @@ def build_context(
         retry=RetryPolicy(),
         scope={},
         variables=variables or {},
+        condition=None,
         inputs={},
         recorded_input=None,
         checkpoint=checkpoint or {},
