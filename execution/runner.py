@@ -25,7 +25,7 @@ from execution.attempts import (
 from execution.context import Context
 from execution.dispatcher import ExecutionDispatcher
 from execution.ending import finish_execution
-from execution.errors import ActionInputError, ExecutionError, StaleLeaseError
+from execution.errors import ActionInputError, ExecutionError
 from execution.events import ExecutionEventEmitter
 from execution.expressions import evaluate_condition, evaluate_template
 from execution.faults import FaultPoint, reach
@@ -42,6 +42,7 @@ from execution.records import (
 )
 from execution.results import encode_json
 from execution.ride import Delivery, Ride, RideLimits
+from execution.secrets import NO_SECRETS, SCHEME, SecretStore, StepSecrets
 from execution.states import ExecutionStatus, StepStatus
 
 logger = logging.getLogger(__name__)
@@ -98,12 +99,14 @@ class ExecutionTaskRunner:
         ] = lambda *_: nullcontext(),
         ride_limits: RideLimits | None = None,
         observer: RideObserver | None = None,
+        secrets: SecretStore | None = None,
     ) -> None:
         """Claim for `holder`; wait for PostgreSQL with `patience`.
 
         `interruptible(claim, attempt)` is a block in which StepTimeoutError may be
         raised from outside: in it, actions are called. One delivery runs on to further
         steps of its execution as far as `ride_limits` allow; `observer` hears of these.
+        `secrets` finds those that inputs name, by default in the environment.
         """
         self._records = records
         self._emitter = emitter
@@ -114,6 +117,7 @@ class ExecutionTaskRunner:
         self._interruptible = interruptible
         self._ride_limits = ride_limits or RideLimits()
         self._observer = observer
+        self._secrets = secrets or SecretStore()
 
     def run(self, delivery: Delivery) -> tuple[int, ...]:
         """Run the first step of the delivery that may run, and those that follow it.
@@ -253,38 +257,38 @@ class ExecutionTaskRunner:
 
     def _call(self, claim: Claim) -> Outcome:
         recorded = None
+        secrets = NO_SECRETS
         try:
             if not _is_wanted(claim):
                 return Outcome(StepStatus.SKIPPED)
             inputs, recorded = _evaluate_inputs(claim)
             action = self._registry.get(claim.action)
             _refuse_misfit(claim, action, inputs)
+            if SCHEME in recorded:
+                secrets = StepSecrets(claim.inputs, self._secrets)
             attempts = StepAttempts(
                 claim,
                 action,
-                context := self._build_context(claim),
+                context := self._build_context(claim, secrets),
                 self._build_retry(claim, context, recorded),
                 self._patience.rest,
                 self._interruptible,
+                secrets,
             )
             return attempts.run(inputs, recorded)
-        except StaleLeaseError as error:
-            # the completion that follows is refused, and the log says so
-            return Outcome(
-                StepStatus.FAILED, recorded, error=describe_error(error, claim)
-            )
         except ExecutionError as error:
-            return Outcome(
-                StepStatus.FAILED, recorded, error=describe_error(error, claim)
-            )
+            # after StaleLeaseError the completion is refused, and the log says so
+            said = describe_error(error, claim, secrets=secrets)
+            return Outcome(StepStatus.FAILED, recorded, error=said)
 
-    def _build_context(self, claim: Claim) -> Context:
+    def _build_context(self, claim: Claim, secrets: StepSecrets) -> Context:
         execution_id = claim.held.execution_id
         return Context(
             claim,
             self._records,
             lambda seq: self._emitter.emit(execution_id, seq),
             self._patience,
+            secrets,
         )
 
     def _build_retry(

@@ -24,6 +24,7 @@ from execution.language.findings import Findings
 from execution.language.graph import Graph
 from execution.language.tree import size_fault
 from execution.places import Path, shown
+from execution.secrets import find_secret_fault
 
 _HOMES = {
     "item": "for_each",
@@ -57,11 +58,24 @@ def check_templates(
     to_compile: dict[Path, list[CelExpression]] = {}
     for position, step in _steps(document):
         reader = _Reader(position, declared, graph, findings, to_compile)
-        reader.check(step.get("with"), ("steps", position, "with"))
+        path: Path = ("steps", position, "with")
+        reader.check(step.get("with"), path, may_name_secrets=True)
         reader.check_bare(step.get("when"), ("steps", position, "when"))
     reader = _Reader(None, declared, graph, findings, to_compile)
     reader.check(document.get("result"), ("result",))
+    _check_defaults(declared, findings)
     _check_syntax(to_compile, findings)
+
+
+def _check_defaults(parameters: Mapping[str, object], findings: Findings) -> None:
+    """Note defaults that name secrets: they would be taken for what they say."""
+    for name, declaration in parameters.items():
+        if not isinstance(declaration, dict):
+            continue
+        path: Path = ("parameters", name, "default")
+        for inner, text in texts_of(declaration.get("default")):
+            if message := find_secret_fault(text, may_be_secret=False):
+                findings.add((*path, *inner), message)
 
 
 def _check_syntax(
@@ -99,12 +113,15 @@ class _Reader:
     to_compile: dict[Path, list[CelExpression]] = field(default_factory=dict)
     roots: frozenset[str] = ROOTS
 
-    def check(self, template: object, path: Path) -> None:
+    def check(
+        self, template: object, path: Path, *, may_name_secrets: bool = False
+    ) -> None:
         """Note every fault in the template at `path`."""
         if message := size_fault(template):
             self.findings.add(path, message)
         for inner, text in texts_of(template):
-            if message := self._text_fault(text, (*path, *inner)):
+            message = find_secret_fault(text, may_be_secret=may_name_secrets)
+            if message := message or self._text_fault(text, (*path, *inner)):
                 self.findings.add((*path, *inner), message)
 
     def check_bare(self, text: object, path: Path) -> None:
@@ -112,15 +129,14 @@ class _Reader:
         if not isinstance(text, str):
             return
         try:
-            message = self._reads_fault([parse_bare(text)], path)
+            message = find_secret_fault(text, may_be_secret=False)
+            message = message or self._reads_fault([parse_bare(text)], path)
         except TemplateError as error:
             message = str(error)
         if message:
             self.findings.add(path, message)
 
     def _text_fault(self, text: str, path: Path) -> str | None:
-        if text.startswith("secret://"):
-            return "secret:// is not supported by this release yet"
         if "${" not in text:
             return None
         try:

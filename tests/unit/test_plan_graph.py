@@ -200,12 +200,6 @@ def test_all_faults_of_one_text_are_named() -> None:
     assert faults["steps[0].with.x"].count(": no ") == 2
 
 
-def test_secret_is_refused_until_it_is_supported() -> None:
-    faults = faults_of({"a": []}, a="secret://token")
-
-    assert "secret:// is not supported" in faults["steps[0].with.x"]
-
-
 @pytest.mark.parametrize(
     "expression",
     [
