@@ -362,6 +362,7 @@ def _read_claim(
             "parameters": run.parameters,
             "execution": run.facts,
             "steps": data["steps"],
+            **({"step": data["undone"]} if data["undone"] else {}),
         },
         variables=variables,
         condition=data["condition"],

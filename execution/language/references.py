@@ -6,7 +6,7 @@ document. Knows nothing of file formats or of how expressions are evaluated.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from execution.expressions import (
     ROOTS,
@@ -58,9 +58,14 @@ def check_templates(
     to_compile: dict[Path, list[CelExpression]] = {}
     for position, step in _steps(document):
         reader = _Reader(position, declared, graph, findings, to_compile)
-        path: Path = ("steps", position, "with")
-        reader.check(step.get("with"), path, may_name_secrets=True)
-        reader.check_bare(step.get("when"), ("steps", position, "when"))
+        path: Path = ("steps", position)
+        reader.check(step.get("with"), (*path, "with"), may_name_secrets=True)
+        reader.check_bare(step.get("when"), (*path, "when"))
+        undo = step.get("undo")
+        if isinstance(undo, dict):
+            undoing = replace(reader, undoes=True, roots=ROOTS | {"step"})
+            place = (*path, "undo", "with")
+            undoing.check(undo.get("with"), place, may_name_secrets=True)
     reader = _Reader(None, declared, graph, findings, to_compile)
     reader.check(document.get("result"), ("result",))
     _check_defaults(declared, findings)
@@ -102,8 +107,9 @@ def _steps(document: Mapping[str, object]) -> list[tuple[int, dict[str, object]]
 class _Reader:
     """Whose expressions are checked: a step's, or those of the result (no position).
 
-    `roots` are the names that they may begin with. What has no fault so far, and has
-    to be compiled, is put into `to_compile`, by its place.
+    `roots` are the names that they may begin with. What `undoes` a step may read that
+    step. What has no fault so far, and has to be compiled, is put into `to_compile`, by
+    its place.
     """
 
     position: int | None
@@ -112,6 +118,7 @@ class _Reader:
     findings: Findings
     to_compile: dict[Path, list[CelExpression]] = field(default_factory=dict)
     roots: frozenset[str] = ROOTS
+    undoes: bool = False
 
     def check(
         self, template: object, path: Path, *, may_name_secrets: bool = False
@@ -161,14 +168,14 @@ class _Reader:
         match root:
             case "item" | "index" | "failure":
                 return None
+            case "step":
+                return self._field_fault("step", rest)
             case _ if not rest:
                 return f"`{root}` alone is no value; write {root}. and a name"
             case "parameters":
                 return self._unknown("parameter", rest[0], self.parameters)
             case "execution":
                 return self._unknown("execution field", rest[0], _EXECUTION_FIELDS)
-            case "step":
-                return self._unknown("outcome field", rest[0], _OUTCOME_FIELDS)
             case _:
                 return self._outcome_fault(rest[0], rest[1:])
 
@@ -182,18 +189,25 @@ class _Reader:
         source = self.graph.positions.get(step)
         if source is None:
             return self._unknown("step", step, self.graph.positions)
-        if not fields:
-            return f"a step is no value; write steps.{step}.result or .status or .error"
-        if message := self._unknown("outcome field", fields[0], _OUTCOME_FIELDS):
+        if message := self._field_fault(f"steps.{step}", fields):
             return message
         if self.position is None or self.graph.may_read(self.position, source):
             return None
+        if self.undoes and source == self.position:
+            return None
+        if source in self.graph.ending:
+            return f"{shown(step)} has `run_on`, and runs when this step has ended"
         if self.graph.in_sequence:
             return f"{shown(step)} does not run before this step; move it up"
         return (
             f"{shown(step)} need not be finished when this step starts; "
             "add it to `needs`, here or in a step that this one waits for"
         )
+
+    def _field_fault(self, step: str, fields: Sequence[str]) -> str | None:
+        if not fields:
+            return f"a step is no value; write {step}.result or .status or .error"
+        return self._unknown("outcome field", fields[0], _OUTCOME_FIELDS)
 
     def _unknown(self, kind: str, name: str, known: Iterable[str]) -> str | None:
         if name in known:

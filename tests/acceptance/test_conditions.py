@@ -162,3 +162,39 @@ def test_a_long_line_of_skips_ends(
     result = run(engine, Plan("line", steps=steps))
 
     assert list(ends_of(engine, result).values()) == ["completed", "skipped"] * 20
+
+
+def test_steps_of_the_end_have_conditions_too(
+    engine: ExecutionEngine, database: Database
+) -> None:
+    end: dict[str, Any] = {"run_on": "always", "deadline": "10s"}
+    undo = {"action": "test.echo", "with": {"value": "${step.result + 1}"}}
+    plan = Plan(
+        "ends",
+        rollback="on_failure",
+        steps=[
+            echo("a", 1, undo=undo),
+            Step("b", action="test.refuse"),
+            echo("wanted", when='steps.b.status == "failed"', **end),
+            echo("unwanted", when='steps.b.status == "completed"', **end),
+            echo("last", "${steps.unwanted.status}", **end),
+        ],
+    )
+
+    result = run(engine, plan)
+
+    ends = ends_of(engine, result)
+    assert ends == {
+        "a": "completed",
+        "b": "failed",
+        "wanted": "completed",
+        "unwanted": "skipped",
+        "last": "completed",
+        "a.undo": "completed",
+    }
+    (undone,) = database.query(
+        "SELECT result FROM {schema}.execution_steps"
+        " WHERE execution_id = %s AND name = 'a.undo'",
+        (result.execution_id,),
+    )
+    assert undone["result"] == 2
