@@ -93,6 +93,8 @@ def _call_on_large_stack(function: Callable[[], Value]) -> Value:
             future.set_exception(error)
 
     with _starting:
+        # here, because two threads must not load it at once
+        _load_library()
         before = threading.stack_size(_STACK_BYTES)
         try:
             threading.Thread(target=call, name="plans-expression").start()
@@ -103,23 +105,19 @@ def _call_on_large_stack(function: Callable[[], Value]) -> Value:
 
 @cache
 def _load_library() -> ModuleType:
-    """Load the extension alone: its package imports a command line, and megabytes.
-
-    Raises ModuleNotFoundError when it is not installed.
-    """
+    """Load the extension alone: its package imports a command line, and megabytes."""
     name = "cel.cel"
-    if name in sys.modules:
-        return sys.modules[name]
-    package = importlib.util.find_spec("cel")
-    folders = package.submodule_search_locations if package else None
-    spec = importlib.machinery.PathFinder.find_spec(name, folders)
-    if spec is None or spec.loader is None:
-        raise ModuleNotFoundError(
-            "expressions need the package common-expression-language", name="cel"
-        )
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    if name not in sys.modules:
+        package = importlib.util.find_spec("cel")
+        assert package is not None  # noqa: S101  # this package depends on it
+        folders = package.submodule_search_locations
+        spec = importlib.machinery.PathFinder.find_spec(name, folders)
+        assert spec is not None  # noqa: S101  # it is the whole of that package
+        assert spec.loader is not None  # noqa: S101  # likewise
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules[name] = module
+    return sys.modules[name]
 
 
 @lru_cache(maxsize=1024)

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 
 import pytest
 
+from execution.errors import ExpressionError
 from execution.expressions import (
     CelExpression,
     PlainPath,
@@ -205,6 +206,11 @@ def test_other_braces_are_no_bare_expression(text: str) -> None:
 )
 def test_steps_of_a_bare_expression_are_named(text: str, names: set[str]) -> None:
     assert names_steps_bare(text) == names
+
+
+def test_what_is_no_bare_expression_names_no_steps() -> None:
+    with pytest.raises(ExpressionError, match="holds no expression"):
+        names_steps_bare("")
 
 
 @pytest.mark.parametrize("text", ["true", "false", "null", "true.x"])

@@ -11,11 +11,14 @@ import pytest
 
 from execution.errors import ErrorCode, ExpressionError
 from execution.expressions import (
+    CelExpression,
     evaluate_condition,
     evaluate_list,
     evaluate_template,
     names_steps,
+    parse_expression,
 )
+from execution.expressions.complaints import describe_failure, describe_syntax
 from tests.worker_process import ROOT
 
 SCOPE: Mapping[str, Any] = {
@@ -126,6 +129,10 @@ def test_an_expression_comes_to_its_value(text: str, value: object) -> None:
     [
         ("parameters.nope + 1", 'parameters has no "nope"'),
         ("parameters.map.c + 1", 'parameters.map has no "c"'),
+        (
+            "has(parameters.c) || steps.parse.result.x + 1 > 0",
+            "steps.parse.result is null",
+        ),
         ("parameters.map['c'] + 1", 'parameters.map has no "c"'),
         ("{'a': 1}['b']", 'there is no key "b"'),
         ("steps.parse.result.x > 1", 'steps.parse.result is null, and so has no "x"'),
@@ -320,6 +327,37 @@ def test_the_library_is_loaded_without_its_command_line() -> None:
     )
 
     assert run_alone(START + code) == "[True, False, False]\n2\n"
+
+
+def test_the_library_may_be_loaded_already() -> None:
+    code = "import cel; print(evaluate_template('${1 + 1}', {}, place='p'))"
+
+    assert run_alone(START + code) == "2\n"
+
+
+def test_the_first_expressions_of_many_threads_load_the_library_once() -> None:
+    code = (
+        "from concurrent.futures import ThreadPoolExecutor as Pool;"
+        "evaluate = lambda n: evaluate_template('${%d + 1}' % n, {}, place='p');"
+        "print(sum(Pool(8).map(evaluate, range(8))))"
+    )
+
+    assert run_alone(START + code) == "36\n"
+
+
+class PanicError(BaseException):
+    """What a panic of the library is: no Exception."""
+
+
+def test_a_panic_is_a_reason() -> None:
+    expression = parse_expression("1 + 1")
+    assert isinstance(expression, CelExpression)
+    panic = PanicError("index out of range")
+
+    assert describe_syntax(panic) == "is no expression: PanicError"
+    assert describe_failure(panic, expression, {}) == (
+        "the library for expressions fails: PanicError: index out of range"
+    )
 
 
 def test_a_forked_child_evaluates() -> None:
