@@ -148,9 +148,12 @@ def _parse(text: str) -> Expression:
 
 
 def quote(text: str) -> str:
-    """Return an expression as people are shown it."""
-    text = text.strip()
-    return f"${{{text[:_MOST_SHOWN]}{'…' * (len(text) > _MOST_SHOWN)}}}"
+    """Return an expression as people are shown it: in one line, and cut."""
+    line = " ".join(text.split())
+    cut = line[:_MOST_SHOWN] + "…" * (len(line) > _MOST_SHOWN)
+    # terminals obey what is not printable
+    safe = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in cut)
+    return f"${{{safe}}}"
 
 
 def _name_steps(expression: Expression) -> frozenset[str]:

@@ -186,6 +186,13 @@ def test_a_failure_quotes_a_long_expression_in_part() -> None:
     assert "…}: division by zero" in message
 
 
+def test_a_failure_quotes_nothing_that_a_terminal_would_obey() -> None:
+    with pytest.raises(ExpressionError) as raised:
+        evaluate("'\x1b[31m' +\n 1")
+
+    assert "${'\N{REPLACEMENT CHARACTER}[31m' + 1}: the types" in str(raised.value)
+
+
 def test_expressions_stand_in_text_as_well() -> None:
     assert (
         evaluate_template("${1 + 1} of ${parameters.n}", SCOPE, place="p") == "2 of 3"
