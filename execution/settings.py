@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,17 @@ _PREFIX = "PLANS_"
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _RESOLVER = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+class CatalogueCheck(StrEnum):
+    """What of a plan is compared with the catalogue of actions before it is stored."""
+
+    STRICT = "strict"
+    """Every action must have been published by some worker, and its inputs fit it."""
+    KNOWN = "known"
+    """The same, but while the catalogue is empty all is let through."""
+    OFF = "off"
+    """Nothing."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,9 @@ class Settings:
     """A folder with a file for each secret, named like it, for workers."""
     secret_resolver: str | None = None
     """A function `module:name` that workers ask for secrets."""
+
+    check: CatalogueCheck = CatalogueCheck.KNOWN
+    """Whether a submit compares its plan with the catalogue of actions."""
 
     @property
     def beat_seconds(self) -> float:
@@ -120,6 +135,14 @@ def _read_seconds(text: str) -> float:
         ) from None
 
 
+def _read_check(text: str) -> CatalogueCheck:
+    try:
+        return CatalogueCheck(text.lower())
+    except ValueError:
+        words = ", ".join(CatalogueCheck)
+        raise SettingsError(f"PLANS_CHECK={text!r} is none of {words}") from None
+
+
 _READERS: dict[str, Callable[[str], object]] = {
     "imports": _read_words,
     "home": Path,
@@ -127,6 +150,7 @@ _READERS: dict[str, Callable[[str], object]] = {
     "local": partial(_read_flag, "PLANS_LOCAL"),
     "ride": partial(_read_flag, "PLANS_RIDE"),
     "lease_seconds": _read_seconds,
+    "check": _read_check,
 }
 
 

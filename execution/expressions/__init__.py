@@ -31,6 +31,7 @@ from execution.expressions.templates import (
     parse_template_text,
     quote,
     texts_of,
+    wrap_expression,
 )
 
 __all__ = [
@@ -51,4 +52,5 @@ __all__ = [
     "parse_template_text",
     "quote",
     "texts_of",
+    "wrap_expression",
 ]

@@ -63,7 +63,7 @@ def evaluate_list(
     """
     value = _evaluate_bare(text, scope, place)
     if not isinstance(value, list | tuple):
-        raise _misfit(text, value, "it must be a list", place)
+        raise _misfit(text, value, "must be a list", place)
     return list(value)
 
 
@@ -92,6 +92,15 @@ def names_steps_bare(text: str) -> frozenset[str]:
         return _name_steps(parse_bare(text))
     except TemplateError as error:
         raise ExpressionError(str(error)) from error
+
+
+def wrap_expression(text: str) -> str:
+    """Return a bare expression as the template that it stands for.
+
+    One that is written as `${…}` already is left as it is.
+    """
+    stripped = text.strip()
+    return stripped if stripped.startswith("${") else f"${{{stripped}}}"
 
 
 def texts_of(template: object) -> Iterator[tuple[Path, str]]:

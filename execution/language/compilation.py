@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from execution.durations import parse_duration_seconds
-from execution.expressions import names_steps, names_steps_bare
+from execution.expressions import names_steps, names_steps_bare, wrap_expression
 from execution.language.graph import Graph
 from execution.retry import RetryPolicy
 from execution.states import Section
@@ -42,7 +42,7 @@ class CompiledStep:
     """A step with everything resolved; steps are named by their positions.
 
     `condition` is the bare expression that decides whether the step runs; `reads` are
-    those of the inputs and of the condition. `max_attempts` is that of `retry`, for who
+    those of all its expressions. `max_attempts` is that of `retry`, for who
     needs nothing else of it.
     """
 
@@ -66,6 +66,10 @@ class CompiledStep:
     section: Section = Section.STEPS
     run_on: str | None = None
     undoes: int | None = None
+    for_each: str | None = None
+    max_parallel: int | None = None
+    tolerate: int | None = None
+    tolerate_percent: float | None = None
 
 
 def compile_steps(document: "PlanDocument", graph: Graph) -> tuple[CompiledStep, ...]:
@@ -108,9 +112,10 @@ def _compile_step(
     policies = [layer for layer in (step, profile, document.defaults) if layer]
     on_failure = _first(policy.on_failure for policy in policies)
     read = names_steps(step.with_)
-    if step.when is not None:
-        read |= names_steps_bare(step.when)
+    for expression in (step.when, step.for_each):
+        read |= names_steps_bare(expression) if expression else frozenset()
     is_ending = position in graph.ending
+    for_each = None if step.for_each is None else wrap_expression(step.for_each)
     return CompiledStep(
         position=position,
         name=step.id,
@@ -124,6 +129,9 @@ def _compile_step(
         condition=step.when,
         section=Section.END if is_ending else Section.STEPS,
         run_on=step.run_on,
+        for_each=for_each,
+        max_parallel=step.max_parallel,
+        **_compile_tolerance(step.tolerate),
         **_compile_policies(policies),
     )
 
@@ -148,6 +156,12 @@ def _compile_undo(
         undoes=graph.positions[step.id],
         **_compile_policies(policies),
     )
+
+
+def _compile_tolerance(written: int | str | None) -> dict[str, Any]:
+    if isinstance(written, str):
+        return {"tolerate_percent": float(written.removesuffix("%"))}
+    return {"tolerate": written}
 
 
 def _compile_policies(

@@ -59,8 +59,11 @@ def check_templates(
     for position, step in _steps(document):
         reader = _Reader(position, declared, graph, findings, to_compile)
         path: Path = ("steps", position)
-        reader.check(step.get("with"), (*path, "with"), may_name_secrets=True)
         reader.check_bare(step.get("when"), (*path, "when"))
+        reader.check_bare(step.get("for_each"), (*path, "for_each"))
+        for_items = ROOTS | {"item", "index"} if "for_each" in step else ROOTS
+        filling = replace(reader, roots=for_items)
+        filling.check(step.get("with"), (*path, "with"), may_name_secrets=True)
         undo = step.get("undo")
         if isinstance(undo, dict):
             undoing = replace(reader, undoes=True, roots=ROOTS | {"step"})

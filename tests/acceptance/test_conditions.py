@@ -198,3 +198,24 @@ def test_steps_of_the_end_have_conditions_too(
         (result.execution_id,),
     )
     assert undone["result"] == 2
+
+
+def test_a_step_with_items_is_asked_once(engine: ExecutionEngine) -> None:
+    items: dict[str, Any] = {"for_each": "steps.a.result.filter(x, x > 1)"}
+    plan = Plan(
+        "items",
+        steps=[
+            echo("a", [1, 2, 3]),
+            echo("b", "${item * 10 + index}", when="size(steps.a.result) > 2", **items),
+            echo("c", "${item}", when="size(steps.a.result) > 3", **items),
+        ],
+        result=["${steps.b.results}", "${sum(steps.b.results)}", "${steps.c.status}"],
+    )
+
+    result = run(engine, plan)
+
+    assert result.unwrap() == [[20, 31], 51, "skipped"]
+    assert [s.name for s in engine.list_steps(result.execution_id)][3:] == [
+        "b[0]",
+        "b[1]",
+    ]

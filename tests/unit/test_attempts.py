@@ -45,6 +45,7 @@ CLAIM = Claim(
     variables={},
     condition=None,
     inputs={},
+    for_each=None,
     recorded_input=None,
     checkpoint={},
 )

@@ -38,6 +38,7 @@ def build_context(
         variables=variables or {},
         condition=None,
         inputs={},
+        for_each=None,
         recorded_input=None,
         checkpoint=checkpoint or {},
     )

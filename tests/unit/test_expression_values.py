@@ -266,7 +266,7 @@ def test_a_list_is_returned(text: str, value: list[object]) -> None:
 
 
 def test_what_is_no_list_is_an_error() -> None:
-    with pytest.raises(ExpressionError, match=r"is a mapping, and it must be a list"):
+    with pytest.raises(ExpressionError, match=r"is a mapping, and must be a list"):
         evaluate_list("parameters.map", SCOPE, place="steps.s.for_each")
 
 
