@@ -54,7 +54,8 @@ STEP_STATES: Mapping[StepStatus, str] = {
     StepStatus.WAITING: "waits for a time before its next attempt, and holds nothing",
     StepStatus.COMPLETED: "recorded with its result",
     StepStatus.FAILED: "its attempts or losses are used up, or no other could help",
-    StepStatus.SKIPPED: "all its needs were skipped, or its failure is skipped over",
+    StepStatus.SKIPPED: "its needs were all skipped, its condition was false, or its"
+    " failure is skipped over",
     StepStatus.CANCELLED: "the execution ended before it started",
     StepStatus.TIMED_OUT: "its last attempt outlived the timeout, or it its deadline",
 }
@@ -64,7 +65,8 @@ STEP_CAUSES: Mapping[StepMove, str] = {
     StepMove.CLAIM: "a worker takes it; the attempt is counted",
     StepMove.COMPLETE: "an attempt has returned",
     StepMove.FAIL: "the last attempt has failed, or the last loss is used up",
-    StepMove.SKIP: "its needs were all skipped, or it failed under `on_failure: skip`",
+    StepMove.SKIP: "its needs were all skipped, its condition came to false, or it"
+    " failed under `on_failure: skip`",
     StepMove.TIME_OUT: "its last attempt outlived its timeout, or a deadline passed",
     StepMove.CANCEL: "the execution ends before it starts; while it runs, nothing yet",
     StepMove.GIVE_BACK: "its attempt was lost or outlived its timeout; another follows",
@@ -87,6 +89,7 @@ MEANINGS: Mapping[str, str] = {
     "claimed_at": "when the attempt began",
     "claimed_beat": "how often its worker had beaten at the claim",
     "claimed_by_ride": "claimed without a message of its own: its worker rode on to it",
+    "condition": "expression that must come to true for the step to run",
     "created_at": "when it was stored",
     "deadline": "when all of it must be over, if there is such a moment",
     "deadline_seconds": "how long all of it may take",
@@ -141,7 +144,7 @@ MEANINGS: Mapping[str, str] = {
     "pulse": "the pulse at the last beat",
     "queue": "Celery queue",
     "queues": "queues that the worker serves",
-    "reads": "positions that the inputs name",
+    "reads": "positions that the condition and the inputs name",
     "ready_at": "when it became ready",
     "reason": "why",
     "rollback": "the reasons of an end for which what has completed is undone",

@@ -29,6 +29,7 @@ from execution.errors import (
 from execution.records import Claim
 from execution.results import ErrorRecord, as_storable, encode_json, error_code
 from execution.retry import FATAL_ERRORS
+from execution.secrets import NO_SECRETS, StepSecrets
 from execution.states import StepStatus
 
 _MOST_MESSAGE_CHARACTERS = 2_000
@@ -62,7 +63,7 @@ class StepAttempts:
     `begin_retry(error, wait_seconds)` counts a failed attempt and begins the next; it
     raises NoMoreAttemptsError where none may follow, and StepParkedError where it does
     not follow here. In the block `interruptible(claim, attempt)`, StepTimeoutError may
-    be raised from outside.
+    be raised from outside. `secrets` are revealed to the action alone.
     """
 
     claim: Claim
@@ -71,6 +72,7 @@ class StepAttempts:
     begin_retry: Callable[[str, float], None]
     sleep: Callable[[float], None]
     interruptible: Callable[[Claim, int], AbstractContextManager[None]]
+    secrets: StepSecrets = NO_SECRETS
     failures: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -101,7 +103,9 @@ class StepAttempts:
         return Outcome(
             _judge(error),
             recorded_input,
-            error=describe_error(error, self.claim, is_used_up=is_used_up),
+            error=describe_error(
+                error, self.claim, is_used_up=is_used_up, secrets=self.secrets
+            ),
         )
 
     def _call_until_it_ends(self, inputs: Mapping[str, Any]) -> tuple[str, str]:
@@ -131,9 +135,10 @@ class StepAttempts:
 
     def _call(self, inputs: Mapping[str, Any]) -> tuple[str, str]:
         with self.interruptible(self.claim, self.context.attempt):
-            value = self.action.call(self.context, inputs)
+            value = self.action.call(self.context, self.secrets.reveal(inputs))
+        value = self.secrets.conceal_in(value)
         result = encode_json(value, place=f"the result of step {self.claim.step}")
-        changed = self.context.variables.changed
+        changed = self.secrets.conceal_in(self.context.variables.changed)
         variables = encode_json(changed, place="variables") if changed else "{}"
         self.context.flush()
         return result, variables
@@ -150,8 +155,9 @@ class StepAttempts:
     def _count(self, state: RetryCallState) -> None:
         error = _find_error(state)
         self.context.flush()
+        record = describe_error(error, self.claim, secrets=self.secrets)
         try:
-            self.begin_retry(describe_error(error, self.claim), state.upcoming_sleep)
+            self.begin_retry(record, state.upcoming_sleep)
         except NoMoreAttemptsError as refusal:
             raise refusal from error
 
@@ -182,9 +188,16 @@ def _find_error(state: RetryCallState) -> BaseException:
 
 
 def describe_error(
-    error: BaseException, claim: Claim, *, is_used_up: bool = False
+    error: BaseException,
+    claim: Claim,
+    *,
+    is_used_up: bool = False,
+    secrets: StepSecrets = NO_SECRETS,
 ) -> str:
-    """Return the record of an error as JSON text, its traceback in it, bounded."""
+    """Return the record of an error as JSON text, its traceback in it, bounded.
+
+    The values of `secrets` are concealed before anything is cut.
+    """
     text = f"{type(error).__name__}: {_say(error)}"
     code = error_code(error)
     # a timeout says more than that no attempt is left
@@ -192,7 +205,8 @@ def describe_error(
         most = claim.retry.max_attempts
         text = f"attempt {most} of {most} failed: {text}"
         code = ErrorCode.RETRY_EXHAUSTED
-    trace = _trace(error)
+    text = secrets.conceal(text)
+    trace = secrets.conceal(_trace(error))
     record = ErrorRecord(
         code=code,
         message=as_storable(text[:_MOST_MESSAGE_CHARACTERS]),

@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import time
+import traceback
 from collections import UserDict
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -20,6 +21,7 @@ from execution.errors import ExecutionCancelledError, StaleLeaseError
 from execution.patience import Patience
 from execution.records import Claim, StepRecords
 from execution.results import as_storable, encode_json
+from execution.secrets import NO_SECRETS, StepSecrets
 
 _PROGRESS_INTERVAL_SECONDS = 0.5
 _CANCEL_INTERVAL_SECONDS = 0.5
@@ -64,11 +66,12 @@ class _LineCollector(logging.Handler):
     """Keeps the lines of one attempt until they are written, up to a bound.
 
     What is kept does not depend on the level that the worker logs at; what the
-    worker logs does.
+    worker logs does. Neither has the values of secrets in it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: StepSecrets) -> None:
         super().__init__()
+        self._secrets = secrets
         self.lines: list[dict[str, str]] = []
         self.count = 0
 
@@ -78,6 +81,8 @@ class _LineCollector(logging.Handler):
         return lines
 
     def emit(self, record: logging.LogRecord) -> None:
+        if self._secrets is not NO_SECRETS:
+            record = _conceal_secrets(record, self._secrets)
         try:
             self._keep(record)
         except Exception:  # noqa: BLE001  # arguments that do not fit the line, as in every handler
@@ -90,6 +95,28 @@ class _LineCollector(logging.Handler):
         if self.count <= _MOST_LOG_LINES:
             message = as_storable(record.getMessage()[:_MOST_LINE_CHARACTERS])
             self.lines.append({"level": record.levelname.lower(), "message": message})
+
+
+def _conceal_secrets(
+    record: logging.LogRecord, secrets: StepSecrets
+) -> logging.LogRecord:
+    """Return a record as it would be written, with names in the place of values."""
+    try:
+        message = record.getMessage()
+    except Exception:  # noqa: BLE001  # arguments that do not fit, or raise when shown
+        message = f"{record.msg} (and arguments that do not fit)"
+    trace = traceback.format_exception(*record.exc_info) if record.exc_info else []
+    fields = {
+        **{
+            name: secrets.conceal(value) if isinstance(value, str) else value
+            for name, value in vars(record).items()
+        },
+        "msg": secrets.conceal(message),
+        "args": None,
+        "exc_info": None,
+        "exc_text": secrets.conceal("".join(trace).rstrip()) or None,
+    }
+    return logging.makeLogRecord(fields)
 
 
 class Context:
@@ -111,12 +138,15 @@ class Context:
         records: StepRecords,
         emit: Callable[[int | None], None],
         patience: Patience,
+        secrets: StepSecrets = NO_SECRETS,
     ) -> None:
         """Speak for `claim` through `records`; `emit` tells that the timeline grew.
 
         While PostgreSQL is away, what an action tells waits with `patience`: an outage
-        is not an error of the action's.
+        is not an error of the action's. The values of `secrets` are concealed in all
+        that it tells.
         """
+        self._secrets = secrets
         self._until_answered = patience.until_answered
         self._held = claim.held
         self._records = records
@@ -142,7 +172,7 @@ class Context:
 
     @cached_property
     def _collector(self) -> _LineCollector:
-        return _LineCollector()
+        return _LineCollector(self._secrets)
 
     @property
     def _has_logged(self) -> bool:
@@ -163,7 +193,8 @@ class Context:
         StaleLeaseError when the step belongs to somebody else by now.
         """
         bounded = min(max(percent, 0.0), 100.0) if not math.isnan(percent) else 0.0
-        text = as_storable(message[:_MOST_LINE_CHARACTERS]) if message else None
+        said = self._secrets.conceal(message) if message else None
+        text = as_storable(said[:_MOST_LINE_CHARACTERS]) if said else None
         self._progress = (bounded, text, chunks, records)
         if time.monotonic() >= self._progress_due:
             self._write_progress()
@@ -174,7 +205,8 @@ class Context:
         Raises ResultError when `data` is no JSON, StaleLeaseError when the step
         belongs to somebody else by now.
         """
-        text = encode_json(data, place=f"the checkpoint of step {self.step}")
+        kept = self._secrets.conceal_in(data)
+        text = encode_json(kept, place=f"the checkpoint of step {self.step}")
         if not self._until_answered(
             lambda: self._records.save_checkpoint(self._held, text)
         ):
@@ -184,7 +216,9 @@ class Context:
     def metric(self, name: str, value: float) -> None:
         """Record a number under a name; stored when the attempt ends."""
         encode_json({name: value}, place=f"the metric {name!r} of step {self.step}")
-        self._metrics.append({"name": name, "value": float(value)})
+        self._metrics.append(
+            {"name": self._secrets.conceal(name), "value": float(value)}
+        )
 
     def raise_if_cancelled(self) -> None:
         """Raise ExecutionCancelledError when nobody wants the step's work any more.

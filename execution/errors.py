@@ -20,10 +20,11 @@
     │   ├── StepTimeoutError       E002  an attempt outlived its timeout
     │   ├── ExecutionCancelledError E004 the execution is being cancelled
     │   ├── RetryExhaustedError    E005  all attempts are used up
-    │   ├── ExpressionError        E007  an input could not be evaluated
+    │   ├── ExpressionError        E007  a condition or an input could not be evaluated
     │   ├── WorkerLostError        E008  the worker of an attempt vanished
     │   ├── ActionExitError        E003  the code tried to end its process
     │   ├── ActionInputError       E003  the inputs do not fit the action's parameters
+    │   ├── SecretError            E003  a secret that the inputs name is not there
     │   ├── ResultError            E003  a step returned what JSON cannot hold
     │   ├── RetryableError         E003  the code asks for another attempt
     │   ├── FatalError             E003  the code says that no other attempt helps
@@ -191,6 +192,12 @@ class ActionExitError(ExecutionError):
 
 class ActionInputError(ExecutionError):
     """The inputs of a step do not fit the parameters of its action."""
+
+    code = ErrorCode.EXECUTION
+
+
+class SecretError(ExecutionError):
+    """A secret that the inputs of a step name is not to be had."""
 
     code = ErrorCode.EXECUTION
 

@@ -41,7 +41,8 @@ class Step:
 
     `action` is the name of an action or a function decorated as one. `with_` is
     the mapping of inputs, with `${…}` in its texts. `needs` lists step ids; once
-    one step has it, all must. `timeout` (of one attempt) and `deadline` (of all) are
+    one step has it, all must. `when` is an expression: where it comes to false, the
+    step is skipped. `timeout` (of one attempt) and `deadline` (of all) are
     durations such as `30s`, `retry` is a mapping as in a document, `on_failure` is
     `abort`, `skip` or `{"fallback": id}`, `priority` is 0 to 9. `run_on` (`failure` or
     `always`) lets the step run at the end of an execution; `undo` is a mapping with the
@@ -62,6 +63,7 @@ class Step:
     profile: str | None = None
     description: str | None = None
     deadline: str | None = None
+    when: str | None = None
     run_on: str | None = None
     undo: Mapping[str, object] | None = None
     for_each: str | None = None
@@ -76,6 +78,7 @@ class Step:
             "action": getattr(self.action, "action_name", self.action),
             "with": self.with_,
             "needs": self.needs,
+            "when": self.when,
             "queue": self.queue,
             "priority": self.priority,
             "timeout": self.timeout,

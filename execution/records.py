@@ -68,7 +68,7 @@ class Rider:
 
 @dataclass(frozen=True)
 class Claim:
-    """A step that is ours to run, with all that its inputs may name."""
+    """A step that is ours to run, with all that its expressions may name."""
 
     held: HeldStep
     run: Run
@@ -79,6 +79,7 @@ class Claim:
     retry: RetryPolicy
     scope: Mapping[str, Any]
     variables: Mapping[str, Any]
+    condition: str | None
     inputs: Any
     for_each: str | None
     """The list whose items are to be run instead, if it has not been asked for yet."""
@@ -398,6 +399,7 @@ def _read_claim(
             **({"failure": data["failure"]} if data["failure"] else {}),
         },
         variables=variables,
+        condition=data["condition"],
         inputs=data["inputs"],
         for_each=data["for_each"],
         recorded_input=data["recorded"],

@@ -317,6 +317,7 @@ def _compiled_row(step: Any) -> dict[str, Any]:
         "max_lost": step.max_lost,
         "retry": step.retry.to_json(),
         "retries_timeouts": step.retry.retries_timeouts,
+        "condition": step.condition,
         "inputs": step.inputs,
         "section": step.section,
         "run_on": step.run_on,

@@ -28,6 +28,7 @@ from execution.errors import (
     FatalError,
     ResultError,
     RetryableError,
+    SecretError,
     StaleLeaseError,
     StepTimeoutError,
 )
@@ -39,6 +40,7 @@ FATAL_ERRORS: tuple[type[Exception], ...] = (
     ExpressionError,
     FatalError,
     ResultError,
+    SecretError,
     StaleLeaseError,
 )
 """Errors that another attempt would only repeat, or that forbid one."""

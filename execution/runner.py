@@ -25,14 +25,9 @@ from execution.attempts import (
 from execution.context import Context
 from execution.dispatcher import ExecutionDispatcher
 from execution.ending import finish_execution
-from execution.errors import (
-    ActionInputError,
-    ExecutionError,
-    ExpressionError,
-    StaleLeaseError,
-)
+from execution.errors import ActionInputError, ExecutionError, ExpressionError
 from execution.events import ExecutionEventEmitter
-from execution.expressions import evaluate_list, evaluate_template
+from execution.expressions import evaluate_condition, evaluate_list, evaluate_template
 from execution.faults import FaultPoint, reach
 from execution.patience import Patience
 from execution.records import (
@@ -48,6 +43,7 @@ from execution.records import (
 )
 from execution.results import encode_json
 from execution.ride import Delivery, Ride, RideLimits
+from execution.secrets import NO_SECRETS, SCHEME, SecretStore, StepSecrets
 from execution.states import ExecutionStatus, StepStatus
 
 logger = logging.getLogger(__name__)
@@ -108,12 +104,14 @@ class ExecutionTaskRunner:
         ] = lambda *_: nullcontext(),
         ride_limits: RideLimits | None = None,
         observer: RideObserver | None = None,
+        secrets: SecretStore | None = None,
     ) -> None:
         """Claim for `holder`; wait for PostgreSQL with `patience`.
 
         `interruptible(claim, attempt)` is a block in which StepTimeoutError may be
         raised from outside: in it, actions are called. One delivery runs on to further
         steps of its execution as far as `ride_limits` allow; `observer` hears of these.
+        `secrets` finds those that inputs name, by default in the environment.
         """
         self._records = records
         self._emitter = emitter
@@ -124,6 +122,7 @@ class ExecutionTaskRunner:
         self._interruptible = interruptible
         self._ride_limits = ride_limits or RideLimits()
         self._observer = observer
+        self._secrets = secrets or SecretStore()
 
     def run(self, delivery: Delivery) -> tuple[int, ...]:
         """Run the first step of the delivery that may run, and those that follow it.
@@ -211,7 +210,9 @@ class ExecutionTaskRunner:
             observer.began(ride.delivery, ride.claim)
         outcome = None
         with suppress(StepParkedError):
-            outcome = self._expand(ride.claim) or self._call(ride.claim)
+            outcome = (
+                _judge(ride.claim) or self._expand(ride.claim) or self._call(ride.claim)
+            )
         if observer is not None:
             observer.ended(ride.delivery, ride.claim, outcome, ride.step_seconds)
         return outcome
@@ -288,36 +289,36 @@ class ExecutionTaskRunner:
 
     def _call(self, claim: Claim) -> Outcome:
         recorded = None
+        secrets = NO_SECRETS
         try:
             inputs, recorded = _evaluate_inputs(claim)
             action = self._registry.get(claim.action)
             _refuse_misfit(claim, action, inputs)
+            if SCHEME in recorded:
+                secrets = StepSecrets(claim.inputs, self._secrets)
             attempts = StepAttempts(
                 claim,
                 action,
-                context := self._build_context(claim),
+                context := self._build_context(claim, secrets),
                 self._build_retry(claim, context, recorded),
                 self._patience.rest,
                 self._interruptible,
+                secrets,
             )
             return attempts.run(inputs, recorded)
-        except StaleLeaseError as error:
-            # the completion that follows is refused, and the log says so
-            return Outcome(
-                StepStatus.FAILED, recorded, error=describe_error(error, claim)
-            )
         except ExecutionError as error:
-            return Outcome(
-                StepStatus.FAILED, recorded, error=describe_error(error, claim)
-            )
+            # after StaleLeaseError the completion is refused, and the log says so
+            said = describe_error(error, claim, secrets=secrets)
+            return Outcome(StepStatus.FAILED, recorded, error=said)
 
-    def _build_context(self, claim: Claim) -> Context:
+    def _build_context(self, claim: Claim, secrets: StepSecrets) -> Context:
         execution_id = claim.held.execution_id
         return Context(
             claim,
             self._records,
             lambda seq: self._emitter.emit(execution_id, seq),
             self._patience,
+            secrets,
         )
 
     def _build_retry(
@@ -348,6 +349,22 @@ class ExecutionTaskRunner:
                     context.begin_attempt(answer.attempt)
 
         return begin_retry
+
+
+def _judge(claim: Claim) -> Outcome | None:
+    """Return how a step ends by its condition; None when it is to run.
+
+    An attempt that is repeated is to run whatever the condition says by now.
+    """
+    if claim.condition is None or claim.recorded_input is not None:
+        return None
+    place = f"steps.{claim.step}.when"
+    try:
+        if evaluate_condition(claim.condition, claim.scope, place=place):
+            return None
+    except ExpressionError as error:
+        return Outcome(StepStatus.FAILED, error=describe_error(error, claim))
+    return Outcome(StepStatus.SKIPPED)
 
 
 def _evaluate_inputs(claim: Claim) -> tuple[Mapping[str, Any], str]:

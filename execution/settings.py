@@ -18,6 +18,7 @@ from execution.errors import SettingsError
 
 _PREFIX = "PLANS_"
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_RESOLVER = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
@@ -59,6 +60,10 @@ class Settings:
     """How long a silent worker keeps its steps."""
     ride: bool = True
     """Let a worker go on with the steps of an execution without a message for each."""
+    secrets_dir: Path | None = None
+    """A folder with a file for each secret, named like it, for workers."""
+    secret_resolver: str | None = None
+    """A function `module:name` that workers ask for secrets."""
 
     check: CatalogueCheck = CatalogueCheck.KNOWN
     """Whether a submit compares its plan with the catalogue of actions."""
@@ -102,6 +107,8 @@ class Settings:
 
 
 _VARIABLES = {f.name: _PREFIX + f.name.upper() for f in fields(Settings)}
+SECRET_PREFIX = "PLANS_SECRET_"  # noqa: S105  # of variables, which hold them
+"""Begins the names of variables that hold secrets, which authors of plans choose."""
 _FOREIGN_VARIABLES = frozenset({"PLANS_WORKER_BOARD"})
 """Set by our own processes for their children; not settings."""
 
@@ -139,6 +146,7 @@ def _read_check(text: str) -> CatalogueCheck:
 _READERS: dict[str, Callable[[str], object]] = {
     "imports": _read_words,
     "home": Path,
+    "secrets_dir": Path,
     "local": partial(_read_flag, "PLANS_LOCAL"),
     "ride": partial(_read_flag, "PLANS_RIDE"),
     "lease_seconds": _read_seconds,
@@ -150,6 +158,8 @@ def _refuse_near_misses(source: Mapping[str, str]) -> None:
     known = set(_VARIABLES.values())
     for name in source:
         if name in known or name in _FOREIGN_VARIABLES or not name.startswith(_PREFIX):
+            continue
+        if name.startswith(SECRET_PREFIX):
             continue
         nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
         if nearest:
@@ -169,6 +179,11 @@ def _check(settings: Settings) -> None:
     if url and not url.startswith(("postgresql+psycopg2://", "postgresql://")):
         raise SettingsError(
             "PLANS_DATABASE_URL must start with postgresql+psycopg2:// or postgresql://"
+        )
+    resolver = settings.secret_resolver
+    if resolver is not None and not _RESOLVER.fullmatch(resolver):
+        raise SettingsError(
+            f"PLANS_SECRET_RESOLVER={resolver!r} must be written module:function"
         )
     if settings.redis_url and not settings.redis_url.startswith(_REDIS_SCHEMES):
         raise SettingsError(

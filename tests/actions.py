@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 
@@ -208,3 +209,21 @@ async def tidy_up_async(ctx: Context, ledger: str) -> None:
         await asyncio.sleep(30)
     finally:
         note(ledger, f"tidied {ctx.step} {ctx.attempt} {os.getpid()}")
+
+
+@action("test.use_secret")
+def use_secret(ctx: Context, ledger: str, token: str, nested: dict[str, object]) -> Any:
+    """Tell of a secret in every way there is, and fail with it at first."""
+    note(ledger, f"{ctx.attempt} {token} {nested['list']}")
+    ctx.log.info("calling with %s", token)
+    ctx.progress(50, f"token {token}")
+    ctx.metric(f"calls of {token}", 1)
+    ctx.save_checkpoint({"token": token})
+    ctx.variables["header"] = f"Bearer {token}"
+    if ctx.attempt == 1:
+        try:
+            dict[str, str]()[f"inner: {token}"]
+        except KeyError as error:
+            ctx.log.exception("failed")
+            raise ValueError(f"refused {token!r}") from error
+    return {"url": f"https://example.org/?token={token}", token: [token]}

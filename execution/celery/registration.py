@@ -34,6 +34,7 @@ from execution.reconciler import Reconciler
 from execution.records import StepRecords
 from execution.ride import Delivery, RideLimits
 from execution.runner import ExecutionTaskRunner
+from execution.secrets import SecretStore
 from execution.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ class PlansInApp:
         """
         try:
             import_actions(self._settings.imports)
+            SecretStore.from_settings(self._settings)
             self._database.check()
         except DatabaseUnavailableError as error:
             logger.warning("starting without PostgreSQL", extra={"cause": str(error)})
@@ -185,6 +187,7 @@ class PlansInApp:
             Interruption(board).interruptible,
             limits.within(self._time_limit),
             RideEvents(self._app, hostname, lambda: board.is_watched),
+            SecretStore.from_settings(self._settings),
         )
         return _Serving(runner, parts.dispatcher)
 

@@ -72,7 +72,7 @@ class RideEvents:
         uuid = _name_step(delivery, claim)
         if outcome is None:
             self._send("task-retried", uuid=uuid, exception="waiting", traceback="")
-        elif outcome.status is StepStatus.COMPLETED:
+        elif outcome.status in (StepStatus.COMPLETED, StepStatus.SKIPPED):
             result = (outcome.result or "null")[:_MOST_CHARACTERS]
             self._send("task-succeeded", uuid=uuid, result=result, runtime=seconds)
         else:

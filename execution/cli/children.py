@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from execution.errors import SetupError
-from execution.settings import Settings
+from execution.settings import SECRET_PREFIX, Settings
 
 _PR_SET_PDEATHSIG = 1
 _LONGEST_TAIL_BYTES = 1500
@@ -56,12 +56,16 @@ def worker_command(name: str, options: Sequence[str]) -> tuple[str, ...]:
 def build_environment(
     settings: Settings, inherited: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the environment in which a child has exactly these settings."""
+    """Return the environment in which a child has exactly these settings.
+
+    It keeps the variables that hold secrets.
+    """
     kept = {
         name: value
         for name, value in inherited.items()
-        if not name.startswith(("PLANS_", "FLOWER_"))
+        if name.startswith(SECRET_PREFIX) or not name.startswith(("PLANS_", "FLOWER_"))
     }
+    kept.pop("PLANS_SECRET_RESOLVER", None)
     for field in fields(settings):
         text = _write_setting(getattr(settings, field.name))
         # the URLs are known by now: a child must not start servers of its own

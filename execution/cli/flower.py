@@ -15,6 +15,7 @@ from pathlib import Path
 
 from execution.cli.children import Program, celery_command
 from execution.cli.exits import UsageError
+from execution.settings import SECRET_PREFIX
 
 _ADDRESS = "127.0.0.1"
 _USUAL_PORT = 5555
@@ -70,7 +71,8 @@ def build_flower(
             f"--conf={os.devnull}",
         ),
         environment={
-            **environment,
+            # secrets are for workers
+            **{n: v for n, v in environment.items() if not n.startswith(SECRET_PREFIX)},
             "FLOWER_BASIC_AUTH": f"{login.user}:{login.password}",
         },
         log=log,

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from execution.durations import parse_duration_seconds
-from execution.expressions import names_steps, wrap_expression
+from execution.expressions import names_steps, names_steps_bare, wrap_expression
 from execution.language.graph import Graph
 from execution.retry import RetryPolicy
 from execution.states import Section
@@ -42,7 +42,9 @@ class OnFailure(StrEnum):
 class CompiledStep:
     """A step with everything resolved; steps are named by their positions.
 
-    `max_attempts` is that of `retry`, for who needs nothing else of it.
+    `condition` is the bare expression that decides whether the step runs; `reads` are
+    those of all its expressions. `max_attempts` is that of `retry`, for who
+    needs nothing else of it.
     """
 
     position: int
@@ -61,6 +63,7 @@ class CompiledStep:
     max_attempts: int
     max_lost: int
     inputs: object
+    condition: str | None = None
     section: Section = Section.STEPS
     run_on: str | None = None
     undoes: int | None = None
@@ -91,12 +94,18 @@ def compile_steps(document: "PlanDocument", graph: Graph) -> tuple[CompiledStep,
 
 def positions_read(template: object, positions: Mapping[str, int]) -> tuple[int, ...]:
     """Return the positions of the steps that a template reads, in order."""
-    return tuple(sorted(positions[name] for name in names_steps(template)))
+    return _sort_positions(names_steps(template), positions)
 
 
 def compile_seconds(duration: str | None) -> float | None:
     """Return a duration in seconds, or None where none is written."""
     return None if duration is None else parse_duration_seconds(duration)
+
+
+def _sort_positions(
+    names: frozenset[str], positions: Mapping[str, int]
+) -> tuple[int, ...]:
+    return tuple(sorted(positions[name] for name in names))
 
 
 def _compile_step(
@@ -107,6 +116,9 @@ def _compile_step(
     on_failure: Any = _first(policy.on_failure for policy in policies)
     fallback = on_failure["fallback"] if isinstance(on_failure, dict) else None
     stands_in_for = graph.fallbacks.get(position)
+    read = names_steps(step.with_)
+    for expression in (step.when, step.for_each):
+        read |= names_steps_bare(expression) if expression else frozenset()
     is_ending = position in graph.ending
     for_each = None if step.for_each is None else wrap_expression(step.for_each)
     return CompiledStep(
@@ -116,12 +128,13 @@ def _compile_step(
         # what it stands in for does not count it among its successors
         needs=graph.needs[position] if stands_in_for is None else (stands_in_for,),
         successors=graph.successors[position],
-        reads=positions_read([step.with_, for_each], graph.positions),
+        reads=_sort_positions(read, graph.positions),
         survives_skips=graph.in_sequence or is_ending,
         on_failure=OnFailure.FALLBACK
         if fallback
         else OnFailure(on_failure or OnFailure.ABORT),
         inputs=step.with_,
+        condition=step.when,
         section=Section.END if is_ending else Section.STEPS,
         run_on=step.run_on,
         fallback=graph.positions[fallback] if fallback else None,

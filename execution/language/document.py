@@ -230,6 +230,7 @@ class StepFields(PolicyFields, CallFields):
     on_failure: OnFailureChoice | None = None
     description: str | None = None
     needs: list[str] | None = None
+    when: str | None = None
     profile: str | None = None
     for_each: str | None = None
     max_parallel: int | None = Field(default=None, ge=1, le=MAX_ITEMS)

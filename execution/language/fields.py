@@ -30,7 +30,7 @@ _LATER_IN_DOCUMENT = frozenset(("budget", "concurrency"))
 _LATER_IN_POLICY = frozenset(("cache", "uses", "resources"))
 _LATER_IN_STEP = frozenset(
     (
-        *("when", "until", "effect", "checkpoint"),
+        *("until", "effect", "checkpoint"),
         *_LATER_IN_POLICY,
         *LATER_STEP_KINDS,
     )

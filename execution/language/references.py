@@ -1,32 +1,40 @@
-"""Checks that what a document names is there: profiles, and paths in templates.
+"""Checks that what a document names is there: profiles, and paths in expressions.
 
-Promises: whatever a template reads is certain to be settled before it is filled
-in, and nothing is read that this release cannot give. Works on what it understands
-of a faulty document. Knows nothing of file formats or of how templates are filled.
+Promises: whatever an expression reads is certain to be settled before it is
+evaluated, and each of them compiles. Works on what it understands of a faulty
+document. Knows nothing of file formats or of how expressions are evaluated.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from execution.expressions import (
+    ROOTS,
+    CelExpression,
+    Expression,
     PlainPath,
     TemplateError,
+    find_syntax_faults,
+    parse_bare,
     parse_template_text,
+    quote,
     texts_of,
-    wrap_expression,
 )
 from execution.language.findings import Findings
 from execution.language.graph import Graph
 from execution.language.tree import size_fault
 from execution.places import Path, shown
+from execution.secrets import find_secret_fault
 
-_ROOTS = ("parameters", "steps", "execution")
-_ITEM_ROOTS = ("item", "index")
-_LATER_ROOTS = frozenset(("item", "index", "step", "failure"))
+_HOMES = {
+    "item": "for_each",
+    "index": "for_each",
+    "step": "undo",
+    "failure": "a fallback",
+}
 _OUTCOME_FIELDS = ("status", "result", "results", "error", "attempt")
 _FAILURE_FIELDS = ("code", "message", "step", "timestamp", "recoverable", "context")
 _EXECUTION_FIELDS = ("id", "created_at", "tags")
-_ROOTS_TEXT = "parameters.…, steps.… or execution.…"
 
 
 def check_profiles(document: Mapping[str, object], findings: Findings) -> None:
@@ -44,22 +52,50 @@ def check_profiles(document: Mapping[str, object], findings: Findings) -> None:
 def check_templates(
     document: Mapping[str, object], graph: Graph, findings: Findings
 ) -> None:
-    """Note every fault in the templates of a document."""
+    """Note every fault in the expressions of a document."""
     parameters = document.get("parameters")
     declared = parameters if isinstance(parameters, dict) else {}
+    to_compile: dict[Path, list[CelExpression]] = {}
     for position, step in _steps(document):
-        reader = _Reader(position, declared, graph, findings)
-        for_each = step.get("for_each")
-        if isinstance(for_each, str):
-            reader.check(wrap_expression(for_each), ("steps", position, "for_each"))
-            reader = replace(reader, has_items=True)
-        reader.check(step.get("with"), ("steps", position, "with"))
+        roots = ROOTS | {"failure"} if position in graph.fallbacks else ROOTS
+        reader = _Reader(position, declared, graph, findings, to_compile, roots)
+        path: Path = ("steps", position)
+        reader.check_bare(step.get("when"), (*path, "when"))
+        reader.check_bare(step.get("for_each"), (*path, "for_each"))
+        for_items = roots | {"item", "index"} if "for_each" in step else roots
+        filling = replace(reader, roots=for_items)
+        filling.check(step.get("with"), (*path, "with"), may_name_secrets=True)
         undo = step.get("undo")
         if isinstance(undo, dict):
-            undoing = _Reader(position, declared, graph, findings, undoes=True)
-            undoing.check(undo.get("with"), ("steps", position, "undo", "with"))
-    reader = _Reader(None, declared, graph, findings)
+            undoing = replace(reader, undoes=True, roots=ROOTS | {"step"})
+            place = (*path, "undo", "with")
+            undoing.check(undo.get("with"), place, may_name_secrets=True)
+    reader = _Reader(None, declared, graph, findings, to_compile)
     reader.check(document.get("result"), ("result",))
+    _check_defaults(declared, findings)
+    _check_syntax(to_compile, findings)
+
+
+def _check_defaults(parameters: Mapping[str, object], findings: Findings) -> None:
+    """Note defaults that name secrets: they would be taken for what they say."""
+    for name, declaration in parameters.items():
+        if not isinstance(declaration, dict):
+            continue
+        path: Path = ("parameters", name, "default")
+        for inner, text in texts_of(declaration.get("default")):
+            if message := find_secret_fault(text, may_be_secret=False):
+                findings.add((*path, *inner), message)
+
+
+def _check_syntax(
+    to_compile: Mapping[Path, Sequence[CelExpression]], findings: Findings
+) -> None:
+    every = (expression for found in to_compile.values() for expression in found)
+    faults = find_syntax_faults(every)
+    for path, found in to_compile.items():
+        messages = [f"{quote(e.text)}: {faults[e]}" for e in found if e in faults]
+        if messages:
+            findings.add(path, "; ".join(messages))
 
 
 def _steps(document: Mapping[str, object]) -> list[tuple[int, dict[str, object]]]:
@@ -73,58 +109,87 @@ def _steps(document: Mapping[str, object]) -> list[tuple[int, dict[str, object]]
 
 @dataclass(frozen=True)
 class _Reader:
-    """Whose template is checked: a step's, or the plan's result (no position).
+    """Whose expressions are checked: a step's, or those of the result (no position).
 
-    What `undoes` a step may read that step, also by the name `step`; a step that
-    `has_items` may read `item` and `index`.
+    `roots` are the names that they may begin with. What `undoes` a step may read that
+    step. What has no fault so far, and has to be compiled, is put into `to_compile`, by
+    its place.
     """
 
     position: int | None
     parameters: Mapping[str, object]
     graph: Graph
     findings: Findings
+    to_compile: dict[Path, list[CelExpression]] = field(default_factory=dict)
+    roots: frozenset[str] = ROOTS
     undoes: bool = False
-    has_items: bool = False
 
-    def check(self, template: object, path: Path) -> None:
+    def check(
+        self, template: object, path: Path, *, may_name_secrets: bool = False
+    ) -> None:
         """Note every fault in the template at `path`."""
         if message := size_fault(template):
             self.findings.add(path, message)
         for inner, text in texts_of(template):
-            if message := self._text_fault(text):
+            message = find_secret_fault(text, may_be_secret=may_name_secrets)
+            if message := message or self._text_fault(text, (*path, *inner)):
                 self.findings.add((*path, *inner), message)
 
-    def _text_fault(self, text: str) -> str | None:
-        if text.startswith("secret://"):
-            return "secret:// is not supported by this release yet"
+    def check_bare(self, text: object, path: Path) -> None:
+        """Note every fault in the bare expression at `path`, if it is text at all."""
+        if not isinstance(text, str):
+            return
+        try:
+            message = find_secret_fault(text, may_be_secret=False)
+            message = message or self._reads_fault([parse_bare(text)], path)
+        except TemplateError as error:
+            message = str(error)
+        if message:
+            self.findings.add(path, message)
+
+    def _text_fault(self, text: str, path: Path) -> str | None:
         if "${" not in text:
             return None
         try:
             pieces = parse_template_text(text)
         except TemplateError as error:
             return str(error)
-        paths = [piece for piece in pieces if isinstance(piece, PlainPath)]
-        faults = [(path.text, self._path_fault(path)) for path in paths]
-        messages = [f"${{{name}}}: {fault}" for name, fault in faults if fault]
+        return self._reads_fault([p for p in pieces if not isinstance(p, str)], path)
+
+    def _reads_fault(self, expressions: Sequence[Expression], path: Path) -> str | None:
+        reads = dict.fromkeys(read for found in expressions for read in found.reads)
+        faults = [(read.text, self._path_fault(read)) for read in reads]
+        messages = [f"{quote(text)}: {fault}" for text, fault in faults if fault]
+        complex_ones = [e for e in expressions if isinstance(e, CelExpression)]
+        if complex_ones and not messages:
+            self.to_compile[path] = complex_ones
         return "; ".join(messages) or None
 
     def _path_fault(self, path: PlainPath) -> str | None:
         root, *rest = path.parts
-        if root in self._roots_of_its_own():
-            return self._own_fault(root, rest)
-        if root in _LATER_ROOTS:
-            return f"`{root}` is not supported by this release yet"
-        if root not in _ROOTS:
-            return f"there is no {shown(root)}; use {_ROOTS_TEXT}"
-        if not rest:
-            return f"`{root}` alone is no value; write {root}. and a name"
+        if root not in self.roots:
+            return self._foreign_root(root)
         match root:
+            case "item" | "index":
+                return None
+            case "step":
+                return self._field_fault("step", rest)
+            case "failure":
+                return self._failure_fault(rest)
+            case _ if not rest:
+                return f"`{root}` alone is no value; write {root}. and a name"
             case "parameters":
                 return self._unknown("parameter", rest[0], self.parameters)
             case "execution":
                 return self._unknown("execution field", rest[0], _EXECUTION_FIELDS)
             case _:
                 return self._outcome_fault(rest[0], rest[1:])
+
+    def _foreign_root(self, root: str) -> str:
+        if root in _HOMES:
+            return f"there is no `{root}` here; only {_HOMES[root]} has it"
+        known = " or ".join(f"{name}.…" for name in sorted(ROOTS))
+        return f"there is no {shown(root)}; use {known}"
 
     def _outcome_fault(self, step: str, fields: Sequence[str]) -> str | None:
         source = self.graph.positions.get(step)
@@ -144,23 +209,6 @@ class _Reader:
             f"{shown(step)} need not be finished when this step starts; "
             "add it to `needs`, here or in a step that this one waits for"
         )
-
-    def _roots_of_its_own(self) -> Sequence[str]:
-        """Return what only such a step may name."""
-        return [
-            *(["step"] if self.undoes else []),
-            *(["failure"] if self.position in self.graph.fallbacks else []),
-            *(_ITEM_ROOTS if self.has_items else []),
-        ]
-
-    def _own_fault(self, root: str, fields: Sequence[str]) -> str | None:
-        match root:
-            case "step":
-                return self._field_fault("step", fields)
-            case "failure":
-                return self._failure_fault(fields)
-            case _:
-                return None
 
     def _failure_fault(self, fields: Sequence[str]) -> str | None:
         if not fields:

@@ -42,6 +42,10 @@ _HINTS = (
     ("mapping values are not allowed", "text with `: ` in it needs quotes"),
     ("did not find expected ',' or", "inside { } and [ ], text with ${…} needs quotes"),
     ("cannot start any token", "text that starts so needs quotes"),
+    (
+        "did not find expected key",
+        'text that goes on after `"…"`, `[…]` or `{…}` needs quotes',
+    ),
     ("found unknown escape", "use single quotes, or double the backslash"),
 )
 

@@ -83,6 +83,7 @@ class PlanStep(Base):
     max_lost: Mapped[int]
     retry: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     retries_timeouts: Mapped[bool] = mapped_column(server_default="true")
+    condition: Mapped[str | None]
     inputs: Mapped[dict[str, Any]]
     section: Mapped[str] = mapped_column(server_default="steps")
     run_on: Mapped[str | None]

@@ -1,11 +1,12 @@
 -- The first hot write: a message arrives, a step starts.
 
--- A step that has just been started, with what its policy and its inputs are made of.
+-- A step that has just been started, with what its policy, its condition and its inputs
+-- are made of.
 CREATE TYPE started_step AS (
     "position" int, name text, action text, queue text, attempt int, failures int,
     published_at timestamptz, publishes int, input jsonb,
     inputs jsonb, reads int[], retry jsonb, hostname text, section text,
-    for_each text, item jsonb, is_fallback bool
+    condition text, for_each text, item jsonb, is_fallback bool
 );
 
 
@@ -113,7 +114,8 @@ BEGIN
        AND n.action = ANY (w.actions) AND n.queue = ANY (w.queues)
     RETURNING n."position", n.name, n.action, n.queue, n.attempt, n.failures,
               n.published_at, n.publishes, n.input, p.inputs, p.reads, p.retry, w.hostname,
-              n.section, CASE WHEN n.item_of IS NULL THEN p.for_each END, n.item,
+              n.section, CASE WHEN n.item_of IS NULL THEN p.condition END,
+              CASE WHEN n.item_of IS NULL THEN p.for_each END, n.item,
               n.stands_in_for IS NOT NULL
          INTO s;
     RETURN s;
@@ -128,8 +130,9 @@ DECLARE
 BEGIN
     SELECT n."position", n.name, n.action, n.queue, n.attempt, n.failures,
            n.published_at, n.publishes, n.input, p.inputs, p.reads, p.retry, NULL,
-           n.section, CASE WHEN n.item_of IS NULL THEN p.for_each END, n.item,
-              n.stands_in_for IS NOT NULL
+           n.section, CASE WHEN n.item_of IS NULL THEN p.condition END,
+           CASE WHEN n.item_of IS NULL THEN p.for_each END, n.item,
+           n.stands_in_for IS NOT NULL
       INTO s
       FROM execution_steps n
       JOIN plan_steps p ON p.plan_id = e.plan_id
@@ -212,8 +215,9 @@ BEGIN
     RETURN jsonb_build_object(
         'position', s."position", 'name', s.name, 'action', s.action,
         'attempt', s.attempt, 'failures', s.failures, 'retry', s.retry::text,
-        'inputs', s.inputs, 'recorded', s.input, 'steps', steps, 'undone', undone, 'failure', failure,
-        'for_each', s.for_each, 'item', s.item,
+        'inputs', s.inputs, 'recorded', s.input, 'steps', steps, 'undone', undone,
+        'failure', failure, 'condition', s.condition, 'for_each', s.for_each,
+        'item', s.item,
         'checkpoint', checkpoint);
 END $$;
 

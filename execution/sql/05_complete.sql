@@ -148,6 +148,7 @@ BEGIN
     SELECT t."position", t.name, t.action, t.failures, t.attempt + 1 AS attempt, t.input,
            coalesce(p.timeout_seconds, a.timeout_seconds) AS timeout_seconds,
            p.inputs, p.reads, p.retry, w.hostname, w.beats,
+           CASE WHEN t.item_of IS NULL THEN p.condition END AS condition,
            CASE WHEN t.item_of IS NULL THEN p.for_each END AS for_each, t.item
       INTO n
       FROM execution_steps t
@@ -218,7 +219,7 @@ BEGIN
      WHERE id = p_execution;
     next := describe_claim(p_execution, ROW(
         n."position", n.name, n.action, NULL, n.attempt, n.failures, NULL, NULL, n.input,
-        n.inputs, n.reads, n.retry, n.hostname, 'steps', n.for_each, n.item,
+        n.inputs, n.reads, n.retry, n.hostname, 'steps', n.condition, n.for_each, n.item,
         false)::started_step);
 END $$;
 

@@ -11,8 +11,9 @@ pytestmark = pytest.mark.usefixtures("shared_worker")
 
 
 def fail(name: str, fallback: str | None = None, **fields: Any) -> Step:
-    choice = {"on_failure": {"fallback": fallback}} if fallback else {}
-    return Step(name, action="test.refuse", **choice, **fields)
+    if fallback:
+        fields["on_failure"] = {"fallback": fallback}
+    return Step(name, action="test.refuse", **fields)
 
 
 def echo(name: str, value: object, **fields: Any) -> Step:

@@ -9,6 +9,7 @@ the edges alone.
 
 import random
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -18,11 +19,12 @@ from execution.database import Database
 from execution.ending import finish_execution
 from execution.engine import ExecutionEngine
 from execution.events import ExecutionEventEmitter
+from execution.expressions import evaluate_condition
+from execution.language.compilation import CompiledStep
 from execution.liveness import LivenessRecords
 from execution.records import (
     Claim,
     Completion,
-    HeldStep,
     Recorded,
     Rider,
     StepRecords,
@@ -58,7 +60,7 @@ class World:
     execution_id: str = ""
     worker_id: str = ""
     messages: list[Message] = field(default_factory=list)
-    zombies: list[HeldStep] = field(default_factory=list)
+    zombies: list[Claim] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.share_of_rides = self.dice.choice([0.0, 0.5, 1.0])
@@ -119,7 +121,7 @@ class World:
 
     def record(self, claim: Claim, rest: tuple[int, ...], epoch: int) -> Completion:
         """Record a step's fate, as often as its commit stays unknown."""
-        status = self.fates[claim.step]
+        status = self.judge(claim)
         rider = None
         if status is StepStatus.COMPLETED and self.dice.random() < self.share_of_rides:
             token = str(uuid.UUID(int=self.dice.getrandbits(128), version=4))
@@ -128,7 +130,7 @@ class World:
             self.records.complete(
                 claim.held,
                 status,
-                error=None if status is StepStatus.COMPLETED else ERROR,
+                error=ERROR if status is StepStatus.FAILED else None,
                 covered=rest[0] if rest else None,
                 epoch=epoch,
                 rider=rider,
@@ -141,19 +143,24 @@ class World:
             self.send(done.windows)
         return answers[-1]
 
+    def judge(self, claim: Claim) -> StepStatus:
+        """Return what becomes of a step: what its condition says, or else its fate."""
+        wanted = is_wanted(claim, claim.scope)
+        return self.fates[claim.step] if wanted else StepStatus.SKIPPED
+
     def die(self, claim: Claim) -> None:
         """Lose the worker with the step in its hand."""
-        self.zombies.append(claim.held)
+        self.zombies.append(claim)
         self.liveness.end_worker(self.worker_id)
         self.worker_id = register(self.liveness, self.settings)
 
     def write_late(self) -> None:
         """Let one who died write after all; it may land only if nobody noticed yet."""
         zombie = self.zombies.pop()
-        step = self.repository.list_steps(self.execution_id)[zombie.position]
-        status = self.fates[step.name]
-        error = None if status is StepStatus.COMPLETED else ERROR
-        late = self.records.complete(zombie, status, error=error, epoch=-1)
+        step = self.repository.list_steps(self.execution_id)[zombie.held.position]
+        status = self.judge(zombie)
+        error = ERROR if status is StepStatus.FAILED else None
+        late = self.records.complete(zombie.held, status, error=error, epoch=-1)
         if late.outcome is Recorded.RECORDED:
             assert step.status is StepStatus.RUNNING
             self.send(late.windows)
@@ -198,13 +205,16 @@ def draw_plan(dice: random.Random) -> tuple[Plan, dict[str, StepStatus]]:
     """Return a plan of up to nine steps, and what becomes of each that runs."""
     names = [f"s{n}" for n in range(dice.randint(1, 9))]
     is_sequence = dice.random() < 0.3
+    needs = {
+        name: sorted(dice.sample(names[:n], dice.randint(0, min(n, 3))))
+        for n, name in enumerate(names)
+    }
     steps = [
         Step(
             name,
             action="test.nothing",
-            needs=None
-            if is_sequence
-            else sorted(dice.sample(names[:n], dice.randint(0, min(n, 3)))),
+            needs=None if is_sequence else needs[name],
+            when=draw_condition(dice, names[:n] if is_sequence else needs[name]),
             on_failure=dice.choice(["skip", "skip", "skip", "abort"]),
             retry={"max_lost": 100},
         )
@@ -217,12 +227,27 @@ def draw_plan(dice: random.Random) -> tuple[Plan, dict[str, StepStatus]]:
     return Plan("random", steps=steps), fate
 
 
+def draw_condition(dice: random.Random, readable: list[str]) -> str | None:
+    """Return a condition on a step that is settled before, or none."""
+    if not readable or dice.random() < 0.6:
+        return None
+    wanted = dice.choice(["completed", "completed", "skipped"])
+    return f'steps.{dice.choice(readable)}.status == "{wanted}"'
+
+
+def is_wanted(step: CompiledStep | Claim, scope: Mapping[str, object]) -> bool:
+    condition = step.condition
+    return condition is None or evaluate_condition(condition, scope, place="when")
+
+
 def foretell(plan: Plan, fates: dict[str, StepStatus]) -> dict[str, StepStatus] | None:
     """Return how each step must end, from the edges alone; None if a step aborts."""
     ends: dict[int, StepStatus] = {}
     for step in plan.steps:
         skipped = [ends[need] is StepStatus.SKIPPED for need in step.needs]
-        if skipped and all(skipped) and not step.survives_skips:
+        is_cut_off = skipped and all(skipped) and not step.survives_skips
+        known = {plan.steps[n].name: {"status": str(end)} for n, end in ends.items()}
+        if is_cut_off or not is_wanted(step, {"steps": known}):
             ends[step.position] = StepStatus.SKIPPED
         elif fates[step.name] is StepStatus.COMPLETED:
             ends[step.position] = StepStatus.COMPLETED

@@ -197,8 +197,8 @@ def test_a_stricter_durability_is_kept(url: str) -> None:
         ("DROP TABLE step_attempts", "add_table"),
         ("CREATE TABLE mine (n int)", "remove_table"),
         ("UPDATE installation SET functions_digest = NULL", "the functions differ"),
-        ("UPDATE alembic_version SET version_num = '0000'", "revision 0000, not 0005"),
-        ("DELETE FROM alembic_version", "revision None, not 0005"),
+        ("UPDATE alembic_version SET version_num = '0000'", "revision 0000, not 0006"),
+        ("DELETE FROM alembic_version", "revision None, not 0006"),
     ],
 )
 def test_a_check_says_what_differs(url: str, change: str, difference: str) -> None:

@@ -77,6 +77,8 @@ def draw_fate(dice: random.Random) -> StepFate:
 
 
 def _draw_plan(dice: random.Random, number: int) -> Plan:
+    # dice of their own, so that the plans are those of before, with conditions
+    conditions = random.Random(f"conditions of {number}")
     names = [f"s{n}" for n in range(dice.randint(1, 6))]
     is_sequence = dice.random() < 0.4
     # the others end with their last step
@@ -94,6 +96,7 @@ def _draw_plan(dice: random.Random, number: int) -> Plan:
                 action=ACTION,
                 with_={"needed": {need: f"${{steps.{need}.result}}" for need in needs}},
                 needs=None if is_sequence else needs,
+                when=_draw_condition(conditions, needs),
                 queue=dice.choice([None, None, None, ASIDE_QUEUE]),
                 on_failure=dice.choice(["skip", "abort"]),
                 timeout=dice.choice([None, None, "30s"]),
@@ -174,6 +177,15 @@ def _draw_end_step(dice: random.Random, name: str) -> Step:
         deadline="300s",
         retry=_draw_retry(dice),
     )
+
+
+def _draw_condition(dice: random.Random, needs: list[str]) -> str | None:
+    drawn = dice.random()
+    if drawn < 0.1:
+        return "false"
+    if drawn < 0.3 and needs:
+        return f'steps.{dice.choice(needs)}.status == "completed"'
+    return None
 
 
 def _draw_retry(dice: random.Random) -> dict[str, object]:

@@ -43,6 +43,7 @@ CLAIM = Claim(
     retry=POLICY,
     scope={},
     variables={},
+    condition=None,
     inputs={},
     for_each=None,
     recorded_input=None,

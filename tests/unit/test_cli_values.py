@@ -277,6 +277,19 @@ def test_child_gets_exactly_the_settings_and_no_others() -> None:
     }
 
 
+def test_workers_get_the_secrets_and_flower_does_not() -> None:
+    settings = Settings(database_url="postgresql:///x", secret_resolver="a:b")  # noqa: S106  # its name
+    inherited = {"PLANS_SECRET_TOKEN": "t", "PLANS_SECRET_RESOLVER": "old:one"}
+
+    environment = build_environment(settings, inherited)
+    flower, _ = build_flower(5555, environment, Path("log"))
+
+    secrets = {n: v for n, v in environment.items() if "SECRET" in n}
+    assert secrets == {"PLANS_SECRET_TOKEN": "t", "PLANS_SECRET_RESOLVER": "a:b"}
+    assert {n for n in flower.environment if "SECRET" in n} == set()
+    assert flower.environment["PLANS_DATABASE_URL"] == "postgresql:///x"
+
+
 def test_celery_is_not_looked_for_in_the_working_directory() -> None:
     assert "-P" in celery_command("worker")
 

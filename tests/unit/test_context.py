@@ -13,6 +13,7 @@ from execution.errors import ResultError
 from execution.patience import Patience
 from execution.records import Claim, HeldStep, Run, StepRecords
 from execution.retry import RetryPolicy
+from execution.secrets import NO_SECRETS, StepSecrets
 
 NOWHERE = "postgresql://nobody@/none?host=/nowhere"
 
@@ -22,6 +23,7 @@ def build_context(
     variables: Mapping[str, Any] | None = None,
     checkpoint: Mapping[str, Any] | None = None,
     patience: Patience | None = None,
+    secrets: StepSecrets = NO_SECRETS,
 ) -> Context:
     """Return the context of a claim whose database cannot be reached."""
     claim = Claim(
@@ -34,6 +36,7 @@ def build_context(
         retry=RetryPolicy(),
         scope={},
         variables=variables or {},
+        condition=None,
         inputs={},
         for_each=None,
         recorded_input=None,
@@ -44,6 +47,7 @@ def build_context(
         StepRecords(Database(NOWHERE, "none")),
         lambda _: None,
         patience or Patience(),
+        secrets,
     )
 
 

@@ -1,5 +1,6 @@
 """The pages list what there is: tables, fields, modules, commands, moves."""
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable
@@ -10,6 +11,8 @@ import pytest
 
 from execution import models
 from execution.cli.app import _COMMANDS
+from execution.expressions import evaluate_template
+from execution.expressions.functions import FUNCTIONS
 from execution.language import fields
 from execution.language.document import (
     Fields,
@@ -147,6 +150,25 @@ def test_every_field_of_a_step_is_listed_with_the_policies_last() -> None:
     assert set(listed) == written_names(StepFields)
     assert set(listed[-6:]) == written_names(PolicyFields)
     assert all(f"`{name}`" in section for name in written_names(RetryFields))
+
+
+def test_shown_expressions_come_to_what_is_said() -> None:
+    rows = re.findall(
+        r"^\| `([^`]+)` \| `([^`]+)` \|$",
+        read_section("docs/plans.md", "Expressions"),
+        re.MULTILINE,
+    )
+
+    assert len(rows) > 15
+    for text, value in rows:
+        come_to = evaluate_template(f"${{{text}}}", {}, place=text)
+        assert come_to == json.loads(value), text
+
+
+def test_every_function_of_expressions_is_shown() -> None:
+    section = read_section("docs/plans.md", "Expressions")
+
+    assert [name for name in FUNCTIONS if f"{name}(" not in section] == []
 
 
 def test_every_field_and_type_of_a_parameter_is_listed() -> None:

@@ -143,6 +143,7 @@ def test_steps_are_compiled_with_policies_merged() -> None:
             retry=RetryPolicy(),
             max_attempts=1,
             max_lost=3,
+            condition=None,
             inputs={"root": "${parameters.root}", "answer": "NO", "sizes": [1, 2.5]},
         ),
         CompiledStep(
@@ -161,6 +162,7 @@ def test_steps_are_compiled_with_policies_merged() -> None:
             retry=RetryPolicy(max_attempts=5),
             max_attempts=5,
             max_lost=3,
+            condition=None,
             inputs={"first": "${steps.scan.result.files.0}"},
         ),
         CompiledStep(
@@ -179,9 +181,39 @@ def test_steps_are_compiled_with_policies_merged() -> None:
             retry=RetryPolicy(),
             max_attempts=1,
             max_lost=3,
+            condition=None,
             inputs={},
         ),
     )
+
+
+def test_a_condition_is_one_of_the_reads() -> None:
+    condition = "size(steps.a.result) > 0"
+    steps = [
+        Step("a", "demo.a"),
+        Step("b", "demo.b"),
+        Step("c", "demo.c", with_={"x": "${steps.b.result}"}, when=condition),
+    ]
+    text = f"""
+format: 1
+name: p
+steps:
+  - {{id: a, action: demo.a}}
+  - {{id: b, action: demo.b}}
+  - id: c
+    action: demo.c
+    with: {{x: "${{steps.b.result}}"}}
+    when: {condition}
+"""
+
+    plan = Plan("p", steps=steps)
+
+    assert [(step.condition, step.reads) for step in plan.steps] == [
+        (None, ()),
+        (None, ()),
+        (condition, (0, 1)),
+    ]
+    assert Plan.from_text(text) == plan
 
 
 def test_yaml_json_and_python_spell_the_same_plan() -> None:

@@ -95,6 +95,22 @@ def without(name: str) -> Change:
         (with_step_field("action", "a b"), "steps[1].action", "without spaces"),
         (with_step_field("action", print), "steps[1].action", "is a builtin"),
         (with_step_field("with", []), "steps[1].with", "must be a mapping"),
+        (with_step_field("when", True), "steps[1].when", "must be text, and is true"),
+        (with_step_field("when", ""), "steps[1].when", "holds no expression"),
+        (with_step_field("when", "1 +"), "steps[1].when", "${1 +}: is no expression"),
+        (with_step_field("when", "${1} + ${2}"), "steps[1].when", 'holds "$"'),
+        (
+            with_step_field("when", "steps.parse.status == 'x'"),
+            "steps[1].when",
+            '"parse" need not be finished',
+        ),
+        (
+            with_step_field("when", "size(steps.scna.result) > 0"),
+            "steps[1].when",
+            'no step is called "scna"; did you mean "scan"?',
+        ),
+        (with_step_field("with", {"a": "${1 +}"}), "steps[1].with.a", "${1 +}: is no"),
+        (with_field("result", {"a": ["${(}"]}), "result.a[0]", "is not closed"),
         (with_step_field("needs", "scan"), "steps[1].needs", "must be a list"),
         (with_step_field("needs", [1]), "steps[1].needs[0]", "must be text"),
         (
@@ -140,7 +156,11 @@ def without(name: str) -> Change:
             "steps[1].retry.atempts",
             "attempts",
         ),
-        (with_step_field("on_failure", "retry"), "steps[1].on_failure", "must be abort"),
+        (
+            with_step_field("on_failure", "retry"),
+            "steps[1].on_failure",
+            "must be abort",
+        ),
         (
             with_field("defaults", {"on_failure": {"fallback": "scan"}}),
             "defaults.on_failure",
@@ -176,7 +196,6 @@ def test_document_field_of_a_later_release_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "when",
         "cache",
         "uses",
         "resources",

@@ -110,6 +110,25 @@ def test_step_may_not_read_what_need_not_be_finished(reader: str, source: str) -
     assert "need not be finished when this step starts" in message
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "size(steps.b.result) > 0",
+        'steps["b"].status == "completed"',
+        "[1].map(x, steps.b.attempt)",
+        "has(steps.b.result.x)",
+    ],
+)
+def test_step_that_need_not_be_finished_is_found_in_expressions(
+    expression: str,
+) -> None:
+    needs: dict[str, list[str] | None] = {"a": [], "b": ["a"], "c": ["a"]}
+
+    faults = faults_of(needs, c=f"${{{expression}}}")
+
+    assert "need not be finished" in faults["steps[2].with.x"]
+
+
 def test_step_of_a_sequence_may_read_all_before_it() -> None:
     plan = plan_of(
         {"a": None, "b": None, "c": None}, c="${steps.a.result} ${steps.b.status}"
@@ -155,11 +174,17 @@ def test_fault_in_the_edges_causes_no_other(
         ("steps.aa.result", 'no step is called "aa"'),
         ("steps.a", "a step is no value"),
         ("steps.a.reslut", 'did you mean "result"?'),
-        ("item", "`item` is not supported by this release yet"),
-        ("failure.code", "`failure` is not supported by this release yet"),
-        ("env.HOME", 'there is no "env"; use parameters'),
-        ("a + b", "is not a plain path"),
-        ("now()", "is not a plain path"),
+        ("item", "there is no `item` here; only for_each has it"),
+        ("failure.code", "there is no `failure` here; only a fallback has it"),
+        ("env.HOME", 'there is no "env"; use execution.… or parameters.…'),
+        ("a + b", '${a}: there is no "a"'),
+        ("now()", 'there is no function "now"'),
+        ("1 +", "${1 +}: is no expression: mismatched input"),
+        ("size(steps.a.result) > steps.aa.result", 'no step is called "aa"'),
+        ('steps["aa"].result + 1', 'no step is called "aa"'),
+        ("steps[parameters.x].result", "`steps` alone is no value"),
+        ("[1].map(x, steps.aa.result)", 'no step is called "aa"'),
+        ("size(steps.a)", "a step is no value"),
     ],
 )
 def test_path_that_leads_nowhere_is_refused(expression: str, message: str) -> None:
@@ -173,12 +198,6 @@ def test_all_faults_of_one_text_are_named() -> None:
     faults = faults_of({"a": []}, a="${parameters.x} and ${execution.y}")
 
     assert faults["steps[0].with.x"].count(": no ") == 2
-
-
-def test_secret_is_refused_until_it_is_supported() -> None:
-    faults = faults_of({"a": []}, a="secret://token")
-
-    assert "secret:// is not supported" in faults["steps[0].with.x"]
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,11 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
             step["needs"] = sorted(needs - {name})
         readable = names[:position] if in_sequence else sorted(needs - {name})
         if readable:
-            inputs["read"] = f"${{steps.{draw(st.sampled_from(readable))}.result}}"
+            source = draw(st.sampled_from(readable))
+            inputs["read"] = f"${{steps.{source}.result}}"
+            inputs["judged"] = f"at {source}: ${{steps.{source}.attempt + 1}}"
+            if draw(st.booleans()):
+                step["when"] = f'steps.{source}.status == "completed"'
         if draw(st.booleans()):
             step["profile"] = "slow"
         steps.append({**step, "with": inputs})

@@ -141,7 +141,7 @@ def test_failing_says_what_becomes_of_what_runs(
         (
             with_field("b", "with", {"x": "${step.result}"}),
             "steps[2].with.x",
-            "`step` is not supported",
+            "there is no `step` here; only undo has it",
         ),
         (
             with_field("a", "undo", {"action": "x.u", "with": {"x": "${step}"}}),

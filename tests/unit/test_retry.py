@@ -15,6 +15,7 @@ from execution.errors import (
     PlansError,
     ResultError,
     RetryableError,
+    SecretError,
     StaleLeaseError,
     StepTimeoutError,
 )
@@ -211,5 +212,6 @@ def test_the_fatal_errors_are_these() -> None:
         ExpressionError,
         FatalError,
         ResultError,
+        SecretError,
         StaleLeaseError,
     }

@@ -35,6 +35,8 @@ SECRET = "s3cret"  # noqa: S105  # not one that opens anything
         ("PLANS_IMPORTS", " , ", "imports", ()),
         ("PLANS_HOME", "/var/plans", "home", Path("/var/plans")),
         ("PLANS_QUEUE", "cpu", "queue", "cpu"),
+        ("PLANS_SECRETS_DIR", "/run/secrets", "secrets_dir", Path("/run/secrets")),
+        ("PLANS_SECRET_RESOLVER", "a.b:c", "secret_resolver", "a.b:c"),
         ("PLANS_LEASE_SECONDS", "1", "lease_seconds", 1.0),
         ("PLANS_LEASE_SECONDS", "3600", "lease_seconds", 3600.0),
         ("PLANS_LEASE_SECONDS", "2.5", "lease_seconds", 2.5),
@@ -99,6 +101,8 @@ def test_a_near_miss_is_refused_with_what_was_meant(name: str, meant: str) -> No
         "PLANS_WORKER_BOARD",  # ours, for our own children
         "PLANS_FAULT",  # what arms a crash point
         "PLANS_OF_ANOTHER_PROGRAM",
+        "PLANS_SECRET_DSN",  # what authors of plans call a secret
+        "PLANS_SECRET_SOLVER",
         "DATABASE_URL",
         "CELERY_BROKER_URL",
         "plans_queue",
@@ -121,6 +125,8 @@ def test_a_foreign_variable_is_left_alone(name: str) -> None:
         ("PLANS_SCHEMA", 'plans"; DROP TABLE x; --'),
         ("PLANS_SCHEMA", "plans\n"),
         ("PLANS_SCHEMA", "_" * 64),
+        ("PLANS_SECRET_RESOLVER", "a.b"),
+        ("PLANS_SECRET_RESOLVER", "a:b.c"),
         ("PLANS_LOCAL", "maybe"),
         ("PLANS_RIDE", "maybe"),
         ("PLANS_CHECK", "maybe"),

@@ -107,6 +107,8 @@ def test_scalar_document_is_read() -> None:
         ("a: b: c", "text", (1, 5), "text with `: ` in it needs quotes"),
         ("a: {b: ${c}}", "text", (1, 9), "text with ${…} needs quotes"),
         ("a: @b", "text", (1, 4), "needs quotes"),
+        ('a: "b" == c', "text", (1, 8), "text that goes on after"),
+        ("a: [1] == c", "text", (1, 8), "needs quotes"),
         ('a: "\\q"', "text", (1, 5), "use single quotes"),
         ("a:\n\t- b", "text", (2, 1), "is not YAML"),
         ("a: 'b", "text", (1, 6), "is not YAML"),
