@@ -22,6 +22,7 @@ from execution.celery.heart import Heart, Pulse
 from execution.celery.intake import STRATEGY
 from execution.celery.interruption import Interruption
 from execution.celery.ride_events import RideEvents
+from execution.celery.tasks import TaskActions
 from execution.celery.watch import Watch
 from execution.database import Database, DatabaseUnavailableError
 from execution.dispatcher import STEP_TASK, ExecutionDispatcher
@@ -96,7 +97,7 @@ class PlansInApp:
         Raises SystemExit with the reason when the worker could never do its work.
         """
         try:
-            import_actions(self._settings.imports)
+            self._find_actions()
             self._database.check()
         except DatabaseUnavailableError as error:
             logger.warning("starting without PostgreSQL", extra={"cause": str(error)})
@@ -106,7 +107,7 @@ class PlansInApp:
             # the pool is about to fork
             self._database.close()
         if not len(registry):
-            logger.warning("no actions are registered; set PLANS_IMPORTS")
+            logger.warning("there are no actions and no tasks; set PLANS_IMPORTS")
         if time_limit is not None:
             logger.warning(
                 "Celery's time limit ends steps, too, whatever their timeout;"
@@ -170,8 +171,12 @@ class PlansInApp:
                 serving = self._serving
         return serving[1]
 
-    def _build_serving(self, hostname: str) -> _Serving:
+    def _find_actions(self) -> None:
         import_actions(self._settings.imports)
+        registry.add_source(TaskActions(self._app))
+
+    def _build_serving(self, hostname: str) -> _Serving:
+        self._find_actions()
         board = self._board or WorkerBoard.open()
         parts = self._build_parts(board)
         limits = RideLimits() if self._settings.ride else RideLimits(steps=1)
@@ -203,8 +208,9 @@ class PlansInApp:
 def register(app: Celery, settings: Settings | None = None) -> None:
     """Add plans to a Celery app: the step task, and what its workers need.
 
-    `settings` are read from the environment by default. Changes no setting of the
-    app. Raises SettingsError when no database is named.
+    The app's own tasks are actions then, under their names. `settings` are read from
+    the environment by default. Changes no setting of the app. Raises SettingsError when
+    no database is named.
     """
     plans = PlansInApp(app, settings or Settings.from_environment())
 

@@ -96,3 +96,4 @@ class Action(Base):
     signature: Mapped[dict[str, Any] | None]
     timeout_seconds: Mapped[float | None]
     published_at: Mapped[datetime]
+    queue: Mapped[str | None]

@@ -19,14 +19,14 @@ BEGIN
            p.value, seen_at, seen_at, seen_at
       FROM pulse p;
     -- in the order of the names: two workers that publish the same ones do not deadlock
-    INSERT INTO actions (name, doc, signature, timeout_seconds, published_at)
-    SELECT a.name, a.doc, a.signature, a.timeout_seconds, seen_at
+    INSERT INTO actions (name, doc, signature, timeout_seconds, queue, published_at)
+    SELECT a.name, a.doc, a.signature, a.timeout_seconds, a.queue, seen_at
       FROM jsonb_to_recordset(p_actions)
-        AS a(name text, doc text, signature jsonb, timeout_seconds float)
+        AS a(name text, doc text, signature jsonb, timeout_seconds float, queue text)
      ORDER BY a.name
     ON CONFLICT (name) DO UPDATE
        SET doc = excluded.doc, signature = excluded.signature,
-           timeout_seconds = excluded.timeout_seconds,
+           timeout_seconds = excluded.timeout_seconds, queue = excluded.queue,
            published_at = excluded.published_at;
 END $$;
 

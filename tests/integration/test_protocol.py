@@ -49,7 +49,12 @@ def worker_id(liveness: LivenessRecords, settings: Settings) -> str:
     return register(liveness, settings)
 
 
-def register(liveness: LivenessRecords, settings: Settings, *other_queues: str) -> str:
+def register(
+    liveness: LivenessRecords,
+    settings: Settings,
+    *other_queues: str,
+    actions: str = ACTIONS,
+) -> str:
     worker_id = str(uuid.uuid4())
     liveness.register_worker(
         worker_id,
@@ -58,7 +63,7 @@ def register(liveness: LivenessRecords, settings: Settings, *other_queues: str) 
         pool="none",
         slots=8,
         queues=[settings.queue, *other_queues],
-        actions=ACTIONS,
+        actions=actions,
     )
     return worker_id
 
