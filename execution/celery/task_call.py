@@ -87,7 +87,7 @@ def _translate_retry(retry: Any, request: Any, now: datetime) -> Exception:
         )
     seconds = _read_wait_seconds(retry.when, now)
     when = "" if seconds is None else f" in {seconds:g} s"
-    cause = f": {retry.exc!r}" if retry.exc else ""
+    cause = f": {retry.excs}" if retry.excs else ""
     return RetryableError(
         f"{request.task} asked to be tried again{when}{cause}",
         retry_after_seconds=seconds,
@@ -194,22 +194,22 @@ def _name_state(error: Exception) -> str:
 
 def _tell_success(call: _Call) -> None:
     task, seconds = call.task, time.monotonic() - call.begun
-    _hand(task.on_success, call.value, *call.identity)
+    _hand(call, task.on_success, call.value, *call.identity)
     signals.task_success.send(sender=task, result=call.value, runtime=seconds)
-    _hand(task.after_return, call.state, call.value, *call.identity, None)
+    _hand(call, task.after_return, call.state, call.value, *call.identity, None)
 
 
 def _tell_failure(call: _Call, error: Any) -> None:
     task = call.task
     if call.state == states.RETRY:
         trace = ExceptionInfo()
-        _hand(task.on_retry, error.exc, *call.identity, trace)
+        _hand(call, task.on_retry, error.exc, *call.identity, trace)
         signals.task_retry.send(
             sender=task, request=call.request, reason=error, einfo=trace
         )
     elif call.state == states.FAILURE:
         trace = ExceptionInfo()
-        _hand(task.on_failure, error, *call.identity, trace)
+        _hand(call, task.on_failure, error, *call.identity, trace)
         signals.task_failure.send(
             sender=task,
             exception=error,
@@ -217,12 +217,15 @@ def _tell_failure(call: _Call, error: Any) -> None:
             einfo=trace,
             **call.named_identity,
         )
-        _hand(task.after_return, call.state, error, *call.identity, None)
+        _hand(call, task.after_return, call.state, error, *call.identity, None)
 
 
-def _hand(method: Callable[..., object], *told: object) -> None:
+def _hand(call: _Call, method: Callable[..., object], *told: object) -> None:
     try:
         method(*told)
     except Exception:
         # as in Celery: how the task has ended stands
-        logger.exception("a task's own handler failed")
+        logger.exception(
+            "a task's handler failed",
+            extra={"task": call.task.name, "task_id": call.request.id},
+        )

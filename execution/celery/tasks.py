@@ -43,13 +43,14 @@ class TaskActions:
 
     def find(self, name: str) -> Action | None:
         """Return the task called `name` as an action, None when there is none."""
-        task = self._app.tasks.get(name) if _is_users(name) else None
-        if task is None:
+        task, known = self._app.tasks.get(name), self._built.get(name)
+        if known is not None and known[0] is task:
+            return known[1]
+        if task is None or not _is_users(name):
             return None
-        known = self._built.get(name)
-        if known is None or known[0] is not task:
-            known = self._built[name] = (task, build_action(task))
-        return known[1]
+        action = build_action(task)
+        self._built[name] = (task, action)
+        return action
 
     def list_names(self) -> Collection[str]:
         """Return the names of the tasks that are imported by now."""
@@ -89,8 +90,8 @@ def _is_users(name: str) -> bool:
 def _read_signature(task: Any) -> Signature:
     try:
         return inspect.signature(task.run)
-    except ValueError:
-        # written in C, and without a text of its parameters
+    except (TypeError, ValueError):
+        # written in C, and without a text of its parameters, or nothing to be called
         return Signature([Parameter("inputs", Parameter.VAR_KEYWORD)])
 
 

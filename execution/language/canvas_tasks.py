@@ -72,8 +72,8 @@ def find_task(name: str, app: Any) -> KnownTask | None:
         return None
     try:
         parameters = list(inspect.signature(task.run).parameters.values())
-    except ValueError:
-        # written in C, and without a text of its parameters
+    except (TypeError, ValueError):
+        # written in C, and without a text of its parameters, or nothing to be called
         return None
     rest = [p.name for p in parameters if p.kind is Parameter.VAR_POSITIONAL]
     return KnownTask(
