@@ -7,7 +7,7 @@ Imports nothing of Celery: the app is asked for `tasks` and `conf`, for nothing 
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Parameter
 from typing import Any, TypeAlias
@@ -38,18 +38,24 @@ _MEANT_FOR_CELERY = frozenset(
 )
 """Options about messages and results of Celery: there are none, so nothing is lost."""
 
+_RESERVED = "secret://"
+
 _LATER = "a step begins as soon as it can; submit the plan later"
 _LOST = {
     "countdown": _LATER,
     "eta": _LATER,
     "expires": "a step waits for as long as it takes; give the plan a deadline",
-    "link_error": "a plan calls nothing on errors; ask how its execution has ended",
+    "link_error": "no step follows a failure alone; add one with run_on: failure",
     "soft_time_limit": "a step has one timeout; state it as time_limit",
     "headers": "steps have no headers; pass what they hold as an argument",
     "exchange": "a step is sent to a queue; state that",
     "routing_key": "a step is sent to a queue; state that",
 }
 _UNKNOWN = "means nothing to a plan"
+_WHY_RESERVED = (
+    "holds text that begins with secret://, for which a plan would put in a secret;"
+    " let the task add that beginning"
+)
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,10 @@ def name_arguments(
     place: str,
     lose: Lose,
 ) -> Named:
-    """Return the arguments of a signature by name; `given` comes before its own."""
+    """Return the arguments of a signature by name; `given` comes before its own.
+
+    What a plan would take for something else is lost, and not among them.
+    """
     args = [(value, "") for value in given]
     args += [
         (escape(value), f".args[{index}]")
@@ -100,10 +109,23 @@ def name_arguments(
         name: (escape(value), f".kwargs.{name}")
         for name, value in signature["kwargs"].items()
     }
-    if task is None:
-        if args:
-            lose(place + args[0][1].partition("[")[0], _say_unnamed(signature["task"]))
-        return named
+    if task is not None:
+        _name_by_place(named, args, task, place, lose)
+    elif args:
+        lose(place + args[0][1].partition("[")[0], _say_unnamed(signature["task"]))
+    for name in [name for name, (value, _) in named.items() if _holds_secret(value)]:
+        where = named.pop(name)[1]
+        lose(place + (where if isinstance(where, str) else ".args"), _WHY_RESERVED)
+    return named
+
+
+def _name_by_place(
+    named: Named,
+    args: Sequence[tuple[object, str]],
+    task: KnownTask,
+    place: str,
+    lose: Lose,
+) -> None:
     for name, argument in zip(task.by_place, args, strict=False):
         if name in named:
             lose(f"{place}.kwargs.{name}", "is given by position already")
@@ -111,10 +133,9 @@ def name_arguments(
     rest = args[len(task.by_place) :]
     if rest and task.rest is not None:
         named[task.rest] = ([v for v, _ in rest], tuple(where for _, where in rest))
-        return named
+        return
     for _, where in rest:
-        lose(place + where, _say_too_many(signature["task"], task, where))
-    return named
+        lose(place + where, _say_too_many(task, where))
 
 
 def _say_unnamed(name: str) -> str:
@@ -125,11 +146,22 @@ def _say_unnamed(name: str) -> str:
     )
 
 
-def _say_too_many(name: str, task: KnownTask, where: str) -> str:
-    most = len(task.by_place)
+def _say_too_many(task: KnownTask, where: str) -> str:
     if not where:
-        return f"{name} takes no result of what comes before; make it immutable: .si()"
-    return f"is one too many: {name} takes {most} by position"
+        return "takes no result of what comes before; make it immutable: .si()"
+    return f"is one too many: the task takes {len(task.by_place)} by position"
+
+
+def _holds_secret(value: object) -> bool:
+    match value:
+        case str():
+            return value.startswith(_RESERVED)
+        case dict():
+            return any(map(_holds_secret, value.values()))
+        case list():
+            return any(map(_holds_secret, value))
+        case _:
+            return False
 
 
 def escape(value: object) -> object:

@@ -113,6 +113,10 @@ def _measures_nothing(value: object) -> bool:
     return is_scalar and not parse_duration_seconds(str(value))
 
 
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
 FormatNumber: TypeAlias = Annotated[Literal[1], BeforeValidator(_format)]
 StepId: TypeAlias = Annotated[str, AfterValidator(_step_id)]
 ParameterName: TypeAlias = Annotated[str, AfterValidator(_parameter_name)]
@@ -122,6 +126,13 @@ Label: TypeAlias = Annotated[str, AfterValidator(_label)]
 DurationText: TypeAlias = Annotated[str, BeforeValidator(_duration)]
 LimitText: TypeAlias = Annotated[str, BeforeValidator(_limit)]
 WaitText: TypeAlias = Annotated[str, BeforeValidator(_wait)]
+RollbackCause: TypeAlias = Literal["on_failure", "on_cancel"]
+RollbackCauses: TypeAlias = Annotated[
+    list[RollbackCause],
+    BeforeValidator(
+        _listed, json_schema_input_type=RollbackCause | list[RollbackCause]
+    ),
+]
 ErrorNames: TypeAlias = Annotated[list[str], Field(max_length=MAX_ERROR_NAMES)]
 
 
@@ -163,15 +174,32 @@ class PolicyFields(Fields):
     on_failure: Literal["abort", "skip"] | None = None
 
 
-class StepFields(PolicyFields):
+class CallFields(Fields):
+    """What is called, and with what."""
+
+    action: CodeName
+    with_: dict[str, Any] = Field(default_factory=dict, alias="with")
+
+
+class UndoFields(CallFields):
+    """What takes back the effects of a step; `defaults` hold for it, too."""
+
+    queue: CodeName | None = None
+    priority: int | None = Field(default=None, ge=0, le=MAX_PRIORITY)
+    timeout: LimitText | None = None
+    deadline: LimitText | None = None
+    retry: RetryFields | None = None
+
+
+class StepFields(PolicyFields, CallFields):
     """One step."""
 
     id: StepId
     description: str | None = None
-    action: CodeName
-    with_: dict[str, Any] = Field(default_factory=dict, alias="with")
     needs: list[str] | None = None
     profile: str | None = None
+    run_on: Literal["failure", "always"] | None = None
+    undo: UndoFields | None = None
 
 
 class ItemFields(Fields):
@@ -213,5 +241,7 @@ class PlanDocument(Fields):
     profiles: dict[Label, PolicyFields] = Field(default_factory=dict)
     defaults: PolicyFields | None = None
     deadline: LimitText | None = None
+    rollback: RollbackCauses = Field(default_factory=list)
+    failing: Literal["finish_running", "cancel_running"] | None = None
     steps: list[StepFields] = Field(min_length=1, max_length=MAX_STEPS)
     result: Any = None

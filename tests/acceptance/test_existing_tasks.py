@@ -293,6 +293,7 @@ def test_a_step_goes_where_the_app_sends_its_task(
             Step("routed", action="shop.ship"),
             Step("stated", action="shop.ship", queue=settings.queue),
             Step("other", action="shop.add", with_={"left": 1}),
+            Step("last", action="shop.ship", run_on="always", deadline="1m"),
         ],
     )
 
@@ -303,6 +304,7 @@ def test_a_step_goes_where_the_app_sends_its_task(
         environment["SHOP_QUEUE"],
         settings.queue,
         settings.queue,
+        environment["SHOP_QUEUE"],
     ]
 
 

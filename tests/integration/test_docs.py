@@ -156,7 +156,7 @@ def test_example_queries_find_something(
 def test_shown_plans_are_valid() -> None:
     shown = read_blocks("docs/plans.md", "yaml") + read_blocks("README.md", "yaml")
 
-    assert len(shown) == 2
+    assert len(shown) == 3
     for text in shown:
         Plan.from_text(text)
 

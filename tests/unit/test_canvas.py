@@ -427,6 +427,8 @@ def test_texts_are_no_templates(value: object, escaped: object) -> None:
         pytest.param(add.s("x" * 300_000), ["task.with"], id="long"),
         (nothing.s().set(queue="a b"), ["task.queue"]),
         (add.s("secret://token"), ["task.args[0]"]),
+        (add.s(1, right=[{"a": "secret://token"}]), ["task.kwargs.right"]),
+        (spread.s(1, 2, "secret://token"), ["task.args"]),
     ],
     ids=str,
 )
