@@ -13,11 +13,11 @@ know whether losses are acceptable, nor what makes a plan valid.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from execution.errors import Fault
+from execution.language.canvas_parts import Part, list_links, unroll
 from execution.language.canvas_tasks import (
     Origin,
     find_task,
@@ -29,7 +29,6 @@ from execution.language.document import MAX_STEP_ID, is_step_id
 
 _MOST_NESTING = 100
 _CELERYS_OWN = "celery."
-_COMPOSITES = ("chain", "group", "chord")
 _NOT_IN_IDS = re.compile(r"[^a-z0-9]+")
 _STEP_PLACE = re.compile(
     r"steps\[(\d+)\](?:\.with\.(\w+))?(?:\[(\d+)\])?(.*)", re.DOTALL
@@ -66,74 +65,13 @@ class DrawnPlan:
 def draw_plan(canvas: object) -> DrawnPlan:
     """Return the steps and the result that a canvas makes, as fields of a document."""
     drawing = _Drawing()
-    root = _Part(canvas, "")
+    root = Part(canvas, "")
     root = replace(root, place=root.kind)
     tail = drawing.draw(root, _Tail())
     fields: dict[str, object] = {"steps": drawing.steps}
     if tail.given:
         fields["result"] = tail.given[0]
     return DrawnPlan(fields, tuple(drawing.losses), tuple(drawing.origins))
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A part of a canvas, and what holds for it because of what is around it.
-
-    `app` is that of the nearest signature of Celery's, if there is one: parts may have
-    become plain mappings, as links do when a chain is put together.
-    """
-
-    signature: Any
-    place: str
-    depth: int = 0
-    policies: Mapping[str, object] = field(default_factory=dict)
-    outer_app: Any = None
-
-    @property
-    def app(self) -> Any:
-        """The app that knows its tasks, None if there is none."""
-        return getattr(self.signature, "app", None) or self.outer_app
-
-    @property
-    def kind(self) -> str:
-        """`chain`, `group` or `chord`; else `task`."""
-        named = isinstance(self.signature, Mapping) and self.signature.get(
-            "subtask_type"
-        )
-        return str(named) if named in _COMPOSITES else "task"
-
-    @property
-    def is_readable(self) -> bool:
-        """Whether it is a signature at all."""
-        signature = self.signature
-        return (
-            isinstance(signature, Mapping)
-            and isinstance(signature.get("task"), str)
-            and isinstance(signature.get("kwargs"), Mapping)
-            and isinstance(signature.get("options"), Mapping)
-        )
-
-    @property
-    def members(self) -> tuple["_Part", ...]:
-        """The tasks of a chain or group, or of the header of a chord."""
-        if self.kind == "task" or not self.is_readable:
-            return ()
-        inner = self.place if self.depth == 0 else f"{self.place}.{self.kind}"
-        key = "tasks"
-        if self.kind == "chord":
-            inner, key = f"{self.place}.header", "header"
-        listed = self.signature["kwargs"].get(key) or ()
-        if isinstance(listed, Mapping):
-            # the header of a chord may be a group
-            listed = (listed.get("kwargs") or {}).get("tasks") or ()
-        return tuple(
-            self.enclose(signature, f"{inner}[{index}]")
-            for index, signature in enumerate(listed)
-        )
-
-    def enclose(self, signature: object, place: str) -> "_Part":
-        """Return a part of this one."""
-        return _Part(signature, place, self.depth + 1, self.policies, self.app)
 
 
 @dataclass(frozen=True)
@@ -157,7 +95,7 @@ class _Drawing:
         """Note that what stands at `place` is not in the plan."""
         self.losses.append(Fault(place, message))
 
-    def draw(self, part: _Part, after: _Tail) -> _Tail:
+    def draw(self, part: Part, after: _Tail) -> _Tail:
         """Draw what comes `after` that tail, and return where it ends."""
         if not part.is_readable:
             self.lose(part.place, "is no signature of a task")
@@ -174,7 +112,7 @@ class _Drawing:
         self._draw_links(part, tail)
         return tail
 
-    def _draw_kind(self, part: _Part, after: _Tail) -> _Tail:
+    def _draw_kind(self, part: Part, after: _Tail) -> _Tail:
         if part.kind == "task":
             return self._draw_task(part, after)
         self._lose_partials(part)
@@ -186,10 +124,10 @@ class _Drawing:
             case _:
                 return self._draw_members(part, after)
 
-    def _draw_chain(self, part: _Part, tail: _Tail) -> _Tail:
+    def _draw_chain(self, part: Part, tail: _Tail) -> _Tail:
         # of an empty group nothing is left, unless there is nothing else
         filled = [m for m in part.members if m.kind != "group" or m.members]
-        links = [_unroll(member) for member in filled or part.members[:1]]
+        links = [unroll(member) for member in filled or part.members[:1]]
         for index, member in enumerate(links):
             if index > 0:
                 # what is set for a chain as a whole is set for its first task
@@ -199,7 +137,7 @@ class _Drawing:
             tail = self.draw(member, tail)
         return tail
 
-    def _draw_chord(self, part: _Part, after: _Tail) -> _Tail:
+    def _draw_chord(self, part: Part, after: _Tail) -> _Tail:
         kwargs = part.signature["kwargs"]
         header = part.enclose(kwargs.get("header"), f"{part.place}.header")
         around = part
@@ -215,7 +153,7 @@ class _Drawing:
             return tail
         return self.draw(part.enclose(kwargs["body"], f"{part.place}.body"), tail)
 
-    def _draw_members(self, part: _Part, after: _Tail) -> _Tail:
+    def _draw_members(self, part: Part, after: _Tail) -> _Tail:
         needs: dict[str, None] = {}
         values: list[object] = []
         for member in part.members:
@@ -229,7 +167,7 @@ class _Drawing:
                     values.append(value)
         return _Tail(tuple(needs) or after.needs, (values,))
 
-    def _draw_task(self, part: _Part, after: _Tail) -> _Tail:
+    def _draw_task(self, part: Part, after: _Tail) -> _Tail:
         name = part.signature["task"]
         if name.startswith(_CELERYS_OWN):
             self.lose(
@@ -256,11 +194,11 @@ class _Drawing:
         )
         return _Tail((step_id,), (f"${{steps.{step_id}.result}}",))
 
-    def _draw_links(self, part: _Part, tail: _Tail) -> None:
+    def _draw_links(self, part: Part, tail: _Tail) -> None:
         if part.kind == "group" and part.signature["options"].get("link"):
             self.lose(f"{part.place}.options.link", "follows no group; use a chord")
             return
-        for place, signature in _list_links(part):
+        for place, signature in list_links(part):
             begun = len(self.steps)
             self.draw(replace(part.enclose(signature, place), policies={}), tail)
             for step in self.steps[begun:]:
@@ -281,36 +219,17 @@ class _Drawing:
                 self._counts.setdefault(drawn, 1)
                 return drawn
 
-    def _lose_partials(self, part: _Part) -> None:
-        signature, known = part.signature, {"tasks", "header", "body", "kwargs"}
-        if signature.get("args"):
-            self.lose(f"{part.place}.args", "give them to the first task instead")
-        given = {*signature["kwargs"], *(signature["kwargs"].get("kwargs") or ())}
-        for name in sorted(given - known):
-            self.lose(f"{part.place}.kwargs.{name}", "give it to a task instead")
+    def _lose_partials(self, part: Part) -> None:
+        for inner in part.list_partials():
+            self.lose(inner, "is given to a whole; give it to a task of it instead")
 
-    def _lose_order(self, header: _Part) -> None:
+    def _lose_order(self, header: Part) -> None:
         """Note each group whose results Celery would hand on from last to first."""
-        if header.kind not in ("group", "chord"):
-            return
-        for member in header.members:
+        members = header.members if header.kind in ("group", "chord") else ()
+        for member in members:
             if member.kind == "group" and len(member.members) > 1:
                 self.lose(
                     member.place,
                     "is a group in a header: Celery hands its results on backwards,"
                     " a plan in order; put its tasks into the header themselves",
                 )
-
-
-def _unroll(part: _Part) -> _Part:
-    """Return the only task of a group that has one: in a chain it stands for itself."""
-    members = part.members if part.kind == "group" else ()
-    return members[0] if len(members) == 1 else part
-
-
-def _list_links(part: _Part) -> Iterator[tuple[str, object]]:
-    links = part.signature["options"].get("link") or ()
-    if isinstance(links, Mapping):
-        links = (links,)
-    for index, link in enumerate(links):
-        yield f"{part.place}.options.link[{index}]", link

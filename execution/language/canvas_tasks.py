@@ -7,11 +7,13 @@ Imports nothing of Celery: the app is asked for `tasks` and `conf`, for nothing 
 """
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Parameter
 from typing import Any, TypeAlias
 
+from execution.language.canvas_parts import list_items
 from execution.language.document import MAX_ATTEMPTS, MAX_PRIORITY
 
 Lose: TypeAlias = Callable[[str, str], None]
@@ -103,7 +105,7 @@ def name_arguments(
     args = [(value, "") for value in given]
     args += [
         (escape(value), f".args[{index}]")
-        for index, value in enumerate(signature.get("args") or ())
+        for index, value in enumerate(list_items(signature.get("args")))
     ]
     named: Named = {
         name: (escape(value), f".kwargs.{name}")
@@ -206,7 +208,8 @@ def _read_queue(queue: Any, app: object) -> _Stated | str:
 
 
 def _read_time_limit(seconds: Any, app: object) -> _Stated | str:
-    if not isinstance(seconds, int | float) or not seconds >= 0.001:
+    is_number = isinstance(seconds, int | float) and math.isfinite(seconds)
+    if not is_number or seconds < 0.001:
         return "is no number of seconds"
     if seconds == int(seconds):
         return _Stated(f"{int(seconds)}s")

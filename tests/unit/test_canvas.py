@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from celery import Celery, Task, chain, chord, group
+from celery import Celery, Task, chain, chord, group, signature
 from kombu.entity import Queue
 
 from execution import Plan
@@ -198,6 +198,14 @@ def test_a_canvas_that_came_as_json_needs_names_alone() -> None:
     assert draw(json.loads(json.dumps(canvas))) == draw(canvas)
 
 
+def test_an_app_names_what_a_canvas_from_json_gives_by_position() -> None:
+    canvas = chord([add.s(1), chain(add.s(2), add.s(3))], total.s())
+
+    restored = signature(json.loads(json.dumps(canvas)), app=app)
+
+    assert draw(restored) == draw(canvas)
+
+
 def test_a_canvas_is_left_as_it_was() -> None:
     canvas = chord([add.s(1).set(queue="q")], total.s().set(link=[nothing.si()]))
     before = json.dumps(canvas)
@@ -263,9 +271,9 @@ def test_options_become_policies(
 def test_the_higher_priority_depends_on_the_broker(broker: Any, priority: int) -> None:
     other = Celery("other", set_as_current=False)
     other.conf.broker_url = broker
-    signature = other.signature("shop.any").set(priority=3)
+    canvas = other.signature("shop.any").set(priority=3)
 
-    assert draw(signature)["any"]["priority"] == priority
+    assert draw(canvas)["any"]["priority"] == priority
 
 
 def test_without_a_broker_a_priority_says_nothing() -> None:
