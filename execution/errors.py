@@ -5,6 +5,7 @@
     │   ├── PlanValidationError    E001  the document has faults, all listed
     │   │   └── ParameterError     E001  the parameters do not fit the plan
     │   ├── PlanNotFoundError            no plan was published under the name
+    │   ├── ActionNotFoundError          no worker has published the action
     │   ├── SubmissionConflictError      the idempotency key has another body
     │   └── ActionRegistrationError      the decorated function cannot be an action
     ├── SetupError                       change the installation
@@ -100,6 +101,10 @@ class ParameterError(PlanValidationError):
 
 class PlanNotFoundError(PlanError):
     """No plan was published under this name."""
+
+
+class ActionNotFoundError(PlanError):
+    """No worker has published an action of this name."""
 
 
 class SubmissionConflictError(PlanError):

@@ -78,6 +78,8 @@ def build_action(task: Any) -> Action:
         is_async=False,
         timeout_seconds=_find_timeout_seconds(task),
         queue=_find_queue(task),
+        # Celery does so for the tasks that ask for it; others get what was passed
+        fills_models=False,
     )
 
 
@@ -114,9 +116,19 @@ def _name_input(parameter: Parameter) -> Parameter:
         case Parameter.POSITIONAL_ONLY:
             return parameter.replace(kind=Parameter.POSITIONAL_OR_KEYWORD)
         case Parameter.VAR_POSITIONAL:
-            return parameter.replace(kind=Parameter.KEYWORD_ONLY, default=())
+            return parameter.replace(
+                kind=Parameter.KEYWORD_ONLY,
+                default=[],
+                annotation=_list_of(parameter.annotation),
+            )
         case _:
             return parameter
+
+
+def _list_of(hint: Any) -> Any:
+    if hint is Parameter.empty:
+        return list
+    return f"list[{hint}]" if isinstance(hint, str) else list[hint]
 
 
 def _arrange(

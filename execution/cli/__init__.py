@@ -3,6 +3,7 @@
     app.py          the list of commands, and how each begins and ends
     running.py      publish, submit, run
     looking.py      list, workers, show, watch
+    offering.py     actions
     checking.py     validate, db
     serving.py      up, worker
     demo.py         demo

@@ -5,7 +5,7 @@ Promises: every fault of a plan comes at once, in the form that editors know
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,13 +14,22 @@ import typer
 from alembic.util import CommandError
 
 from execution import schema
+from execution.admission import PlanAdmission
 from execution.cli.exits import ExitCode, UsageError, mask, printable
 from execution.cli.options import AsJson, Local
 from execution.cli.output import print_json, shape_plan
 from execution.cli.reading import read_plan
-from execution.errors import Fault, PlanValidationError, SettingsError
+from execution.database import Database
+from execution.errors import (
+    Fault,
+    PlanValidationError,
+    ServerError,
+    SettingsError,
+    SetupError,
+)
 from execution.local import LocalStack
 from execution.plan import Plan
+from execution.queries import ExecutionQueries
 from execution.settings import Settings
 
 app = typer.Typer()
@@ -44,7 +53,14 @@ class _Target:
 @app.command()
 def validate(
     plan_file: Annotated[Path, typer.Argument(metavar="FILE", help="The plan.")],
+    catalogue: Annotated[
+        bool,
+        typer.Option(
+            help="Also ask the database, if one is named, which actions there are."
+        ),
+    ] = True,
     as_json: AsJson = False,
+    _local: Local = False,
 ) -> None:
     """Find every fault of a plan.
 
@@ -55,14 +71,39 @@ def validate(
     faults: tuple[Fault, ...] = ()
     try:
         plan = read_plan(plan_file)
+        faults = find_catalogue_faults(plan) if catalogue else ()
     except PlanValidationError as error:
         faults = error.faults
+    plan = None if faults else plan
     if as_json:
         print_json(shape_plan(plan, faults))
     else:
         _print_findings(plan_file, plan, faults)
     if faults:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def find_catalogue_faults(plan: Plan) -> tuple[Fault, ...]:
+    """Return what the catalogue has against a plan: nothing where no server is named.
+
+    A catalogue that cannot be asked is no fault of the plan, and a warning.
+    """
+    settings = Settings.from_environment()
+    if settings.database_url is None and not settings.local:
+        return ()
+    try:
+        with _open_target() as target:
+            if settings.database_url is None:
+                # a local one is brought up to date by whoever comes first
+                schema.upgrade_if_needed(target.url, target.schema)
+            with closing(Database(target.url, target.schema)) as database:
+                database.check()
+            with closing(ExecutionQueries(target.url, target.schema)) as queries:
+                return PlanAdmission(queries, settings.check).find_faults(plan)
+    except (ServerError, SetupError) as error:
+        reason = mask(str(error))
+        typer.echo(f"warning: actions were not checked: {printable(reason)}", err=True)
+        return ()
 
 
 def _print_findings(path: Path, plan: Plan | None, faults: tuple[Fault, ...]) -> None:

@@ -23,6 +23,7 @@ from execution.places import shown
 from execution.retry import RetryPolicy
 
 MAX_STEPS = 10_000
+MAX_ITEMS = 10_000
 MAX_ATTEMPTS = 1000
 MAX_LOST = 100
 MAX_ERROR_NAMES = 100
@@ -31,6 +32,7 @@ MAX_STEP_ID = 63
 
 _STEP_ID = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _PLAN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%")
 _PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _CEL_KEYWORDS = frozenset(("false", "in", "null", "true"))
 _CEL_WORDS = _CEL_KEYWORDS | frozenset(
@@ -113,6 +115,16 @@ def _measures_nothing(value: object) -> bool:
     return is_scalar and not parse_duration_seconds(str(value))
 
 
+def _tolerance(value: object) -> object:
+    is_count = type(value) is int and 0 <= value <= MAX_ITEMS
+    found = _PERCENTAGE.fullmatch(value) if isinstance(value, str) else None
+    if not is_count and (found is None or float(found[1]) > 100):
+        raise ValueError(
+            f"must be a number of items up to {MAX_ITEMS:,}, or a share such as 10%"
+        )
+    return value
+
+
 def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -126,6 +138,7 @@ Label: TypeAlias = Annotated[str, AfterValidator(_label)]
 DurationText: TypeAlias = Annotated[str, BeforeValidator(_duration)]
 LimitText: TypeAlias = Annotated[str, BeforeValidator(_limit)]
 WaitText: TypeAlias = Annotated[str, BeforeValidator(_wait)]
+Tolerance: TypeAlias = Annotated[int | str, BeforeValidator(_tolerance)]
 RollbackCause: TypeAlias = Literal["on_failure", "on_cancel"]
 RollbackCauses: TypeAlias = Annotated[
     list[RollbackCause],
@@ -198,6 +211,9 @@ class StepFields(PolicyFields, CallFields):
     description: str | None = None
     needs: list[str] | None = None
     profile: str | None = None
+    for_each: str | None = None
+    max_parallel: int | None = Field(default=None, ge=1, le=MAX_ITEMS)
+    tolerate: Tolerance | None = None
     run_on: Literal["failure", "always"] | None = None
     undo: UndoFields | None = None
 

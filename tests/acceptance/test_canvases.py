@@ -15,7 +15,7 @@ SCRIPT = """
 import json, sys
 from celery import chain, chord, group
 from execution import ExecutionEngine, Plan
-from tests.shop.tasks import add, charge, place, total
+from tests.shop.tasks import add, charge, echo, place, total
 
 ledger = sys.argv[1]
 canvases = {
@@ -38,7 +38,7 @@ canvases = {
     "without_header": chord([], total.s()),
     "positions": chain(add.s(1), place.s(2, 3, 4, last=5)),
     "retries": chain(charge.si(ledger, until=2, countdown=0.05), add.s(5)),
-    "texts": place.s("${a}", "$${b}", "{c}"),
+    "texts": echo.s("${a}", "$${b}", {"{c}": ["${d}"]}),
 }
 with ExecutionEngine.connect() as engine:
     for name, canvas in canvases.items():

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from execution import ExecutionEngine, ExecutionStatus, Plan, Settings, Step, StepStatus
+from execution.errors import PlanValidationError
 from execution.results import ExecutionResult
 from tests.polling import wait_until
 from tests.timeline import check_timeline
@@ -112,12 +113,20 @@ def test_arguments_by_position_are_inputs_by_name(engine: ExecutionEngine) -> No
     assert run(engine, "shop.place", inputs).unwrap() == [1, 2, 3, 4, 5]
 
 
-def test_inputs_that_do_not_fit_a_task_are_refused(engine: ExecutionEngine) -> None:
-    result = run(engine, "shop.add", {"left": 1, "up": 2})
-
-    assert result.error is not None
-    assert result.error.code == "E003"
-    assert "unexpected keyword argument 'up'" in result.error.message
+@pytest.mark.parametrize(
+    ("task", "inputs", "place"),
+    [
+        ("shop.add", {"left": 1, "up": 2}, r"steps\[0\].with.up"),
+        ("shop.add", {}, r"steps\[0\].with.left"),
+        ("shop.place", {"first": 1, "rest": 2}, r"steps\[0\].with.rest"),
+    ],
+    ids=["unknown", "missing", "no_list"],
+)
+def test_inputs_that_do_not_fit_a_task_are_refused(
+    engine: ExecutionEngine, task: str, inputs: dict[str, Any], place: str
+) -> None:
+    with pytest.raises(PlanValidationError, match=place):
+        run(engine, task, inputs)
 
 
 def test_retry_is_another_attempt_after_its_countdown(

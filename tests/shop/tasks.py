@@ -97,6 +97,12 @@ def place(first: int, /, second: int = 2, *rest: int, last: int = 0) -> list[int
     return [first, second, *rest, last]
 
 
+@app.task(name="shop.echo")
+def echo(*values: object) -> list[object]:
+    """Return what came in."""
+    return list(values)
+
+
 @app.task(name="shop.substitute", bind=True)
 def substitute(self: Any, left: int) -> Any:
     """Let other tasks do the work."""

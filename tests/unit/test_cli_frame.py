@@ -31,6 +31,7 @@ COMMANDS = (
     "list",
     "show",
     "watch",
+    "actions",
     "validate",
     "db",
 )

@@ -1,10 +1,12 @@
 """Which tasks of a Celery app are actions, and what is read off them."""
 
 from collections.abc import Callable
+from inspect import Parameter
 from typing import Any
 
 import pytest
 from celery import Celery, Task
+from pydantic import BaseModel
 
 from execution.actions import Action
 from execution.celery.tasks import TaskActions, build_action
@@ -82,27 +84,68 @@ def test_the_tasks_of_one_app_are_one_source(app: Celery) -> None:
 
 def test_a_task_is_described_by_its_own_words(app: Celery) -> None:
     def charge(self: object, amount: int, currency: str = "EUR") -> None:
-        """Charge somebody.
+        """Charge somebody."""
 
-        At once.
-        """
+    described = build(app, charge, bind=True).describe()
 
-    assert build(app, charge, bind=True).describe() == {
-        "name": "unit.task",
-        "doc": "Charge somebody.",
-        "signature": {"parameters": ["amount: int", "currency: str = 'EUR'"]},
-        "timeout_seconds": None,
-    }
+    assert described["doc"] == "Charge somebody."
+    assert described["signature"]["parameters"] == [
+        {
+            "name": "amount",
+            "hint": "int",
+            "required": True,
+            "schema": {"type": "integer"},
+        },
+        {
+            "name": "currency",
+            "hint": "str",
+            "schema": {"type": "string"},
+            "default": "EUR",
+        },
+    ]
 
 
 def test_parameters_by_position_are_described_as_inputs(app: Celery) -> None:
-    assert build(app, take).describe()["signature"]["parameters"] == [
-        "a: int",
-        "b: int = 2",
-        "more: int = ()",
-        "c: int = 3",
-        "**rest: int",
-    ]
+    signature = build(app, take).describe()["signature"]
+
+    hints = {p["name"]: p["hint"] for p in signature["parameters"]}
+    assert hints == {"a": "int", "b": "int", "more": "list[int]", "c": "int"}
+    assert signature["more"] == {"type": "integer"}
+
+
+@pytest.mark.parametrize(
+    ("hint", "described"), [("int", "list[int]"), (Parameter.empty, "list")]
+)
+def test_what_is_spread_is_a_list_of_what_it_is_said_to_be(
+    app: Celery, hint: Any, described: str
+) -> None:
+    def spread(*more: object) -> None: ...
+
+    spread.__annotations__ = {} if hint is Parameter.empty else {"more": hint}
+
+    (parameter,) = build(app, spread).describe()["signature"]["parameters"]
+
+    assert parameter["hint"] == described
+
+
+def test_models_are_left_to_celery(app: Celery) -> None:
+    class Order(BaseModel):
+        number: int
+
+    def plain(order: Order) -> object:
+        return type(order).__name__
+
+    def filled(order: Order) -> object:
+        return type(order).__name__
+
+    kept = build(app, plain, name="unit.plain")
+    made = build(app, filled, name="unit.filled", pydantic=True)
+
+    inputs = {"order": {"number": 1}}
+    assert (kept.call(StandIn(), inputs), made.call(StandIn(), inputs)) == (
+        "dict",
+        "Order",
+    )
 
 
 def test_a_class_without_docs_of_its_own_has_those_of_its_code(app: Celery) -> None:
