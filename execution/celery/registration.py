@@ -221,6 +221,8 @@ def register(app: Celery, settings: Settings | None = None) -> None:
         reject_on_worker_lost=True,
         ignore_result=True,
         typing=False,
+        # by itself Celery gives a task to every other app of the process, too
+        shared=False,
         Strategy=STRATEGY,
     )
     def run_step(task: Any, *arguments: object) -> None:
