@@ -3,10 +3,11 @@
 An action is a plain or `async def` function under a stable name. It gets the step's
 inputs as keyword arguments and, if its first parameter is called `ctx` or is
 annotated `Context`, the context first. Workers import the modules that
-`PLANS_IMPORTS` names and find there what registered itself.
+`PLANS_IMPORTS` names and find there what registered itself; a registry can be told of
+sources that have more.
 
 What they take and return is described by `signatures`, models among it by `conversion`.
-Knows nothing of plans, queues or the database.
+Knows nothing of plans, queues or the database, nor where sources have theirs from.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ import importlib
 import inspect
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +35,8 @@ from execution.signatures import describe_doc, describe_signature
 _P = ParamSpec("_P")
 _R = TypeVar("_R", covariant=True)
 
+_MOST_NAME_CHARACTERS = 200
+
 
 @runtime_checkable
 class ActionFunction(Protocol[_P, _R]):
@@ -48,13 +51,19 @@ class ActionFunction(Protocol[_P, _R]):
 
 @dataclass(frozen=True)
 class Action:
-    """A registered action."""
+    """An action.
+
+    `queue` is where its steps go that state none, if it has one. Models of pydantic are
+    made of inputs, unless not `fills_models`: others see to that.
+    """
 
     name: str
     function: Callable[..., Any]
     takes_context: bool
     is_async: bool
     timeout_seconds: float | None
+    queue: str | None = None
+    fills_models: bool = True
 
     @cached_property
     def signature(self) -> inspect.Signature:
@@ -100,15 +109,18 @@ class Action:
 
     def describe(self) -> dict[str, Any]:
         """Return what the catalogue keeps; see `signatures` for the signature."""
-        return {
+        described = {
             "name": self.name,
             "doc": describe_doc(self.function),
             "signature": describe_signature(self.function, self.parameters),
             "timeout_seconds": self.timeout_seconds,
         }
+        return described if self.queue is None else {**described, "queue": self.queue}
 
     @cached_property
     def _converters(self) -> Mapping[str, Convert]:
+        if not self.fills_models:
+            return {}
         hints = read_hints(self.function)
         built = ((p.name, build_converter(hints[p.name])) for p in self.parameters)
         return {name: convert for name, convert in built if convert is not None}
@@ -136,12 +148,26 @@ class Action:
         return self._converters.get(name)
 
 
+class ActionSource(Protocol):
+    """Where a registry finds actions that did not register themselves."""
+
+    def find(self, name: str) -> Action | None:
+        """Return the action called `name`, None when there is none."""
+
+    def list_names(self) -> Collection[str]:
+        """Return the names of all its actions."""
+
+
 class ActionRegistry:
-    """Actions by name; a name belongs to one function."""
+    """Actions by name; a name belongs to one function.
+
+    What registered itself goes before what a source has under the same name.
+    """
 
     def __init__(self) -> None:
         """Begin without any action."""
         self._actions: dict[str, Action] = {}
+        self._sources: list[ActionSource] = []
 
     def add(
         self, name: str, function: Callable[..., Any], timeout: str | None
@@ -168,19 +194,37 @@ class ActionRegistry:
         self._actions[name] = action
         return action
 
+    def add_source(self, source: ActionSource) -> None:
+        """Look in `source`, too; one that equals a known source is known already."""
+        if source not in self._sources:
+            self._sources.append(source)
+
     def get(self, name: str) -> Action:
         """Return the action called `name`; raises KeyError when there is none."""
-        return self._actions[name]
+        if name in self._actions:
+            return self._actions[name]
+        for source in self._sources:
+            found = source.find(name)
+            if found is not None:
+                return found
+        raise KeyError(name)
+
+    def list_names(self) -> list[str]:
+        """Return the names of all actions, in order."""
+        return sorted(
+            {
+                *self._actions,
+                *(n for source in self._sources for n in source.list_names()),
+            }
+        )
 
     def to_json(self) -> str:
         """Return the catalogue's entries of all actions, as a JSON array."""
-        return json.dumps(
-            [self._actions[name].describe() for name in sorted(self._actions)]
-        )
+        return json.dumps([self.get(name).describe() for name in self.list_names()])
 
     def __len__(self) -> int:
         """Return how many actions there are."""
-        return len(self._actions)
+        return len(self.list_names())
 
 
 registry = ActionRegistry()
@@ -222,12 +266,15 @@ def import_actions(modules: Iterable[str]) -> None:
             ) from error
 
 
+def is_action_name(name: str) -> bool:
+    """Say whether an action can be called `name`."""
+    return 0 < len(name) <= _MOST_NAME_CHARACTERS and not any(
+        c.isspace() or not c.isprintable() for c in name
+    )
+
+
 def _check_name(name: str, function: Callable[..., Any]) -> None:
-    if (
-        not name
-        or len(name) > 200
-        or any(c.isspace() or not c.isprintable() for c in name)
-    ):
+    if not is_action_name(name):
         raise ActionRegistrationError(
             f"action name {name!r} must be 1 to 200 printable characters without spaces"
         )

@@ -1,4 +1,4 @@
-"""Plans as callers see them: read from a file, a text, a mapping or built in Python.
+"""Plans as callers see them: from a file, a text, a mapping, a canvas, or Python.
 
 Promises: a `Plan` that exists has no faults and never changes; one plan has one
 definition and one digest, whether it was written as YAML, JSON or Python. Reads
@@ -9,11 +9,12 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Protocol, Self
 
 from execution.errors import Fault, PlanValidationError
+from execution.language.canvas import draw_plan
 from execution.language.compilation import CompiledStep
 from execution.language.findings import Findings
 from execution.language.json_reader import read_json
@@ -173,6 +174,27 @@ class Plan:
         The values are copied. Raises PlanValidationError with every fault.
         """
         return cls._from_compiled(_compile_mapping(mapping))
+
+    @classmethod
+    def from_canvas(cls, canvas: object, *, name: str, lossy: bool = False) -> Self:
+        """Take a plan from a signature, chain, group or chord of Celery's.
+
+        The plan's result is what the canvas would give. What a plan cannot say is
+        listed with its place, such as `chain[2].options.link_error`: in a
+        PlanValidationError, together with the plan's own faults; or, if it may be
+        `lossy`, in the warnings of the plan.
+        """
+        drawn = draw_plan(canvas)
+        fields = {"format": FORMAT, "name": name, **drawn.fields}
+        try:
+            compiled = _compile_mapping(fields)
+        except PlanValidationError as error:
+            own = map(drawn.locate, error.faults)
+            raise PlanValidationError((*drawn.losses, *own)) from error
+        if drawn.losses and not lossy:
+            raise PlanValidationError(drawn.losses)
+        warnings = (*compiled.warnings, *map(str, drawn.losses))
+        return cls._from_compiled(replace(compiled, warnings=warnings))
 
     @property
     def name(self) -> str:

@@ -31,7 +31,7 @@ from execution.states import (
     ExecutionStatus,
     Section,
 )
-from execution.windows import Window, open_window, read_windows
+from execution.windows import Link, Window, open_window, read_windows
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class ExecutionRepository(ExecutionQueries):
     ) -> Submitted:
         """Store an execution of `plan` with bound `parameters`.
 
-        `key` is the idempotency key; `queue` serves the steps that name none. The same
+        `key` is the idempotency key; `queue` serves the steps that have none. The same
         key (or id) with the same body answers the execution that it began before. In
         a `transaction` of the caller's it is there once that commits, and nothing is
         to be sent: the reconcilers do. Raises SubmissionConflictError for the same key
@@ -113,7 +113,7 @@ class ExecutionRepository(ExecutionQueries):
         if row["outcome"] == "conflict":
             used = f"the idempotency key {key!r}" if key else "the id"
             raise _conflict(used, str(row["execution_id"]))
-        return _read_submitted(row, plan, queue, priority)
+        return _read_submitted(row, _open_windows(row, plan, queue, priority))
 
     def submit_chunk(
         self,
@@ -146,10 +146,7 @@ class ExecutionRepository(ExecutionQueries):
             assert keys is not None  # noqa: S101  # what else would conflict
             used = f"the idempotency key {keys[row['refused']]!r}"
             raise _conflict(used, row["owner"])
-        runs = [
-            open_window(plan.steps, root, queue=queue, priority=priority)
-            for root in row["sent"]
-        ]
+        runs = _open_windows(row, plan, queue, priority)
         new = [i for i, d in zip(row["ids"], execution_ids, strict=True) if i == d]
         return SubmittedChunk(
             tuple(row["ids"]), tuple(Window(i, 1, run) for i in new for run in runs)
@@ -158,7 +155,7 @@ class ExecutionRepository(ExecutionQueries):
     def publish_plan(self, plan: Plan, *, queue: str) -> datetime:
         """Make `plan` the one that its name stands for; return when.
 
-        `queue` serves the steps that name none, where it is submitted by SQL.
+        `queue` serves the steps that have none, where it is submitted by SQL.
         """
         row = self._call("publish_plan", self._register_plan(plan), queue)
         published_at: datetime = row["publish_plan"]
@@ -331,19 +328,25 @@ def _compiled_row(step: Any) -> dict[str, Any]:
     }
 
 
-def _read_submitted(
+def _open_windows(
     row: Mapping[str, Any], plan: Plan, queue: str, priority: int
+) -> list[tuple[Link, ...]]:
+    queues = row["queues"] or {}
+    return [
+        open_window(plan.steps, root, queue=queue, queues=queues, priority=priority)
+        for root in row["sent"]
+    ]
+
+
+def _read_submitted(
+    row: Mapping[str, Any], runs: Sequence[tuple[Link, ...]]
 ) -> Submitted:
     begun = str(row["execution_id"])
-    windows = (
-        Window(begun, 1, open_window(plan.steps, p, queue=queue, priority=priority))
-        for p in row["sent"]
-    )
     return Submitted(
         execution_id=begun,
         is_new=row["outcome"] == "created",
         last_seq=row["last_seq"],
-        windows=tuple(windows),
+        windows=tuple(Window(begun, 1, run) for run in runs),
     )
 
 

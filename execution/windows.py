@@ -4,7 +4,7 @@ A window is a ready step and the run of successors that wait for nothing but the
 before them; it becomes one Celery chain. Pure.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -64,12 +64,18 @@ def read_windows(
 
 
 def open_window(
-    steps: Sequence[PlannedStep], root: int, *, queue: str, priority: int
+    steps: Sequence[PlannedStep],
+    root: int,
+    *,
+    queue: str,
+    queues: Mapping[str, str],
+    priority: int,
 ) -> tuple[Link, ...]:
     """Return the links with which a new execution of a plan begins at a root.
 
-    The same that the database would answer, for nothing has run yet. `queue` serves
-    the steps that name none, `priority` is that of the execution.
+    The same that the database would answer, for nothing has run yet. A step that names
+    no queue goes to that of its action in `queues`, or else to `queue`; `priority` is
+    that of the execution.
     """
     run = [steps[root]]
     while len(run) < WINDOW_LINKS and len(run[-1].successors) == 1:
@@ -78,6 +84,13 @@ def open_window(
             break
         run.append(follower)
     return tuple(
-        Link(s.position, s.name, s.queue or queue, s.action, priority + s.priority, 1)
+        Link(
+            s.position,
+            s.name,
+            s.queue or queues.get(s.action, queue),
+            s.action,
+            priority + s.priority,
+            1,
+        )
         for s in run
     )

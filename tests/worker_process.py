@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 
 
 class WorkerProcess:
-    """`celery -A workers.app worker`, started with the settings of a test."""
+    """`celery -A … worker`, started with the settings of a test."""
 
     def __init__(
         self, process: subprocess.Popen[bytes], log: Path, environment: dict[str, str]
@@ -37,12 +37,13 @@ class WorkerProcess:
         *,
         slots: int = 2,
         pool: str = "prefork",
+        app: str = "workers.app",
         options: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> Self:
         """Start a worker and wait until it has signed on."""
         log = Path(tempfile.mkstemp(prefix="plans-worker-", suffix=".log")[1])
-        command = [sys.executable, "-m", "celery", "-A", "workers.app", "worker"]
+        command = [sys.executable, "-m", "celery", "-A", app, "worker"]
         command += ["-c", str(slots), "-P", pool, "-Q", settings.queue, "-l", "INFO"]
         command += ["--without-gossip", "--without-mingle", "-n", f"{log.stem}@test"]
         command += options

@@ -22,6 +22,7 @@ from execution.celery.heart import Heart, Pulse
 from execution.celery.intake import STRATEGY
 from execution.celery.interruption import Interruption
 from execution.celery.ride_events import RideEvents
+from execution.celery.tasks import TaskActions
 from execution.celery.watch import Watch
 from execution.database import Database, DatabaseUnavailableError
 from execution.dispatcher import STEP_TASK, ExecutionDispatcher
@@ -97,7 +98,7 @@ class PlansInApp:
         Raises SystemExit with the reason when the worker could never do its work.
         """
         try:
-            import_actions(self._settings.imports)
+            self._find_actions()
             SecretStore.from_settings(self._settings)
             self._database.check()
         except DatabaseUnavailableError as error:
@@ -108,7 +109,7 @@ class PlansInApp:
             # the pool is about to fork
             self._database.close()
         if not len(registry):
-            logger.warning("no actions are registered; set PLANS_IMPORTS")
+            logger.warning("there are no actions and no tasks; set PLANS_IMPORTS")
         if time_limit is not None:
             logger.warning(
                 "Celery's time limit ends steps, too, whatever their timeout;"
@@ -172,8 +173,12 @@ class PlansInApp:
                 serving = self._serving
         return serving[1]
 
-    def _build_serving(self, hostname: str) -> _Serving:
+    def _find_actions(self) -> None:
         import_actions(self._settings.imports)
+        registry.add_source(TaskActions(self._app))
+
+    def _build_serving(self, hostname: str) -> _Serving:
+        self._find_actions()
         board = self._board or WorkerBoard.open()
         parts = self._build_parts(board)
         limits = RideLimits() if self._settings.ride else RideLimits(steps=1)
@@ -206,8 +211,9 @@ class PlansInApp:
 def register(app: Celery, settings: Settings | None = None) -> None:
     """Add plans to a Celery app: the step task, and what its workers need.
 
-    `settings` are read from the environment by default. Changes no setting of the
-    app. Raises SettingsError when no database is named.
+    The app's own tasks are actions then, under their names. `settings` are read from
+    the environment by default. Changes no setting of the app. Raises SettingsError when
+    no database is named.
     """
     plans = PlansInApp(app, settings or Settings.from_environment())
 
@@ -218,6 +224,8 @@ def register(app: Celery, settings: Settings | None = None) -> None:
         reject_on_worker_lost=True,
         ignore_result=True,
         typing=False,
+        # by itself Celery gives a task to every other app of the process, too
+        shared=False,
         Strategy=STRATEGY,
     )
     def run_step(task: Any, *arguments: object) -> None:

@@ -2,6 +2,8 @@
 
     text ─▶ yaml_reader | json_reader ─┐
     mapping ─────▶ mapping_reader ─────┴▶ tree ─▶ validation ─▶ compilation
+    canvas ─▶ canvas ─▶ mapping                   │
+              └ canvas_parts, canvas_tasks        │
                                                   ├ fields, document
                                                   ├ graph, fallbacks, references
                                                   ├ sections, items, retry_rules

@@ -28,6 +28,7 @@ MAX_ATTEMPTS = 1000
 MAX_LOST = 100
 MAX_ERROR_NAMES = 100
 MAX_PRIORITY = 9
+MAX_STEP_ID = 63
 
 _STEP_ID = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _PLAN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -41,6 +42,11 @@ _CEL_WORDS = _CEL_KEYWORDS | frozenset(
         *("void", "while"),
     )
 )
+
+
+def is_step_id(text: str) -> bool:
+    """Say whether a step can have the id `text`."""
+    return bool(_STEP_ID.fullmatch(text)) and text not in _CEL_WORDS
 
 
 def _step_id(text: str) -> str:

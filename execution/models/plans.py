@@ -125,3 +125,4 @@ class Action(Base):
     timeout_seconds: Mapped[float | None]
     published_by: Mapped[str | None]
     published_at: Mapped[datetime]
+    queue: Mapped[str | None]

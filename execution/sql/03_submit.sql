@@ -51,9 +51,11 @@ $$;
 
 
 -- What an execution of a plan begins with, whoever submits it: all but the sections that
--- come after its steps.
+-- come after its steps. `queues` are those that actions have, by their names, for the
+-- steps that state none; NULL if none has one.
 CREATE TYPE plan_outline AS (
-    id uuid, digest text, deadline_seconds float, total_steps int, roots int[]
+    id uuid, digest text, deadline_seconds float, total_steps int, roots int[],
+    queues jsonb
 );
 
 
@@ -65,10 +67,13 @@ BEGIN
     SELECT id, digest, deadline_seconds
       INTO outline.id, outline.digest, outline.deadline_seconds
       FROM plans WHERE id = p_plan;
-    SELECT count(*), coalesce(array_agg("position" ORDER BY "position")
-                              FILTER (WHERE cardinality(needs) = 0), '{}')
-      INTO outline.total_steps, outline.roots
-      FROM plan_steps WHERE plan_id = p_plan AND section = 'steps';
+    SELECT count(*), coalesce(array_agg(s."position" ORDER BY s."position")
+                              FILTER (WHERE cardinality(s.needs) = 0), '{}'),
+           jsonb_object_agg(a.name, a.queue)
+               FILTER (WHERE s.queue IS NULL AND a.queue IS NOT NULL)
+      INTO outline.total_steps, outline.roots, outline.queues
+      FROM plan_steps s LEFT JOIN actions a ON a.name = s.action
+     WHERE s.plan_id = p_plan AND s.section = 'steps';
     RETURN outline;
 END $$;
 
@@ -83,12 +88,13 @@ BEGIN
     END IF;
     RETURN ARRAY(
         WITH ranked AS (
-            SELECT s."position", coalesce(s.queue, p_queue) AS queue,
-                   row_number() OVER (PARTITION BY coalesce(s.queue, p_queue)
-                                      ORDER BY s.priority DESC, s."position") AS rank
-              FROM plan_steps s
-             WHERE s.plan_id = p_outline.id AND s.section = 'steps'
-               AND cardinality(s.needs) = 0
+            SELECT "position", queue, row_number() OVER (
+                       PARTITION BY queue ORDER BY priority DESC, "position") AS rank
+              FROM (SELECT s."position", s.priority, coalesce(
+                        s.queue, p_outline.queues ->> s.action, p_queue) AS queue
+                      FROM plan_steps s
+                     WHERE s.plan_id = p_outline.id AND s.section = 'steps'
+                       AND cardinality(s.needs) = 0) r
         ), limits AS MATERIALIZED (
             SELECT queue, publish_limit(queue) AS most
               FROM (SELECT DISTINCT queue FROM ranked) q
@@ -104,6 +110,8 @@ END $$;
 --
 -- New rows need no lock: nobody else can know of them before the commit. The number of
 -- the next event is known beforehand, so that no row is written twice.
+--
+-- The queue of a step is the one that it states, or that its action has, or p_queue.
 CREATE FUNCTION insert_executions(
     p_executions uuid[], p_parameters jsonb[], p_digests text[], p_outline plan_outline,
     p_priority int, p_tags text[], p_queue text, p_sent int[]
@@ -131,7 +139,8 @@ BEGIN
     INSERT INTO execution_steps (execution_id, "position", name, action, queue,
         priority, needs, successors, fallback, stands_in_for, pending_deps,
         deadline_seconds, status, ready_at, deadline, published_at, publishes)
-    SELECT b.id, s."position", s.name, s.action, coalesce(s.queue, p_queue),
+    SELECT b.id, s."position", s.name, s.action,
+           coalesce(s.queue, p_outline.queues ->> s.action, p_queue),
            p_priority + s.priority, s.needs, s.successors, s.fallback, s.stands_in_for,
            cardinality(s.needs), s.deadline_seconds,
            CASE WHEN cardinality(s.needs) = 0 THEN 'ready' ELSE 'pending' END,
@@ -165,11 +174,13 @@ END $$;
 -- given first); conflict (the same key or id with another body).
 --
 -- `sent` are the positions that the caller has to send. A call that is made again answers
--- them again: nobody knows whether the one before it got to send.
+-- them again: nobody knows whether the one before it got to send. `queues` says where, as
+-- in the outline.
 CREATE FUNCTION submit_execution(
     p_execution uuid, p_plan uuid, p_parameters jsonb, p_key text,
     p_priority int, p_tags text[], p_queue text, p_sends bool,
-    OUT outcome text, OUT execution_id uuid, OUT last_seq bigint, OUT sent int[]
+    OUT outcome text, OUT execution_id uuid, OUT last_seq bigint, OUT sent int[],
+    OUT queues jsonb
 )
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
@@ -179,6 +190,7 @@ DECLARE
 BEGIN
     PERFORM begin_write();
     sent := '{}';
+    queues := outline.queues;
     execution_id := p_execution;
     IF p_key IS NOT NULL THEN
         INSERT INTO submissions (key, execution_id, digest, created_at)
@@ -247,7 +259,8 @@ $$;
 CREATE FUNCTION submit_executions(
     p_executions text[], p_plan uuid, p_parameters jsonb, p_keys text[],
     p_priority int, p_tags text[], p_queue text,
-    OUT outcome text, OUT ids text[], OUT sent int[], OUT refused int, OUT owner uuid
+    OUT outcome text, OUT ids text[], OUT sent int[], OUT queues jsonb,
+    OUT refused int, OUT owner uuid
 )
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
@@ -271,6 +284,7 @@ BEGIN
         END IF;
     END IF;
     sent := choose_roots(outline, p_queue);
+    queues := outline.queues;
     PERFORM insert_executions(
         array_agg(n.id), array_agg(n.parameters), array_agg(n.body), outline,
         p_priority, p_tags, p_queue, sent)

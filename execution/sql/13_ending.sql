@@ -64,7 +64,7 @@ BEGIN
     INSERT INTO execution_steps (execution_id, "position", name, action, queue, priority,
         section, needs, successors, pending_deps, deadline_seconds, status, ready_at,
         deadline)
-    SELECT e.id, p."position", p.name, p.action, coalesce(p.queue, e.queue),
+    SELECT e.id, p."position", p.name, p.action, coalesce(p.queue, a.queue, e.queue),
            e.priority + p.priority, p.section,
            array_remove(ARRAY[p_positions[n - 1]], NULL),
            array_remove(ARRAY[p_positions[n + 1]], NULL),
@@ -73,7 +73,8 @@ BEGIN
            CASE n WHEN 1 THEN now END,
            CASE n WHEN 1 THEN now + make_interval(secs => p.deadline_seconds) END
       FROM unnest(p_positions) WITH ORDINALITY AS planned(at, n)
-      JOIN plan_steps p ON p.plan_id = e.plan_id AND p."position" = planned.at;
+      JOIN plan_steps p ON p.plan_id = e.plan_id AND p."position" = planned.at
+      LEFT JOIN actions a ON a.name = p.action;
     RETURN ARRAY(SELECT ROW('step.added', at, '{}')::event_draft
                    FROM unnest(p_positions) AS planned(at))
         || ROW('step.ready', p_positions[1], '{}')::event_draft;

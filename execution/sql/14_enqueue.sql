@@ -1,7 +1,7 @@
 -- The way in for those who have no Python: other languages, triggers, psql.
 
 -- Name a stored plan as the one that its name stands for from now on. Steps that name
--- no queue go to p_queue.
+-- no queue, and whose action has none, go to p_queue.
 CREATE FUNCTION publish_plan(p_plan uuid, p_queue text) RETURNS timestamptz
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE

@@ -25,7 +25,7 @@ from execution.results import ErrorRecord
 from execution.states import StepStatus
 from tests.integration.test_protocol import claim, register
 from tests.sweeping import look
-from tests.worker_process import ROOT, WorkerProcess
+from tests.worker_process import ROOT, WorkerProcess, build_environment
 
 PAGES = [
     ROOT / "README.md",
@@ -291,6 +291,70 @@ def test_the_readme_runs(settings: Settings, tmp_path: Path) -> None:
     assert done.stdout == "HELLO, ANN!\n", done.stderr
     assert ran.stdout == '"HELLO, ANN!"\n', ran.stderr
     assert listed.stdout.count("hello") >= 2, listed.stderr
+
+
+LOST = """
+from shop import charge, reserve
+canvas = chain(
+    reserve.s("tea").set(expires=60), charge.s(2).set(link_error=[reserve.si("x")])
+)
+try:
+    Plan.from_canvas(canvas, name="lost")
+except PlanValidationError as error:
+    print(error)
+print(Plan.from_canvas(canvas, name="lost", lossy=True).warnings[-1])
+"""
+
+
+def test_the_shown_tasks_run(settings: Settings, tmp_path: Path) -> None:
+    page = "docs/existing_tasks.md"
+    tasks, canvas = read_blocks(page, "python")
+    (plan,) = read_blocks(page, "yaml")
+    (typed,) = read_blocks(page, "sh")
+    (tmp_path / "shop.py").write_text(tasks)
+    (tmp_path / "order.yaml").write_text(plan)
+    paths = f"{ROOT}{os.pathsep}{tmp_path}"
+    with WorkerProcess.start(
+        settings,
+        app="shop",
+        options=["-Q", f"{settings.queue},fees"],
+        environment={"PYTHONPATH": paths},
+    ) as worker:
+        line = shlex.split(typed.splitlines()[1], comments=True)[1:]
+        ran = run_plans(line, tmp_path, worker.environment)
+        run = f"""{canvas}
+from execution import ExecutionEngine
+with ExecutionEngine.connect() as engine:
+    print(engine.execute(plan, timeout_seconds=30).unwrap())
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", run],
+            env=worker.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert ran.stdout == "40\n", ran.stderr
+    assert done.stdout == "[60, 3]\n", done.stderr
+
+
+def test_the_shown_losses_are_what_is_said(settings: Settings, tmp_path: Path) -> None:
+    page = "docs/existing_tasks.md"
+    (tmp_path / "shop.py").write_text(read_blocks(page, "python")[0])
+    imports = "from celery import chain; from execution import Plan;"
+    code = f"{imports} from execution.errors import PlanValidationError\n{LOST}"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**build_environment(settings), "PYTHONPATH": f"{ROOT}:{tmp_path}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    (shown,) = read_blocks(page, "text")
+    assert done.stdout == shown + shown.splitlines()[1] + "\n", done.stderr
 
 
 def test_the_readme_lists_every_setting() -> None:

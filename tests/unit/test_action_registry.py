@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from execution import action
 from execution.actions import (
+    Action,
     ActionFunction,
     ActionRegistry,
     import_actions,
@@ -85,6 +87,56 @@ def test_positional_parameters_are_refused() -> None:
 def test_a_timeout_that_is_no_duration_is_refused(timeout: str) -> None:
     with pytest.raises(ActionRegistrationError, match=r"test\.unit.*timeout="):
         add(plain, timeout)
+
+
+class Others:
+    """A source of actions that did not register themselves."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def find(self, name: str) -> Action | None:
+        """Return one for each of the names."""
+        if name not in self.names:
+            return None
+        return Action(name, later, False, True, None, queue=f"{name}s")
+
+    def list_names(self) -> tuple[str, ...]:
+        """Return the names."""
+        return self.names
+
+
+def test_sources_are_asked_for_what_did_not_register_itself() -> None:
+    actions = ActionRegistry()
+    actions.add("own", plain, None)
+    for source in (Others("first"), Others("own", "second")):
+        actions.add_source(source)
+
+    assert actions.get("own").function is plain
+    assert actions.get("second").function is later
+    assert actions.list_names() == ["first", "own", "second"]
+    assert len(actions) == 3
+    with pytest.raises(KeyError):
+        actions.get("third")
+
+
+def test_a_source_is_known_once() -> None:
+    actions, source = ActionRegistry(), Others("one")
+
+    for _ in range(2):
+        actions.add_source(source)
+
+    assert actions._sources == [source]
+
+
+def test_the_catalogue_tells_the_queue_of_those_that_have_one() -> None:
+    actions = ActionRegistry()
+    actions.add("own", plain, None)
+    actions.add_source(Others("other"))
+
+    entries = json.loads(actions.to_json())
+
+    assert [entry.get("queue") for entry in entries] == ["others", None]
 
 
 @pytest.fixture

@@ -229,3 +229,37 @@ def test_no_text_crashes_the_reading(text: str, whole: bool) -> None:
         Plan.from_text(start + text)
     except PlanValidationError:
         note("refused")
+
+
+def signatures(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Return signatures whose tasks, arguments and options are drawn from `inner`."""
+    lists = st.lists(inner, max_size=3)
+    return st.fixed_dictionaries(
+        {
+            "task": st.sampled_from(["shop.add", "celery.chain", "import", ""]),
+            "args": lists,
+            "kwargs": st.dictionaries(
+                st.sampled_from(["tasks", "header", "body", "kwargs", "x"]),
+                inner | lists,
+                max_size=3,
+            ),
+            "options": st.dictionaries(
+                st.sampled_from(["link", "queue", "priority", "time_limit", "odd"]),
+                inner | lists,
+                max_size=2,
+            ),
+        },
+        optional={
+            "subtask_type": st.sampled_from(["chain", "group", "chord", None]),
+            "immutable": st.booleans(),
+        },
+    )
+
+
+@given(st.recursive(any_values, signatures, max_leaves=20), st.booleans())
+@settings(print_blob=True, max_examples=200, deadline=None)
+def test_no_canvas_crashes_the_drawing(canvas: Any, lossy: bool) -> None:
+    try:
+        Plan.from_canvas(canvas, name="drawn", lossy=lossy)
+    except PlanValidationError:
+        note("refused")

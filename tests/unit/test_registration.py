@@ -19,6 +19,17 @@ def test_the_step_task_is_added_and_no_setting_is_changed() -> None:
     assert dict(app.conf) == before
 
 
+def test_each_app_has_a_step_task_of_its_own() -> None:
+    apps = [Celery(name, set_as_current=False) for name in ("one", "other", "none")]
+    for app in apps[:2]:
+        register(app, SETTINGS)
+
+    one, other, none = (app.tasks.get(STEP_TASK) for app in apps)
+
+    assert none is None
+    assert one.run is not other.run
+
+
 def test_a_second_sigterm_does_not_wait_for_the_first() -> None:
     register(Celery("host", set_as_current=False), SETTINGS)
     lock = signals.worker_shutting_down.lock

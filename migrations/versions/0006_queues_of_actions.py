@@ -1,0 +1,17 @@
+"""Queues of actions: where a step goes that states none."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("actions", sa.Column("queue", sa.Text))
+
+
+def downgrade() -> None:
+    op.drop_column("actions", "queue")
