@@ -9,10 +9,12 @@ import re
 
 MAX_DURATION_DAYS = 3650
 
-_DURATION = re.compile(
+DURATION = re.compile(
     r"(?:([0-9]{1,15})d)?(?:([0-9]{1,15})h)?(?:([0-9]{1,15})m(?!s))?"
     r"(?:([0-9]{1,15})s)?(?:([0-9]{1,15})ms)?"
 )
+"""How a duration is spelt; the empty text matches too, and is none."""
+
 _BARE_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _UNIT_MILLISECONDS = (86_400_000, 3_600_000, 60_000, 1_000, 1)
 _MAX_MILLISECONDS = MAX_DURATION_DAYS * 86_400_000
@@ -33,7 +35,7 @@ def parse_duration_seconds(text: str) -> float:
     if _BARE_NUMBER.fullmatch(text):
         number = text if len(text) < 20 else "30"
         raise DurationError(f"a number needs a unit: {number}s, {number}m or {number}h")
-    found = _DURATION.fullmatch(text)
+    found = DURATION.fullmatch(text)
     if not text or found is None:
         raise DurationError(f"is not a duration: {_HOW_TO}")
     milliseconds = sum(

@@ -17,6 +17,7 @@ from execution.errors import Fault, PlanValidationError
 from execution.language.compilation import CompiledStep
 from execution.language.findings import Findings
 from execution.language.json_reader import read_json
+from execution.language.json_schema import build_schema
 from execution.language.mapping_reader import read_objects
 from execution.language.parameters import bind_parameters, bind_text_parameters
 from execution.language.tree import MAX_DOCUMENT_BYTES, Reading, UnreadableError
@@ -145,6 +146,15 @@ class Plan:
         The values are copied. Raises PlanValidationError with every fault.
         """
         return cls._from_compiled(_compile_mapping(mapping))
+
+    @staticmethod
+    def json_schema() -> dict[str, object]:
+        """Return the JSON Schema (draft 2020-12) of plan documents, for editors.
+
+        What it refuses is a fault; edges, templates and what declarations mean are
+        beyond it, and are checked where a plan is made.
+        """
+        return build_schema()
 
     @property
     def name(self) -> str:

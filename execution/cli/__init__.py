@@ -4,6 +4,7 @@
     running.py      publish, submit, run
     looking.py      list, workers, show, watch
     checking.py     validate, db
+    describing.py   schema
     serving.py      up, worker
     demo.py         demo
     ─────────────

@@ -55,6 +55,7 @@ _COMMANDS = {
     "watch": _Entry("looking", "Follow an execution until it has ended."),
     "workers": _Entry("looking", "List the workers, and what they mended."),
     "validate": _Entry("checking", "Find every fault of a plan."),
+    "schema": _Entry("describing", "Print the JSON Schema of plans, for editors."),
     "db": _Entry("checking", "Install, check or remove the database schema."),
 }
 

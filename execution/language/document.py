@@ -15,9 +15,10 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    WithJsonSchema,
 )
 
-from execution.durations import parse_duration_seconds
+from execution.durations import DURATION, parse_duration_seconds
 from execution.language.compilation import DEFAULT_MAX_LOST
 from execution.places import shown
 from execution.retry import RetryPolicy
@@ -107,15 +108,33 @@ def _measures_nothing(value: object) -> bool:
     return is_scalar and not parse_duration_seconds(str(value))
 
 
+def _words(pattern: str, but: frozenset[str] = frozenset()) -> WithJsonSchema:
+    """Say for editors what the validators check: the whole text, but not these."""
+    schema: dict[str, Any] = {"type": "string", "pattern": f"^(?:{pattern})$"}
+    return WithJsonSchema(schema | ({"not": {"enum": sorted(but)}} if but else {}))
+
+
+_SOME_DURATION = _words(f"(?=.*[1-9]){DURATION.pattern}")
+
 FormatNumber: TypeAlias = Annotated[Literal[1], BeforeValidator(_format)]
-StepId: TypeAlias = Annotated[str, AfterValidator(_step_id)]
-ParameterName: TypeAlias = Annotated[str, AfterValidator(_parameter_name)]
-PlanName: TypeAlias = Annotated[str, AfterValidator(_plan_name)]
-CodeName: TypeAlias = Annotated[str, AfterValidator(_code_name)]
-Label: TypeAlias = Annotated[str, AfterValidator(_label)]
-DurationText: TypeAlias = Annotated[str, BeforeValidator(_duration)]
-LimitText: TypeAlias = Annotated[str, BeforeValidator(_limit)]
-WaitText: TypeAlias = Annotated[str, BeforeValidator(_wait)]
+StepId: TypeAlias = Annotated[
+    str, AfterValidator(_step_id), _words(_STEP_ID.pattern, _CEL_WORDS)
+]
+ParameterName: TypeAlias = Annotated[
+    str,
+    AfterValidator(_parameter_name),
+    _words(_PARAMETER_NAME.pattern, _CEL_KEYWORDS),
+]
+PlanName: TypeAlias = Annotated[
+    str, AfterValidator(_plan_name), _words(_PLAN_NAME.pattern)
+]
+CodeName: TypeAlias = Annotated[str, AfterValidator(_code_name), _words(r"\S{1,255}")]
+Label: TypeAlias = Annotated[str, AfterValidator(_label), _words(".{1,128}")]
+DurationText: TypeAlias = Annotated[
+    str, BeforeValidator(_duration), _words(f"(?=.){DURATION.pattern}")
+]
+LimitText: TypeAlias = Annotated[str, BeforeValidator(_limit), _SOME_DURATION]
+WaitText: TypeAlias = Annotated[str, BeforeValidator(_wait), _SOME_DURATION]
 ErrorNames: TypeAlias = Annotated[list[str], Field(max_length=MAX_ERROR_NAMES)]
 
 
@@ -136,36 +155,88 @@ class RetryFields(Fields):
     The waits and their growth are those of `RetryPolicy`, which has the defaults too.
     """
 
-    attempts: int = Field(default=RetryPolicy.max_attempts, ge=1, le=MAX_ATTEMPTS)
-    wait: Literal["exponential", "fixed", "random"] | None = None
-    initial: WaitText | None = None
-    max: WaitText | None = None
-    jitter: DurationText | None = None
-    on: ErrorNames = Field(default_factory=list)
-    not_on: ErrorNames = Field(default_factory=list)
-    max_lost: int = Field(default=DEFAULT_MAX_LOST, ge=1, le=MAX_LOST)
+    attempts: int = Field(
+        default=RetryPolicy.max_attempts,
+        ge=1,
+        le=MAX_ATTEMPTS,
+        description="How often the step may begin and end in an error or timeout.",
+    )
+    wait: Literal["exponential", "fixed", "random"] | None = Field(
+        default=None, description="How the waits grow; exponential by default."
+    )
+    initial: WaitText | None = Field(
+        default=None, description="The first wait; 1s by default."
+    )
+    max: WaitText | None = Field(
+        default=None, description="The longest wait; 1m by default."
+    )
+    jitter: DurationText | None = Field(
+        default=None,
+        description="Up to this much is added to each wait; 100ms by default.",
+    )
+    on: ErrorNames = Field(
+        default_factory=list,
+        description="Errors that are retried: builtin names, import paths or codes.",
+    )
+    not_on: ErrorNames = Field(
+        default_factory=list,
+        description="Errors that are not retried, whatever `on` says.",
+    )
+    max_lost: int = Field(
+        default=DEFAULT_MAX_LOST,
+        ge=1,
+        le=MAX_LOST,
+        description="How often the step's process may vanish; counted apart.",
+    )
 
 
 class PolicyFields(Fields):
     """What steps, profiles and defaults can all state."""
 
-    queue: CodeName | None = None
-    priority: int | None = Field(default=None, ge=0, le=MAX_PRIORITY)
-    timeout: LimitText | None = None
-    deadline: LimitText | None = None
-    retry: RetryFields | None = None
-    on_failure: Literal["abort", "skip"] | None = None
+    queue: CodeName | None = Field(
+        default=None, description="The Celery queue; that of who submits by default."
+    )
+    priority: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_PRIORITY,
+        description="Higher is sent first; 0 by default.",
+    )
+    timeout: LimitText | None = Field(
+        default=None,
+        description="Longest time of one attempt; the action's own by default.",
+    )
+    deadline: LimitText | None = Field(
+        default=None,
+        description="Longest time of all attempts and waits, from first ready on.",
+    )
+    retry: RetryFields | None = Field(
+        default=None, description="What follows a failure; no retry by default."
+    )
+    on_failure: Literal["abort", "skip"] | None = Field(
+        default=None,
+        description="What follows when the step has failed for good; abort by default.",
+    )
 
 
 class StepFields(PolicyFields):
     """One step."""
 
-    id: StepId
-    description: str | None = None
-    action: CodeName
-    with_: dict[str, Any] = Field(default_factory=dict, alias="with")
-    needs: list[str] | None = None
-    profile: str | None = None
+    id: StepId = Field(description="How other steps and expressions name the step.")
+    description: str | None = Field(default=None, description="What the step is for.")
+    action: CodeName = Field(description="The name of the code that the step runs.")
+    with_: dict[str, Any] = Field(
+        default_factory=dict,
+        alias="with",
+        description="The inputs by name; `${…}` in texts is replaced.",
+    )
+    needs: list[str] | None = Field(
+        default=None,
+        description="Ids of the steps to wait for; if one step has it, all must.",
+    )
+    profile: str | None = Field(
+        default=None, description="A name in `profiles`, whose policies hold here."
+    )
 
 
 class ItemFields(Fields):
@@ -180,32 +251,67 @@ class ItemFields(Fields):
         "datetime",
         "object",
         "array",
-    ]
-    enum: list[Any] | None = Field(default=None, min_length=1)
-    min: Any = None
-    max: Any = None
-    pattern: str | None = None
-    items: "ItemFields | None" = None
+    ] = Field(description="The type of the value; nothing is converted.")
+    enum: list[Any] | None = Field(
+        default=None, min_length=1, description="The values that are allowed."
+    )
+    min: Any = Field(
+        default=None, description="The least value, or length of text and lists."
+    )
+    max: Any = Field(
+        default=None, description="The greatest value, or length of text and lists."
+    )
+    pattern: str | None = Field(
+        default=None,
+        description="A regular expression that a string matches as a whole.",
+    )
+    items: "ItemFields | None" = Field(
+        default=None, description="What every item of an array must be."
+    )
 
 
 class ParameterFields(ItemFields):
     """The declaration of a parameter."""
 
-    default: Any = None
-    required: bool | None = None
+    default: Any = Field(
+        default=None, description="The value if none is given; null without it."
+    )
+    required: bool | None = Field(
+        default=None, description="Whether a submit must give a value."
+    )
 
 
 class PlanDocument(Fields):
     """A whole plan."""
 
-    format: FormatNumber
-    name: PlanName
-    version: Label | None = None
-    description: str | None = None
-    tags: list[Label] = Field(default_factory=list)
-    parameters: dict[ParameterName, ParameterFields] = Field(default_factory=dict)
-    profiles: dict[Label, PolicyFields] = Field(default_factory=dict)
-    defaults: PolicyFields | None = None
-    deadline: LimitText | None = None
-    steps: list[StepFields] = Field(min_length=1, max_length=MAX_STEPS)
-    result: Any = None
+    format: FormatNumber = Field(description="The version of the plan format: 1.")
+    name: PlanName = Field(description="What the plan is called, and published as.")
+    version: Label | None = Field(
+        default=None, description="The version, as the author numbers them."
+    )
+    description: str | None = Field(default=None, description="What the plan is for.")
+    tags: list[Label] = Field(
+        default_factory=list, description="Words to find executions by."
+    )
+    parameters: dict[ParameterName, ParameterFields] = Field(
+        default_factory=dict, description="What a submit may give, by name."
+    )
+    profiles: dict[Label, PolicyFields] = Field(
+        default_factory=dict, description="Sets of policies that steps refer to."
+    )
+    defaults: PolicyFields | None = Field(
+        default=None, description="Policies of every step that states none."
+    )
+    deadline: LimitText | None = Field(
+        default=None,
+        description="How long after its submit an execution may take, pauses included.",
+    )
+    steps: list[StepFields] = Field(
+        min_length=1,
+        max_length=MAX_STEPS,
+        description="The steps; without any `needs` they run one after another.",
+    )
+    result: Any = Field(
+        default=None,
+        description="A template of the result; by default that of the only leaf.",
+    )
