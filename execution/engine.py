@@ -277,6 +277,18 @@ class ExecutionEngine:
         """
         return read_result(self.get_status(execution_id))
 
+    def get_plan_of(self, execution_id: str) -> Plan:
+        """Return the plan that an execution runs, as it was when that was submitted.
+
+        Raises ExecutionNotFoundError when there is no such execution.
+        """
+        definition = None
+        if is_execution_id(execution_id):
+            definition = self._repository.get_plan_of(execution_id)
+        if definition is None:
+            raise _not_found(execution_id)
+        return Plan.from_mapping(definition)
+
     def list_executions(
         self,
         wanted: ExecutionFilter | None = None,

@@ -248,6 +248,15 @@ class ExecutionQueries:
                 .limit(1)
             ).one_or_none()
 
+    def get_plan_of(self, execution_id: str) -> Mapping[str, Any] | None:
+        """Return the document that an execution runs; None if there is no such one."""
+        with self._reading() as session:
+            return session.scalars(
+                sa.select(PlanRow.definition)
+                .join(Execution)
+                .where(Execution.id == execution_id)
+            ).one_or_none()
+
     def list_workers(self) -> tuple[WorkerSummary, ...]:
         """Return the workers that were not declared dead and have not left."""
         with self._reading() as session:

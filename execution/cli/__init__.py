@@ -4,7 +4,7 @@
     running.py      publish, submit, run
     looking.py      list, workers, show, watch
     checking.py     validate, db
-    describing.py   schema
+    describing.py   schema, graph
     serving.py      up, worker
     demo.py         demo
     ─────────────

@@ -56,6 +56,9 @@ _COMMANDS = {
     "workers": _Entry("looking", "List the workers, and what they mended."),
     "validate": _Entry("checking", "Find every fault of a plan."),
     "schema": _Entry("describing", "Print the JSON Schema of plans, for editors."),
+    "graph": _Entry(
+        "describing", "Draw a plan, or an execution with the states of its steps."
+    ),
     "db": _Entry("checking", "Install, check or remove the database schema."),
 }
 

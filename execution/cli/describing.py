@@ -1,11 +1,21 @@
-"""`plans schema`: what a plan may hold and what one comes to, without running anything.
+"""`plans schema` and `graph`: what a plan may hold, and what one looks like.
 
-Promises: nothing is begun and nothing is stored. It must not know how workers run.
+Promises: nothing is begun and nothing is stored; a plan in a file needs no server. It
+must not know how workers run.
 """
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from execution.cli.options import Local
 from execution.cli.output import print_json
+from execution.cli.reading import names_file, read_plan
+from execution.drawing.formats import DrawingFormat, draw
+from execution.drawing.pictures import Picture, picture_plan
+from execution.engine import ExecutionEngine
+from execution.identity import is_execution_id
 from execution.plan import Plan
 
 app = typer.Typer()
@@ -22,3 +32,42 @@ def schema() -> None:
       # yaml-language-server: $schema=plan.schema.json
     """
     print_json(Plan.json_schema())
+
+
+@app.command()
+def graph(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|ID|NAME",
+            help="A plan, an execution, or the name of a published plan.",
+        ),
+    ],
+    drawing_format: Annotated[
+        DrawingFormat, typer.Option("--format", help="What to draw it as.")
+    ] = DrawingFormat.MERMAID,
+    _local: Local = False,
+) -> None:
+    """Draw a plan, or an execution with the states of its steps.
+
+    Of a plan with hundreds of steps, those that are alike become one node.
+
+      plans graph hello.yaml
+
+      plans graph hello.yaml --format svg > hello.svg
+    """
+    typer.echo(draw(_picture(source), drawing_format), nl=False)
+
+
+def _picture(source: str) -> Picture:
+    if names_file(source):
+        return picture_plan(read_plan(Path(source)))
+    with ExecutionEngine.connect() as engine:
+        if not is_execution_id(source):
+            return picture_plan(engine.get_plan(source))
+        execution = engine.get_status(source)
+        return picture_plan(
+            engine.get_plan_of(source),
+            title=f"{execution.plan} {source}: {execution.status}",
+            states={step.name: step for step in engine.list_steps(source)},
+        )
