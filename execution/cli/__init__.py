@@ -10,6 +10,7 @@
     ─────────────
     options.py      options that several commands share
     reading.py      plan files and parameters
+    judging.py      what is found in plan files
     record.py       all that the database knows of one execution
     exits.py        exit codes, errors as one line, masked passwords
     output.py       what `--json` prints

@@ -54,7 +54,7 @@ _COMMANDS = {
     "show": _Entry("looking", "Show one execution: steps, history, error, result."),
     "watch": _Entry("looking", "Follow an execution until it has ended."),
     "workers": _Entry("looking", "List the workers, and what they mended."),
-    "validate": _Entry("checking", "Find every fault of a plan."),
+    "validate": _Entry("checking", "Find every fault of a plan, or of several."),
     "schema": _Entry("describing", "Print the JSON Schema of plans, for editors."),
     "graph": _Entry(
         "describing", "Draw a plan, or an execution with the states of its steps."

@@ -1,6 +1,6 @@
-"""`plans validate` and `plans db`: whether a plan and a database are fit for use.
+"""`plans validate` and `plans db`: whether plans and a database are fit for use.
 
-Promises: every fault of a plan comes at once, in the form that editors know
+Promises: every fault of every plan comes at once, in the form that editors know
 (`file:line:column: place: message`); a database loses nothing without a confirmation.
 """
 
@@ -15,12 +15,11 @@ from alembic.util import CommandError
 
 from execution import schema
 from execution.cli.exits import ExitCode, UsageError, mask, printable
+from execution.cli.judging import FileFault, Judged, judge_files
 from execution.cli.options import AsJson, Local
-from execution.cli.output import print_json, shape_plan
-from execution.cli.reading import read_plan
-from execution.errors import Fault, PlanValidationError, SettingsError
+from execution.cli.output import print_json, shape_judged
+from execution.errors import SettingsError
 from execution.local import LocalStack
-from execution.plan import Plan
 from execution.settings import Settings
 
 app = typer.Typer()
@@ -43,43 +42,50 @@ class _Target:
 
 @app.command()
 def validate(
-    plan_file: Annotated[Path, typer.Argument(metavar="FILE", help="The plan.")],
+    plan_files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="The plans.")
+    ],
+    is_strict: Annotated[
+        bool, typer.Option("--strict", help="Count warnings as faults.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find every fault of a plan.
+    """Find every fault of a plan, or of several.
 
     Each is one line on the standard output, with its place. Ends with exit
-    code 0 when there is none, else with 1.
+    code 0 when there is none, with 1 when there is one, and with 2 when a
+    file cannot be read, and then none is judged.
+
+      plans validate --strict plans/*.yaml
     """
-    plan: Plan | None = None
-    faults: tuple[Fault, ...] = ()
-    try:
-        plan = read_plan(plan_file)
-    except PlanValidationError as error:
-        faults = error.faults
+    judged = judge_files(plan_files, is_strict=is_strict)
     if as_json:
-        print_json(shape_plan(plan, faults))
+        print_json(shape_judged(judged))
     else:
-        _print_findings(plan_file, plan, faults)
-    if faults:
+        for one in judged:
+            _print_findings(one)
+    if not all(one.is_valid for one in judged):
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _print_findings(path: Path, plan: Plan | None, faults: tuple[Fault, ...]) -> None:
-    for fault in faults:
-        typer.echo(_write_fault(path, fault))
-    if plan is None:
+def _print_findings(judged: Judged) -> None:
+    for fault in judged.faults:
+        typer.echo(_write_fault(fault))
+    plan = judged.plan
+    if plan is None or not judged.is_valid:
         return
     for warning in plan.warnings:
-        typer.echo(f"{path}: warning: {printable(warning)}")
-    typer.echo(f"{path}: plan {plan.name} with {len(plan.steps)} steps has no faults")
+        typer.echo(f"{judged.file}: warning: {printable(warning)}")
+    typer.echo(
+        f"{judged.file}: plan {plan.name} with {len(plan.steps)} steps has no faults"
+    )
 
 
-def _write_fault(path: Path, fault: Fault) -> str:
+def _write_fault(fault: FileFault) -> str:
     at = "" if fault.line is None else f":{fault.line}:{fault.column or 1}"
     # a fault of the whole document has the file itself for its place
-    place = "" if fault.place == str(path) else f" {printable(fault.place)}:"
-    return f"{path}{at}:{place} {printable(fault.message)}"
+    place = "" if fault.place == fault.file else f" {printable(fault.place)}:"
+    return f"{fault.file}{at}:{place} {printable(fault.message)}"
 
 
 @_db.command("upgrade")
