@@ -14,7 +14,7 @@ from pathlib import Path as FilePath
 from typing import Protocol, Self
 
 from execution.errors import Fault, PlanValidationError
-from execution.language.compilation import CompiledStep
+from execution.language.compilation import CompiledStep, OnFailure
 from execution.language.findings import Findings
 from execution.language.json_reader import read_json
 from execution.language.json_schema import build_schema
@@ -23,6 +23,8 @@ from execution.language.parameters import bind_parameters, bind_text_parameters
 from execution.language.tree import MAX_DOCUMENT_BYTES, Reading, UnreadableError
 from execution.language.validation import CompiledPlan, compile_plan
 from execution.language.yaml_reader import read_yaml
+
+__all__ = ["FORMAT", "CompiledStep", "NamedAction", "OnFailure", "Plan", "Step"]
 
 FORMAT = 1
 

@@ -59,6 +59,10 @@ _COMMANDS = {
     "graph": _Entry(
         "describing", "Draw a plan, or an execution with the states of its steps."
     ),
+    "explain": _Entry(
+        "describing",
+        "Say what a plan would do: in which order, where, and for how long.",
+    ),
     "db": _Entry("checking", "Install, check or remove the database schema."),
 }
 

@@ -43,7 +43,7 @@ class _Target:
 @app.command()
 def validate(
     plan_files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="The plans.")
+        list[Path], typer.Argument(metavar="FILE", help="The plans.")
     ],
     is_strict: Annotated[
         bool, typer.Option("--strict", help="Count warnings as faults.")

@@ -1,4 +1,4 @@
-"""`plans schema` and `graph`: what a plan may hold, and what one looks like.
+"""`plans schema`, `graph`, `explain`: what a plan may hold, looks like and would do.
 
 Promises: nothing is begun and nothing is stored; a plan in a file needs no server. It
 must not know how workers run.
@@ -9,12 +9,16 @@ from typing import Annotated
 
 import typer
 
-from execution.cli.options import Local
+from execution.cli.display import open_console
+from execution.cli.explaining import print_explanation
+from execution.cli.options import AsJson, Local, Pairs, ParametersFile
 from execution.cli.output import print_json
-from execution.cli.reading import names_file, read_plan
+from execution.cli.reading import bind_parameters, names_file, read_plan
 from execution.drawing.formats import DrawingFormat, draw
 from execution.drawing.pictures import Picture, picture_plan
 from execution.engine import ExecutionEngine
+from execution.errors import ParameterError
+from execution.explanation import explain_plan
 from execution.identity import is_execution_id
 from execution.plan import Plan
 
@@ -57,6 +61,52 @@ def graph(
       plans graph hello.yaml --format svg > hello.svg
     """
     typer.echo(draw(_picture(source), drawing_format), nl=False)
+
+
+@app.command()
+def explain(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|NAME", help="A plan, or the name of a published one."
+        ),
+    ],
+    parameter: Pairs = None,
+    parameters_file: ParametersFile = None,
+    as_json: AsJson = False,
+    _local: Local = False,
+) -> None:
+    """Say what a plan would do: in which order, where, and for how long.
+
+    A wave are steps that can run at the same time. With parameters, the
+    inputs that they decide are filled in, and what would fail is said.
+
+      plans explain hello.yaml -p name=Ann
+    """
+    plan = _find_plan(source)
+    values = None
+    if parameter or parameters_file or not _needs_parameters(plan):
+        values = bind_parameters(plan, parameter or (), parameters_file)
+    explanation = explain_plan(plan, values)
+    if as_json:
+        print_json(explanation)
+    else:
+        print_explanation(open_console(), explanation)
+
+
+def _find_plan(source: str) -> Plan:
+    if names_file(source):
+        return read_plan(Path(source))
+    with ExecutionEngine.connect() as engine:
+        return engine.get_plan(source)
+
+
+def _needs_parameters(plan: Plan) -> bool:
+    try:
+        plan.bind({})
+    except ParameterError:
+        return True
+    return False
 
 
 def _picture(source: str) -> Picture:

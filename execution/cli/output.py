@@ -3,6 +3,7 @@
     validate  {"valid": bool, "plan": str|null, "version": str|null, "digest": str|null,
                "steps": int, "faults": [fault], "warnings": [str], "file": str}
               of several files {"valid": bool, "faults": [fault], "files": [the above]}
+    explain   explanation
     publish   {"plan": str, "version": str|null, "digest": str}
     submit    {"execution_id": str}; with --many {"execution_ids": [str]}
     run       result
@@ -13,6 +14,11 @@
     watch     one update on each line
 
     fault      place, message, line, column, file, code (E001; W001 for a warning)
+    explanation
+               plan, version, digest, parameters, deadline_seconds, waves, longest_path,
+               queues, steps, result_reads, warnings; in steps: position, name, action,
+               wave, queue, priority, needs, reads, inputs, timeout_seconds,
+               deadline_seconds, retry, max_lost, on_failure, skipped_if
     result     execution_id, status, value, error, started_at, ended_at
     execution  id, plan, version, status, reason, epoch, last_seq, open_steps,
                total_steps, tags, parameters, variables, result, error, created_at,

@@ -14,7 +14,7 @@ import typer
 from execution.cli.display import open_console, write_error
 from execution.cli.exits import ExitCode, UsageError
 from execution.cli.following import UNIMPORTANT, draw_bar, open_view
-from execution.cli.options import AsJson, Local
+from execution.cli.options import AsJson, Local, Pairs, ParametersFile
 from execution.cli.output import print_json
 from execution.cli.reading import bind_parameters, names_file, read_many, read_plan
 from execution.engine import ExecutionEngine
@@ -27,18 +27,6 @@ PlanSource = Annotated[
     typer.Argument(
         metavar="FILE|NAME", help="The plan: a file, or a name it was published under."
     ),
-]
-Pairs = Annotated[
-    list[str] | None,
-    typer.Option(
-        "-p",
-        "--parameter",
-        metavar="NAME=VALUE",
-        help="A parameter, written as its declaration asks; wins over the file's.",
-    ),
-]
-ParametersFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Parameters as a JSON object.")
 ]
 Key = Annotated[
     str | None,

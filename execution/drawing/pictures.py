@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from execution.language.compilation import CompiledStep, OnFailure
-from execution.plan import Plan
+from execution.plan import CompiledStep, OnFailure, Plan
 from execution.results import StepSummary
 from execution.states import StepStatus
+from execution.waves import compute_depths
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -96,18 +96,7 @@ class Picture:
 
     def layers(self) -> list[int]:
         """Return, for each node, the length of the longest way to it from a root."""
-        needs, successors = self.needs(), self.successors()
-        depths = [0] * len(self.nodes)
-        open_needs = [len(wanted) for wanted in needs]
-        ready = [index for index, count in enumerate(open_needs) if not count]
-        while ready:
-            index = ready.pop()
-            for after in successors[index]:
-                depths[after] = max(depths[after], depths[index] + 1)
-                open_needs[after] -= 1
-                if not open_needs[after]:
-                    ready.append(after)
-        return depths
+        return compute_depths(self.needs())
 
     @property
     def runs_down(self) -> bool:
