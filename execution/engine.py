@@ -17,7 +17,6 @@ from execution.errors import (
     ExecutionNotFoundError,
     Fault,
     ParameterError,
-    PlanNotFoundError,
 )
 from execution.events import ExecutionEventEmitter, subscription
 from execution.faults import FaultPoint, reach
@@ -28,6 +27,7 @@ from execution.patience import ASK_TWICE, Patience
 from execution.plan import Plan
 from execution.pool import DatabasePool
 from execution.progress import compute_progress
+from execution.publication import PublishedPlans
 from execution.queries import ExecutionFilter, Transaction
 from execution.records import StepRecords
 from execution.repository import ExecutionRepository, Submitted
@@ -50,7 +50,7 @@ _POLL_SECONDS = 2.0
 _MOST_PRIORITY = 9
 
 
-class ExecutionEngine:
+class ExecutionEngine(PublishedPlans):
     """Runs plans; `connect` makes one."""
 
     def __init__(self, installation: Installation) -> None:
@@ -122,7 +122,8 @@ class ExecutionEngine:
     ) -> str:
         """Begin an execution of `plan` and return its id, without waiting.
 
-        `plan` is one, or the name of one that was published. What has returned is
+        `plan` is one, or the name of one that was published: `NAME` for the current
+        version, `NAME@VERSION` for a certain one. What has returned is
         committed; in a `transaction` that the caller has begun, of a SQLAlchemy
         connection or session on the same database, it is there once that commits. The
         same `idempotency_key` with the same plan and parameters returns the execution
@@ -182,26 +183,6 @@ class ExecutionEngine:
         tags = [*plan.tags, *tags]
         order = Order(plan, bound, keys, tags, priority, self.settings.queue)
         return submit_chunks(order, self._repository, self._dispatcher)
-
-    def publish(self, plan: Plan) -> None:
-        """Store `plan` as the one that its name stands for from now on.
-
-        Whoever knows the name can submit it then: another program, or SQL. Executions
-        that have begun keep the plan that they began with.
-        """
-        self._repository.publish_plan(plan, queue=self.settings.queue)
-
-    def get_plan(self, name: str) -> Plan:
-        """Return the plan that was published last under `name`.
-
-        Raises PlanNotFoundError when there is none.
-        """
-        definition = self._repository.get_published_plan(name)
-        if definition is None:
-            raise PlanNotFoundError(
-                f"no plan {name!r} is published; publish it: plans publish FILE"
-            )
-        return Plan.from_mapping(definition)
 
     def execute(
         self,

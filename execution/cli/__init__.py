@@ -4,7 +4,7 @@
     running.py      publish, submit, run
     looking.py      list, workers, show, watch
     checking.py     validate, db
-    describing.py   schema, graph, explain
+    describing.py   schema, graph, explain, versions, diff
     serving.py      up, worker
     demo.py         demo
     ─────────────
@@ -15,7 +15,7 @@
     exits.py        exit codes, errors as one line, masked passwords
     output.py       what `--json` prints
     display.py      what people see: tables and lines
-    explaining.py   what people see of a plan that is explained
+    explaining.py   what people see of plans that are explained or compared
     following.py    an execution shown while it runs
     children.py     programs that are started and end with us
     supervision.py  programs that are kept running until Ctrl-C

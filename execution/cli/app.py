@@ -63,6 +63,10 @@ _COMMANDS = {
         "describing",
         "Say what a plan would do: in which order, where, and for how long.",
     ),
+    "versions": _Entry(
+        "describing", "List what was published under a name, the current version first."
+    ),
+    "diff": _Entry("describing", "Say what B does differently from A."),
     "db": _Entry("checking", "Install, check or remove the database schema."),
 }
 

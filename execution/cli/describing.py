@@ -1,4 +1,4 @@
-"""`plans schema`, `graph`, `explain`: what a plan may hold, looks like and would do.
+"""`plans schema`, `graph`, `explain`, `versions`, `diff`: what plans say, side by side.
 
 Promises: nothing is begun and nothing is stored; a plan in a file needs no server. It
 must not know how workers run.
@@ -9,11 +9,13 @@ from typing import Annotated
 
 import typer
 
-from execution.cli.display import open_console
-from execution.cli.explaining import print_explanation
+from execution.cli.display import build_versions_table, open_console
+from execution.cli.exits import ExitCode
+from execution.cli.explaining import print_comparison, print_explanation
 from execution.cli.options import AsJson, Local, Pairs, ParametersFile
-from execution.cli.output import print_json
+from execution.cli.output import print_json, shape_comparison
 from execution.cli.reading import bind_parameters, names_file, read_plan
+from execution.comparison import compare_plans
 from execution.drawing.formats import DrawingFormat, draw
 from execution.drawing.pictures import Picture, picture_plan
 from execution.engine import ExecutionEngine
@@ -21,6 +23,8 @@ from execution.errors import ParameterError
 from execution.explanation import explain_plan
 from execution.identity import is_execution_id
 from execution.plan import Plan
+
+_COMPARED = "A file, or NAME or NAME@VERSION of a published plan."
 
 app = typer.Typer()
 
@@ -94,11 +98,61 @@ def explain(
         print_explanation(open_console(), explanation)
 
 
-def _find_plan(source: str) -> Plan:
-    if names_file(source):
-        return read_plan(Path(source))
+@app.command()
+def versions(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The plan's name.")],
+    as_json: AsJson = False,
+    _local: Local = False,
+) -> None:
+    """List what was published under a name, the current version first."""
     with ExecutionEngine.connect() as engine:
-        return engine.get_plan(source)
+        found = engine.list_versions(name)
+    if as_json:
+        print_json({"items": found})
+    else:
+        open_console().print(build_versions_table(found))
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(metavar="A", help=_COMPARED)],
+    after: Annotated[str, typer.Argument(metavar="B", help=_COMPARED)],
+    as_json: AsJson = False,
+    _local: Local = False,
+) -> None:
+    """Say what B does differently from A.
+
+    Steps that are added, removed or changed, with the policies that take
+    effect in them, parameters and the result; not how it is written. Ends
+    with exit code 0 when both do the same, else with 1.
+
+      plans diff hello hello.yaml
+
+      plans diff hello@1.4 hello@1.5
+    """
+    comparison = compare_plans(*_find_plans(before, after))
+    if as_json:
+        print_json(shape_comparison(comparison))
+    else:
+        print_comparison(open_console(), comparison)
+    if not comparison.is_same:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _find_plan(source: str) -> Plan:
+    (plan,) = _find_plans(source)
+    return plan
+
+
+def _find_plans(*sources: str) -> list[Plan]:
+    """Return the plans that are meant; servers are asked only for published ones."""
+    in_files = {
+        source: read_plan(Path(source)) for source in sources if names_file(source)
+    }
+    if all(source in in_files for source in sources):
+        return [in_files[source] for source in sources]
+    with ExecutionEngine.connect() as engine:
+        return [in_files.get(source) or engine.get_plan(source) for source in sources]
 
 
 def _needs_parameters(plan: Plan) -> bool:

@@ -1,7 +1,7 @@
-"""What `plans explain` shows to people: a head, a table of steps, and warnings.
+"""What `plans explain` and `diff` show to people.
 
 Promises: as `display`, nothing of a plan is taken for markup. It must not know how an
-explanation comes about.
+explanation or a comparison comes about.
 """
 
 import json
@@ -9,8 +9,10 @@ from collections.abc import Iterator
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from execution.cli.exits import printable
+from execution.comparison import Change, ChangeKind, Comparison
 from execution.durations import write_duration
 from execution.explanation import Explanation, StepOutlook
 
@@ -37,6 +39,34 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
             )
     for warning in explanation.warnings:
         console.print(f"warning: {printable(warning)}", soft_wrap=True)
+
+
+def print_comparison(console: Console, comparison: Comparison) -> None:
+    """Show each change as a line, or that there is none."""
+    if comparison.is_same:
+        is_identical = comparison.before.digest == comparison.after.digest
+        console.print(
+            "the plans are the same"
+            if is_identical
+            else "the plans do the same, and are written differently"
+        )
+    for change in comparison.changes:
+        console.print(_write_change(change), soft_wrap=True)
+
+
+def _write_change(change: Change) -> Text:
+    place = printable(change.place)
+    before, after = (
+        printable(json.dumps(value, ensure_ascii=False))
+        for value in (change.before, change.after)
+    )
+    match change.kind:
+        case ChangeKind.ADDED:
+            return Text(f"+ {place}: {after}", style="green")
+        case ChangeKind.REMOVED:
+            return Text(f"- {place}: {before}", style="red")
+        case ChangeKind.CHANGED:
+            return Text(f"~ {place}: {before} → {after}", style="yellow")
 
 
 def _write_head(explanation: Explanation) -> Iterator[str]:

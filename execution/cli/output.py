@@ -5,6 +5,9 @@
               of several files {"valid": bool, "faults": [fault], "files": [the above]}
     explain   explanation
     publish   {"plan": str, "version": str|null, "digest": str}
+    versions  {"items": [version]}
+    diff      {"same": bool, "before": identity, "after": identity,
+               "changes": [difference]}
     submit    {"execution_id": str}; with --many {"execution_ids": [str]}
     run       result
     list      {"items": [execution], "total": int, "page": int, "page_size": int}
@@ -19,6 +22,9 @@
                queues, steps, result_reads, warnings; in steps: position, name, action,
                wave, queue, priority, needs, reads, inputs, timeout_seconds,
                deadline_seconds, retry, max_lost, on_failure, skipped_if
+    version    name, version, digest, published_at, is_current
+    identity   name, version, digest
+    difference kind (added, removed, changed), place, before, after
     result     execution_id, status, value, error, started_at, ended_at
     execution  id, plan, version, status, reason, epoch, last_seq, open_steps,
                total_steps, tags, parameters, variables, result, error, created_at,
@@ -52,6 +58,7 @@ import typer
 
 from execution.cli.judging import Judged
 from execution.cli.record import Record
+from execution.comparison import Comparison
 
 
 def to_json(value: Any) -> Any:
@@ -110,6 +117,11 @@ def _shape_one(judged: Judged) -> dict[str, Any]:
         "warnings": plan.warnings if plan else (),
         "file": judged.file,
     }
+
+
+def shape_comparison(comparison: Comparison) -> dict[str, Any]:
+    """Return what `diff --json` prints."""
+    return {"same": comparison.is_same, **to_json(comparison)}
 
 
 def shape_record(record: Record, *, with_events: bool) -> dict[str, Any]:

@@ -21,11 +21,12 @@ from execution.engine import ExecutionEngine
 from execution.plan import Plan
 from execution.results import ExecutionResult
 
-PlanFile = Annotated[Path, typer.Argument(metavar="FILE", help="The plan.")]
 PlanSource = Annotated[
     str,
     typer.Argument(
-        metavar="FILE|NAME", help="The plan: a file, or a name it was published under."
+        metavar="FILE|NAME",
+        help="The plan: a file, or a name it was published under; NAME@VERSION for a"
+        " certain version.",
     ),
 ]
 Key = Annotated[
@@ -49,14 +50,29 @@ app = typer.Typer()
 
 @app.command()
 def publish(
-    plan_file: PlanFile, as_json: AsJson = False, _local: Local = False
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|NAME@VERSION",
+            help="The plan: a file, or a version that was published before.",
+        ),
+    ],
+    as_json: AsJson = False,
+    _local: Local = False,
 ) -> None:
     """Store a plan under its name.
 
     From now on the name stands for it, in `plans submit`, in Python and in SQL.
+    A version that was published cannot be published with another body. An
+    older version that is published again is the current one again:
+
+      plans publish hello.yaml
+
+      plans publish hello@1.4
     """
-    plan = read_plan(plan_file)
+    plan = read_plan(Path(source)) if names_file(source) else None
     with ExecutionEngine.connect() as engine:
+        plan = plan or engine.get_plan(source)
         engine.publish(plan)
         if as_json:
             print_json(

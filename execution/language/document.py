@@ -72,6 +72,13 @@ def _code_name(text: str) -> str:
     return text
 
 
+def _version(text: str) -> str:
+    """It follows NAME@ on command lines, where a space would end it."""
+    if not 0 < len(text) <= 128 or not text.isprintable() or " " in text:
+        raise ValueError("must be 1 to 128 printable characters without spaces")
+    return text
+
+
 def _label(text: str) -> str:
     if not 0 < len(text) <= 128 or not text.isprintable():
         raise ValueError("must be 1 to 128 printable characters")
@@ -130,6 +137,7 @@ PlanName: TypeAlias = Annotated[
 ]
 CodeName: TypeAlias = Annotated[str, AfterValidator(_code_name), _words(r"\S{1,255}")]
 Label: TypeAlias = Annotated[str, AfterValidator(_label), _words(".{1,128}")]
+VersionText: TypeAlias = Annotated[str, AfterValidator(_version), _words(r"\S{1,128}")]
 DurationText: TypeAlias = Annotated[
     str, BeforeValidator(_duration), _words(f"(?=.){DURATION.pattern}")
 ]
@@ -286,7 +294,7 @@ class PlanDocument(Fields):
 
     format: FormatNumber = Field(description="The version of the plan format: 1.")
     name: PlanName = Field(description="What the plan is called, and published as.")
-    version: Label | None = Field(
+    version: VersionText | None = Field(
         default=None, description="The version, as the author numbers them."
     )
     description: str | None = Field(default=None, description="What the plan is for.")

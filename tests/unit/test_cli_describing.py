@@ -143,6 +143,35 @@ def test_a_plan_with_faults_is_neither_explained_nor_drawn(tmp_path: Path) -> No
         assert "steps[1].action" in result.stderr
 
 
+def test_files_are_compared(path: str, tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(
+        PLAN.replace("  - id: store", "  - {id: check, action: c.d}\n  - id: store")
+        .replace("deadline: 2h\n", "")
+        .replace("queue: slow", "queue: fast[/red]")
+    )
+
+    result = call("diff", path, str(other))
+
+    assert result.exit_code == ExitCode.FAILED
+    lines = result.stdout.splitlines()
+    assert '~ steps.fetch.queue: "slow" → "fast[/red]"' in lines
+    assert '~ steps.store.needs: ["fetch"] → ["check"]' in lines
+    assert '- deadline: "2h"' in lines
+    (added,) = [line for line in lines if line.startswith("+ ")]
+    assert added.startswith('+ steps.check: {"action": "c.d", ')
+
+
+def test_another_spelling_is_no_difference(path: str, tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(PLAN.replace("deadline: 2h", "deadline: 120m"))
+
+    result = call("diff", path, str(other))
+
+    assert result.exit_code == ExitCode.OK
+    assert result.stdout == "the plans do the same, and are written differently\n"
+
+
 @pytest.mark.parametrize(
     ("drawing_format", "start"),
     [("mermaid", "---\n"), ("dot", "digraph"), ("svg", "<svg ")],

@@ -27,7 +27,7 @@ SHOWN = [
 FULL: dict[str, Any] = {
     "format": 1,
     "name": "full",
-    "version": "2026 b",
+    "version": "2026-b",
     "description": "Everything.",
     "tags": ["a b"],
     "x-owner": {"team": None},
@@ -73,6 +73,7 @@ FAULTY: list[tuple[tuple[str | int, ...], object]] = [
     (("name",), ""),
     (("name",), None),
     (("version",), ""),
+    (("version",), "2026 b"),
     (("version",), 1),
     (("version",), None),
     (("tags",), "a"),
