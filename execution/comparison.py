@@ -18,7 +18,9 @@ from execution.places import Path, place_of
 from execution.plan import CompiledStep, Plan
 from execution.retry import RetryPolicy
 
-_DERIVED = frozenset(("position", "name", "successors", "reads", "max_attempts"))
+_DERIVED = frozenset(
+    ("position", "name", "successors", "reads", "max_attempts", "section", "undoes")
+)
 """Of a compiled step, what follows from the rest of the plan."""
 
 _WRITTEN_AS = {
@@ -96,13 +98,21 @@ def _describe(plan: Plan) -> dict[str, object]:
     """Return what a plan says and does, under the names of documents."""
     document = plan.definition
     written: Any = document["steps"]
+    steps = {
+        step.name: _describe_step(step, plan, fields_written)
+        # behind the steps that are written come those that undo them
+        for step, fields_written in zip(plan.steps, written, strict=False)
+    }
+    for step in plan.steps:
+        if step.undoes is not None:
+            undone = steps[plan.steps[step.undoes].name]
+            undone["undo"] = _describe_step(step, plan, {})
     return {
         **{name: document[name] for name in _OF_THE_DOCUMENT if name in document},
         **_write_fields({"deadline_seconds": plan.deadline_seconds}),
-        "steps": {
-            step.name: _describe_step(step, plan, fields_written)
-            for step, fields_written in zip(plan.steps, written, strict=True)
-        },
+        **({"rollback": sorted(plan.rollback)} if plan.rollback else {}),
+        **({"failing": "cancel_running"} if plan.cancels_running else {}),
+        "steps": steps,
     }
 
 

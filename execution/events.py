@@ -13,6 +13,7 @@ Events, by the names that the timeline keeps:
     execution.ending          with its reason: result, abort, cancel, deadline
     execution.completed|failed|cancelled|timed_out   the terminal state, last of all
     execution.variables       what a step that succeeded has set
+    step.added                it belongs to the end of the execution, which has come
     step.ready                everything that it needs is settled
     step.started              attempt, worker
     step.progress             percent, message, chunks, records
@@ -59,6 +60,7 @@ EVENT_TYPES = frozenset(
         "execution.cancelled",
         "execution.timed_out",
         "execution.variables",
+        "step.added",
         "step.ready",
         "step.started",
         "step.progress",

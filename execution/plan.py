@@ -23,6 +23,7 @@ from execution.language.parameters import bind_parameters, bind_text_parameters
 from execution.language.tree import MAX_DOCUMENT_BYTES, Reading, UnreadableError
 from execution.language.validation import CompiledPlan, compile_plan
 from execution.language.yaml_reader import read_yaml
+from execution.states import EndReason
 
 __all__ = ["FORMAT", "CompiledStep", "NamedAction", "OnFailure", "Plan", "Step"]
 
@@ -43,7 +44,9 @@ class Step:
     the mapping of inputs, with `${…}` in its texts. `needs` lists step ids; once
     one step has it, all must. `timeout` (of one attempt) and `deadline` (of all) are
     durations such as `30s`, `retry` is a mapping as in a document, `on_failure` is
-    `abort` or `skip`, `priority` is 0 to 9.
+    `abort` or `skip`, `priority` is 0 to 9. `run_on` (`failure` or `always`) lets the
+    step run at the end of an execution; `undo` is a mapping with the action that takes
+    back what the step did.
     """
 
     id: str
@@ -58,6 +61,8 @@ class Step:
     profile: str | None = None
     description: str | None = None
     deadline: str | None = None
+    run_on: str | None = None
+    undo: Mapping[str, object] | None = None
 
     def as_mapping(self) -> dict[str, object]:
         """Return the step as it stands in a document."""
@@ -74,6 +79,8 @@ class Step:
             "retry": self.retry,
             "on_failure": self.on_failure,
             "profile": self.profile,
+            "run_on": self.run_on,
+            "undo": self.undo,
         }
         return {name: value for name, value in fields.items() if value is not None}
 
@@ -99,12 +106,16 @@ class Plan:
         defaults: Mapping[str, object] | None = None,
         profiles: Mapping[str, object] | None = None,
         deadline: str | None = None,
+        rollback: str | Sequence[str] | None = None,
+        failing: str | None = None,
     ) -> None:
         """Build a plan in Python; the arguments are the fields of a document.
 
         `parameters` maps names to declarations, `profiles` names to policies,
         `result` is a JSON value with `${…}` in its texts, `deadline` a duration from
-        the submit on. Raises PlanValidationError with every fault.
+        the submit on. `rollback` says when to undo (`on_failure`, `on_cancel`, or both
+        in a list), `failing` what becomes of running steps (`finish_running` or
+        `cancel_running`) when one fails. Raises PlanValidationError with every fault.
         """
         fields: dict[str, object] = {
             "format": FORMAT,
@@ -116,6 +127,8 @@ class Plan:
             "profiles": profiles,
             "defaults": defaults,
             "deadline": deadline,
+            "rollback": rollback,
+            "failing": failing,
             "steps": [step.as_mapping() for step in steps],
             "result": result,
         }
@@ -190,8 +203,21 @@ class Plan:
 
     @property
     def steps(self) -> tuple[CompiledStep, ...]:
-        """The steps in the order of the document, with their policies merged."""
+        """The steps in the order of the document, with their policies merged.
+
+        After them come those that undo some of them.
+        """
         return self._compiled.steps
+
+    @property
+    def rollback(self) -> tuple[EndReason, ...]:
+        """For which ends of an execution the steps that have completed are undone."""
+        return self._compiled.rollback
+
+    @property
+    def cancels_running(self) -> bool:
+        """Whether the failure of a step tells those that run beside it to stop."""
+        return self._compiled.cancels_running
 
     @property
     def deadline_seconds(self) -> float | None:

@@ -361,6 +361,7 @@ def _read_claim(
             "parameters": run.parameters,
             "execution": run.facts,
             "steps": data["steps"],
+            **({"step": data["undone"]} if data["undone"] else {}),
         },
         variables=variables,
         inputs=data["inputs"],

@@ -29,6 +29,7 @@ from execution.results import (
 from execution.states import (
     TERMINAL_EXECUTION_STATUSES,
     ExecutionStatus,
+    Section,
 )
 from execution.windows import Window, open_window, read_windows
 
@@ -183,6 +184,9 @@ class ExecutionRepository(ExecutionQueries):
                 plan.deadline_seconds,
                 None if plan.result is None else json.dumps(plan.result),
                 list(plan.result_reads),
+                [reason.value for reason in plan.rollback],
+                plan.cancels_running,
+                [s.position for s in plan.steps if s.section is Section.END],
                 json.dumps([_compiled_row(step) for step in plan.steps]),
             )
             known = self._plan_ids[plan.digest] = str(row["register_plan"])
@@ -321,6 +325,9 @@ def _compiled_row(step: Any) -> dict[str, Any]:
         "retry": step.retry.to_json(),
         "retries_timeouts": step.retry.retries_timeouts,
         "inputs": step.inputs,
+        "section": step.section,
+        "run_on": step.run_on,
+        "undoes": step.undoes,
     }
 
 

@@ -49,6 +49,18 @@ class EndReason(StrEnum):
     DEADLINE = "deadline"
 
 
+class Section(StrEnum):
+    """What part of a plan a step belongs to, and how far an execution has come.
+
+    They follow each other in this order; the later ones belong to its end.
+    """
+
+    STEPS = "steps"
+    ROLLBACK = "rollback"
+    END = "end"
+    OVER = "over"
+
+
 class StepStatus(StrEnum):
     """Where a step stands."""
 

@@ -6,6 +6,7 @@ from execution.states import ExecutionStatus, StepStatus
 from execution.windows import Window
 
 _STEP_STATUS = {
+    "step.added": StepStatus.PENDING,
     "step.ready": StepStatus.READY,
     "step.started": StepStatus.RUNNING,
     "step.waiting": StepStatus.WAITING,
@@ -40,7 +41,8 @@ def check_timeline(engine: ExecutionEngine, execution_id: str) -> None:
 
     The numbers have no gap; replaying the events gives the state that the tables
     hold; each step has at most one success; no step started before all that it needs
-    was settled, or while the execution was paused; the terminal event is the last.
+    was settled, or while the execution was paused; at its end only those start that
+    belong to it; the terminal event is the last.
     """
     events = read_timeline(engine, execution_id)
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
@@ -63,11 +65,15 @@ def replay(
     """Return the states of the steps, and of the execution, that the events tell."""
     steps: dict[str, StepStatus] = {}
     status = ExecutionStatus.PENDING
+    added = {event.step for event in events if event.type == "step.added"}
     for event in events:
         if event.type == "step.started":
-            assert status is ExecutionStatus.RUNNING, (
-                f"{event.step} started while {status}"
+            due = (
+                ExecutionStatus.ENDING
+                if event.step in added
+                else ExecutionStatus.RUNNING
             )
+            assert status is due, f"{event.step} started while {status}"
             assert steps.get(str(event.step)) is StepStatus.READY, event.step
         if event.step is not None and (after := _STEP_STATUS.get(event.type)):
             steps[event.step] = after

@@ -15,17 +15,20 @@ from execution.cli.exits import printable
 from execution.comparison import Change, ChangeKind, Comparison
 from execution.durations import write_duration
 from execution.explanation import Explanation, StepOutlook
+from execution.states import Section
 
 _MOST_STEPS = 100
 _MOST_ON_PATH = 12
 _DEFAULT = "(default)"
+_SECTIONS = tuple(Section)
+"""In the order in which they come."""
 
 
 def print_explanation(console: Console, explanation: Explanation) -> None:
     """Show what a plan would do; of many steps the first hundred."""
     for line in _write_head(explanation):
         console.print(line, soft_wrap=True)
-    shown = sorted(explanation.steps, key=lambda step: step.wave)[:_MOST_STEPS]
+    shown = sorted(explanation.steps, key=_order)[:_MOST_STEPS]
     console.print(_build_table(shown))
     if len(shown) < len(explanation.steps):
         console.print(
@@ -35,10 +38,14 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
     for step in shown:
         for reason in step.skipped_if:
             console.print(
-                f"{step.name} is skipped if {printable(reason)}", soft_wrap=True
+                f"{step.name} is left out if {printable(reason)}", soft_wrap=True
             )
     for warning in explanation.warnings:
         console.print(f"warning: {printable(warning)}", soft_wrap=True)
+
+
+def _order(step: StepOutlook) -> tuple[int, int]:
+    return _SECTIONS.index(step.section), step.wave or 0
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
@@ -80,6 +87,8 @@ def _write_head(explanation: Explanation) -> Iterator[str]:
     if more > 0:
         path[_MOST_ON_PATH // 2 : -_MOST_ON_PATH // 2] = [f"… {more:,} more …"]
     yield f"longest path: {' → '.join(path)}"
+    if explanation.end:
+        yield f"at the end: {', '.join(explanation.end)}"
     shares = (
         f"{printable(share.queue or _DEFAULT)} {share.steps:,}"
         for share in explanation.queues
@@ -105,7 +114,7 @@ def _build_table(steps: list[StepOutlook]) -> Table:
     )
     for step in steps:
         table.add_row(
-            str(step.wave),
+            str(step.wave or step.section),
             step.name,
             printable(step.action),
             printable(step.queue or _DEFAULT),

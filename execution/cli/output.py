@@ -19,9 +19,10 @@
     fault      place, message, line, column, file, code (E001; W001 for a warning)
     explanation
                plan, version, digest, parameters, deadline_seconds, waves, longest_path,
-               queues, steps, result_reads, warnings; in steps: position, name, action,
-               wave, queue, priority, needs, reads, inputs, timeout_seconds,
-               deadline_seconds, retry, max_lost, on_failure, skipped_if
+               end, queues, steps, result_reads, warnings; in steps: position, name,
+               action, section, wave, undoes, queue, priority, needs, reads, inputs,
+               timeout_seconds, deadline_seconds, retry, max_lost, on_failure,
+               skipped_if
     version    name, version, digest, published_at, is_current
     identity   name, version, digest
     difference kind (added, removed, changed), place, before, after

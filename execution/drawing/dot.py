@@ -30,15 +30,15 @@ def _write_lines(picture: Picture) -> Iterator[str]:
     yield f'    edge [color="{_GREY}"];'
     for index, node in enumerate(picture.nodes):
         yield f"    n{index} [{_write_node(node)}];"
-    for before, after in picture.edges:
-        style = " [style=dashed]" if picture.nodes[before].may_be_skipped else ""
+    for before, after, is_dashed in picture.edges:
+        style = " [style=dashed]" if is_dashed else ""
         yield f"    n{before} -> n{after}{style};"
     yield "}"
 
 
 def _write_node(node: Node) -> str:
     paint = (PAINTS[node.status] if node.status else PLAIN).light
-    style = '"filled,dashed"' if node.may_be_skipped else "filled"
+    style = '"filled,dashed"' if node.may_be_left_out else "filled"
     shape = "hexagon" if node.is_join else "box"
     return (
         f"label={_quote(*node.lines)}, shape={shape}, style={style},"

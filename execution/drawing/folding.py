@@ -10,7 +10,7 @@ small enough stays as it is. Must not know any format.
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 
-from execution.drawing.pictures import Node, Picture
+from execution.drawing.pictures import Edge, Node, Picture
 
 _MOST_ACTIONS = 3
 
@@ -90,14 +90,18 @@ def _merge(
     members: dict[int, list[Node]] = {}
     for index in _in_order(picture):
         members.setdefault(groups[index], []).append(picture.nodes[index])
-    pairs = {(groups[before], groups[after]) for before, after in picture.edges}
+    # arrows that are drawn as one are dashed if each of them was
+    dashed: dict[tuple[int, int], bool] = {}
+    for before, after, is_dashed in picture.edges:
+        pair = (groups[before], groups[after])
+        dashed[pair] = dashed.get(pair, True) and is_dashed
     return replace(
         picture,
         nodes=tuple(
             merge(nodes) if len(nodes) > 1 else nodes[0]
             for _, nodes in sorted(members.items())
         ),
-        edges=tuple(sorted((b, a) for b, a in pairs if b != a)),
+        edges=tuple(Edge(b, a, dashed[b, a]) for b, a in sorted(dashed) if b != a),
     )
 
 
@@ -120,5 +124,5 @@ def _merge_row(nodes: Sequence[Node]) -> Node:
             ", ".join(actions[:_MOST_ACTIONS]) + (f" and {more:,} more" * (more > 0)),
             "one after another",
         ),
-        may_be_skipped=False,
+        may_be_left_out=False,
     )

@@ -137,9 +137,11 @@ def _cut_edges(
     for index, depth in enumerate(depths):
         layers[depth].append(index)
     sizes = list(breadths)
-    bends = sum(depths[after] - depths[before] - 1 for before, after in picture.edges)
+    bends = sum(
+        depths[after] - depths[before] - 1 for before, after, _ in picture.edges
+    )
     chains = []
-    for before, after in picture.edges:
+    for before, after, _ in picture.edges:
         chain = [before]
         passed = (
             range(depths[before] + 1, depths[after]) if bends <= _MOST_BENDS else ()

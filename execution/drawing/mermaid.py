@@ -25,8 +25,8 @@ def _write_lines(picture: Picture) -> Iterator[str]:
     yield f"flowchart {'TB' if picture.runs_down else 'LR'}"
     for index, node in enumerate(picture.nodes):
         yield f"    {_write_node(index, node)}"
-    for before, after in picture.edges:
-        arrow = "-.->" if picture.nodes[before].may_be_skipped else "-->"
+    for before, after, is_dashed in picture.edges:
+        arrow = "-.->" if is_dashed else "-->"
         yield f"    n{before} {arrow} n{after}"
     for index, note in enumerate(picture.notes):
         yield f'    note{index}["{_escape(note)}"]'
@@ -51,7 +51,7 @@ def _write_styles(picture: Picture) -> Iterator[str]:
             f"n{i}" for i, other in enumerate(statuses) if other is status
         )
         yield f"    class {members} {status}"
-    if optional := [i for i, node in enumerate(picture.nodes) if node.may_be_skipped]:
+    if optional := [i for i, node in enumerate(picture.nodes) if node.may_be_left_out]:
         yield "    classDef optional stroke-dasharray:5 4"
         yield f"    class {','.join(f'n{i}' for i in optional)} optional"
 

@@ -5,12 +5,14 @@ one that waits for it. Must not know any format.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple
 
 from execution.plan import CompiledStep, OnFailure, Plan
 from execution.results import StepSummary
-from execution.states import StepStatus
+from execution.states import Section, StepStatus
 from execution.waves import compute_depths
 
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -41,7 +43,7 @@ class Node:
     last: str
     details: tuple[str, ...]
     is_join: bool = False
-    may_be_skipped: bool = False
+    may_be_left_out: bool = False
     count: int = 1
     statuses: tuple[StepStatus, ...] = ()
     reason: str | None = None
@@ -68,29 +70,37 @@ class Node:
         return tuple(f"{status}{reason}" for status in counts)
 
 
+class Edge(NamedTuple):
+    """An arrow between two nodes, by their indexes, to the one that waits.
+
+    It is dashed where one of them may be left out.
+    """
+
+    before: int
+    after: int
+    is_dashed: bool = False
+
+
 @dataclass(frozen=True)
 class Picture:
-    """A graph to draw; `edges` are pairs of indexes of `nodes`.
-
-    `notes` are said below the picture.
-    """
+    """A graph to draw; `notes` are said below it."""
 
     title: str
     nodes: tuple[Node, ...]
-    edges: tuple[tuple[int, int], ...]
+    edges: tuple[Edge, ...]
     notes: tuple[str, ...] = field(default=())
 
     def needs(self) -> list[list[int]]:
         """Return, for each node, those that it waits for."""
         found: list[list[int]] = [[] for _ in self.nodes]
-        for before, after in self.edges:
+        for before, after, _ in self.edges:
             found[after].append(before)
         return found
 
     def successors(self) -> list[list[int]]:
         """Return, for each node, those that wait for it."""
         found: list[list[int]] = [[] for _ in self.nodes]
-        for before, after in self.edges:
+        for before, after, _ in self.edges:
             found[before].append(after)
         return found
 
@@ -119,16 +129,25 @@ def picture_plan(
     `states` has steps by name; `title` is the plan's name and version by default.
     """
     named = " ".join(filter(None, (plan.name, plan.version)))
+    nodes = tuple(_picture_step(step, plan.steps, states or {}) for step in plan.steps)
+    edges = [Edge(*pair) for pair in _list_edges(plan.steps)]
     return Picture(
         title=title or named,
-        nodes=tuple(_picture_step(step, states or {}) for step in plan.steps),
-        edges=_list_edges(plan.steps),
+        nodes=nodes,
+        edges=tuple(
+            edge._replace(is_dashed=_is_dashed(edge, nodes, plan.steps))
+            for edge in edges
+        ),
     )
 
 
-def _picture_step(step: CompiledStep, states: Mapping[str, StepSummary]) -> Node:
+def _picture_step(
+    step: CompiledStep, steps: Sequence[CompiledStep], states: Mapping[str, StepSummary]
+) -> Node:
     is_join = len(step.needs) > 1
-    may_be_skipped = step.on_failure is OnFailure.SKIP
+    is_skipped_over = step.on_failure is OnFailure.SKIP
+    undone = None if step.undoes is None else steps[step.undoes].name
+    when = {"always": "at the end", "failure": "at the end, unless all went well"}
     state = states.get(step.name)
     return Node(
         name=step.name,
@@ -137,14 +156,42 @@ def _picture_step(step: CompiledStep, states: Mapping[str, StepSummary]) -> Node
             step.action,
             *([f"queue {step.queue}"] if step.queue else ()),
             *([f"join of {len(step.needs):,}"] if is_join else ()),
-            *(["skipped if it fails"] if may_be_skipped else ()),
+            *(["skipped if it fails"] if is_skipped_over else ()),
+            *([f"undoes {undone}"] if undone else ()),
+            *([when[step.run_on]] if step.run_on else ()),
         ),
         is_join=is_join,
-        may_be_skipped=may_be_skipped,
+        may_be_left_out=is_skipped_over or bool(undone) or step.run_on == "failure",
         statuses=(state.status,) if state else (),
         reason=state.reason if state else None,
     )
 
 
-def _list_edges(steps: Sequence[CompiledStep]) -> tuple[tuple[int, int], ...]:
-    return tuple((need, step.position) for step in steps for need in step.needs)
+def _list_edges(steps: Sequence[CompiledStep]) -> Iterator[tuple[int, int]]:
+    """Yield who waits for whom; the first step of the end waits for all others."""
+    for step in steps:
+        yield from ((need, step.position) for need in step.needs)
+        if step.undoes is not None:
+            yield step.undoes, step.position
+    ending = [step.position for step in steps if step.section is Section.END]
+    for first in ending[:1]:
+        yield from ((position, first) for position in _list_leaves(steps))
+    yield from pairwise(ending)
+
+
+def _list_leaves(steps: Sequence[CompiledStep]) -> list[int]:
+    """Return the positions of the steps that nothing waits for, the end apart."""
+    return [
+        step.position
+        for step in steps
+        if step.section is Section.STEPS and not step.successors
+    ]
+
+
+def _is_dashed(
+    edge: Edge, nodes: Sequence[Node], steps: Sequence[CompiledStep]
+) -> bool:
+    comes_later = steps[edge.after].section is not Section.STEPS
+    return nodes[edge.before].may_be_left_out or (
+        comes_later and nodes[edge.after].may_be_left_out
+    )

@@ -46,8 +46,8 @@ def write_svg(picture: Picture) -> str:
     drawn = ET.SubElement(
         root, "g", transform=f"translate({_MARGIN:g} {_MARGIN + _HEAD:g})"
     )
-    for (before, _), points in zip(picture.edges, layout.routes, strict=True):
-        optional = " optional" if picture.nodes[before].may_be_skipped else ""
+    for edge, points in zip(picture.edges, layout.routes, strict=True):
+        optional = " optional" if edge.is_dashed else ""
         path = _write_path(points, layout)
         ET.SubElement(
             drawn,
@@ -141,7 +141,7 @@ def _draw_node(parent: ET.Element, node: Node, box: Box) -> None:
     kinds = " ".join(filter(None, ("node", node.status)))
     group = ET.SubElement(parent, "g", {"class": kinds})
     _leaf(group, "title", "\n".join(node.lines))
-    shape = "shape optional" if node.may_be_skipped else "shape"
+    shape = "shape optional" if node.may_be_left_out else "shape"
     # those that it stands for lie behind it
     shifts = (_STACKED, 0.0) if node.count > 1 else (0.0,)
     for shift in shifts:

@@ -4,7 +4,7 @@
     mapping ─────▶ mapping_reader ─────┴▶ tree ─▶ validation ─▶ compilation
                                                   ├ fields, document
                                                   ├ graph, references
-                                                  ├ retry_rules
+                                                  ├ sections, retry_rules
                                                   └ parameters
     document ─▶ json_schema, for editors
 

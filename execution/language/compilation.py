@@ -5,18 +5,25 @@ number is in the unit its name says. Expects a document without faults. Imports 
 parser, so that a worker can have `CompiledStep` without them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from execution.durations import parse_duration_seconds
 from execution.expressions import names_steps
 from execution.language.graph import Graph
 from execution.retry import RetryPolicy
+from execution.states import Section
 
 if TYPE_CHECKING:
-    from execution.language.document import PlanDocument, RetryFields, StepFields
+    from execution.language.document import (
+        PlanDocument,
+        PolicyFields,
+        RetryFields,
+        StepFields,
+        UndoFields,
+    )
 
 DEFAULT_MAX_LOST = 3
 
@@ -53,14 +60,26 @@ class CompiledStep:
     max_attempts: int
     max_lost: int
     inputs: object
+    section: Section = Section.STEPS
+    run_on: str | None = None
+    undoes: int | None = None
 
 
 def compile_steps(document: "PlanDocument", graph: Graph) -> tuple[CompiledStep, ...]:
-    """Return the steps of a document that has no faults, in its order."""
-    return tuple(
+    """Return the steps of a document that has no faults, in its order.
+
+    After them come those that undo some of them.
+    """
+    steps = [
         _compile_step(position, step, document, graph)
         for position, step in enumerate(document.steps)
-    )
+    ]
+    undone = [step for step in document.steps if step.undo is not None]
+    undoing = [
+        _compile_undo(position, step, document, graph)
+        for position, step in enumerate(undone, start=len(steps))
+    ]
+    return (*steps, *undoing)
 
 
 def positions_read(template: object, positions: Mapping[str, int]) -> tuple[int, ...]:
@@ -78,29 +97,61 @@ def _compile_step(
 ) -> CompiledStep:
     profile = document.profiles[step.profile] if step.profile else None
     policies = [layer for layer in (step, profile, document.defaults) if layer]
-    timeout = _first(policy.timeout for policy in policies)
-    deadline = _first(policy.deadline for policy in policies)
-    written = _first(policy.retry for policy in policies)
-    retry = _compile_retry(written) if written else RetryPolicy()
     on_failure = _first(policy.on_failure for policy in policies)
+    is_ending = position in graph.ending
     return CompiledStep(
         position=position,
         name=step.id,
         action=step.action,
-        queue=_first(policy.queue for policy in policies),
-        priority=_first(policy.priority for policy in policies) or 0,
         needs=graph.needs[position],
         successors=graph.successors[position],
         reads=positions_read(step.with_, graph.positions),
-        survives_skips=graph.in_sequence,
+        survives_skips=graph.in_sequence or is_ending,
         on_failure=OnFailure(on_failure or OnFailure.ABORT),
-        timeout_seconds=compile_seconds(timeout),
-        deadline_seconds=compile_seconds(deadline),
-        retry=retry,
-        max_attempts=retry.max_attempts,
-        max_lost=written.max_lost if written else DEFAULT_MAX_LOST,
         inputs=step.with_,
+        section=Section.END if is_ending else Section.STEPS,
+        run_on=step.run_on,
+        **_compile_policies(policies),
     )
+
+
+def _compile_undo(
+    position: int, step: "StepFields", document: "PlanDocument", graph: Graph
+) -> CompiledStep:
+    undo = step.undo
+    assert undo is not None  # noqa: S101  # its caller has chosen those that have one
+    policies = [layer for layer in (undo, document.defaults) if layer]
+    return CompiledStep(
+        position=position,
+        name=f"{step.id}.undo",
+        action=undo.action,
+        needs=(),
+        successors=(),
+        reads=positions_read(undo.with_, graph.positions),
+        survives_skips=True,
+        on_failure=OnFailure.ABORT,
+        inputs=undo.with_,
+        section=Section.ROLLBACK,
+        undoes=graph.positions[step.id],
+        **_compile_policies(policies),
+    )
+
+
+def _compile_policies(
+    policies: Sequence["PolicyFields | UndoFields"],
+) -> dict[str, Any]:
+    """Return how a step is run, of which each field is that of the innermost policy."""
+    written = _first(policy.retry for policy in policies)
+    retry = _compile_retry(written) if written else RetryPolicy()
+    return {
+        "queue": _first(policy.queue for policy in policies),
+        "priority": _first(policy.priority for policy in policies) or 0,
+        "timeout_seconds": compile_seconds(_first(p.timeout for p in policies)),
+        "deadline_seconds": compile_seconds(_first(p.deadline for p in policies)),
+        "retry": retry,
+        "max_attempts": retry.max_attempts,
+        "max_lost": written.max_lost if written else DEFAULT_MAX_LOST,
+    }
 
 
 def _compile_retry(fields: "RetryFields") -> RetryPolicy:

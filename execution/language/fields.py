@@ -18,6 +18,7 @@ from execution.language.document import (
     PolicyFields,
     RetryFields,
     StepFields,
+    UndoFields,
 )
 from execution.language.findings import Findings
 from execution.places import Path
@@ -25,11 +26,11 @@ from execution.places import Path
 LATER_STEP_KINDS = frozenset(("plan", "repeat", "sleep", "sleep_until", "wait_for"))
 
 _RESERVED = frozenset(("switch", "matrix", "include", "env"))
-_LATER_IN_DOCUMENT = frozenset(("budget", "concurrency", "rollback", "failing"))
+_LATER_IN_DOCUMENT = frozenset(("budget", "concurrency"))
 _LATER_IN_POLICY = frozenset(("cache", "uses", "resources", "max_parallel", "tolerate"))
 _LATER_IN_STEP = frozenset(
     (
-        *("when", "for_each", "run_on", "undo", "until", "effect", "checkpoint"),
+        *("when", "for_each", "until", "effect", "checkpoint"),
         *_LATER_IN_POLICY,
         *LATER_STEP_KINDS,
     )
@@ -109,7 +110,8 @@ def _sort_items_rule(value: object, path: Path, findings: Findings) -> object:
 
 _RETRY = _Level(RetryFields)
 _POLICY = _Level(PolicyFields, _LATER_IN_POLICY, {"retry": _RETRY.sort})
-_STEP = _Level(StepFields, _LATER_IN_STEP, {"retry": _RETRY.sort})
+_UNDO = _Level(UndoFields, _LATER_IN_POLICY, {"retry": _RETRY.sort})
+_STEP = _Level(StepFields, _LATER_IN_STEP, {"retry": _RETRY.sort, "undo": _UNDO.sort})
 _ITEMS = _Level(ItemFields, inside={"items": _sort_items_rule})
 _PARAMETER = _Level(ParameterFields, inside={"items": _sort_items_rule})
 _DOCUMENT = _Level(

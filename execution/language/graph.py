@@ -9,6 +9,7 @@ of policies, templates or file formats.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from execution.language.findings import Findings
 from execution.places import shown
@@ -24,6 +25,7 @@ class Graph:
     `ancestors` has a bit for every step that is settled before this one starts. It
     is None for a step that waits, directly or not, for a cycle, and has all bits
     where a need could not be understood, so that one fault does not cause others.
+    The steps of `ending` run when all others have ended: they have no edges.
     """
 
     positions: dict[str, int]
@@ -31,11 +33,14 @@ class Graph:
     successors: tuple[tuple[int, ...], ...]
     ancestors: tuple[int | None, ...]
     in_sequence: bool
+    ending: frozenset[int] = frozenset()
 
     def may_read(self, reader: int, source: int) -> bool:
         """Whether `source` is certain to be settled before `reader` starts."""
-        if self.in_sequence:
-            return source < reader
+        if reader in self.ending:
+            return True
+        if self.in_sequence or source in self.ending:
+            return source < reader and source not in self.ending
         before = self.ancestors[reader]
         return before is None or bool(before >> source & 1)
 
@@ -44,20 +49,27 @@ class Graph:
         return tuple(
             position
             for position, successors in enumerate(self.successors)
-            if not successors
+            if not successors and position not in self.ending
         )
 
 
 def build_graph(steps: Sequence[object], findings: Findings) -> Graph:
     """Return the edges of `steps` (mappings with `id` and `needs`), faults noted."""
     positions = _positions(steps, findings)
-    in_sequence = not any("needs" in _fields(step) for step in steps)
+    ending = _ending(steps, findings)
+    in_sequence = not any(
+        "needs" in _fields(step)
+        for position, step in enumerate(steps)
+        if position not in ending
+    )
     needs: list[tuple[int, ...]]
     if in_sequence:
-        needs = [(position - 1,) if position else () for position in range(len(steps))]
+        needs = _in_sequence(len(steps), ending)
     else:
         needs = [
-            _needs(step, position, positions, findings)
+            ()
+            if position in ending
+            else _needs(step, position, positions, findings, ending)
             for position, step in enumerate(steps)
         ]
     successors = _successors(needs)
@@ -66,8 +78,37 @@ def build_graph(steps: Sequence[object], findings: Findings) -> Graph:
     for cycle in _cycles(needs, ancestors):
         findings.add(("steps", cycle[0], "needs"), _cycle_message(cycle, names))
     return Graph(
-        positions, tuple(needs), tuple(successors), tuple(ancestors), in_sequence
+        positions,
+        tuple(needs),
+        tuple(successors),
+        tuple(ancestors),
+        in_sequence,
+        ending,
     )
+
+
+def _ending(steps: Sequence[object], findings: Findings) -> frozenset[int]:
+    """Return the steps of the end section; note those that state needs."""
+    ending = [p for p, step in enumerate(steps) if "run_on" in _fields(step)]
+    for position in ending:
+        if "needs" in _fields(steps[position]):
+            findings.add(
+                ("steps", position, "needs"),
+                "cannot be stated beside `run_on`: such steps run one after another "
+                "when all others have ended",
+            )
+    if steps and len(ending) == len(steps):
+        message = "all have `run_on`; a plan needs a step that runs before its end"
+        findings.add(("steps",), message)
+    return frozenset(ending)
+
+
+def _in_sequence(count: int, ending: frozenset[int]) -> list[tuple[int, ...]]:
+    needs: list[tuple[int, ...]] = [()] * count
+    run = [position for position in range(count) if position not in ending]
+    for before, position in pairwise(run):
+        needs[position] = (before,)
+    return needs
 
 
 def _fields(step: object) -> dict[str, object]:
@@ -88,7 +129,11 @@ def _positions(steps: Sequence[object], findings: Findings) -> dict[str, int]:
 
 
 def _needs(
-    step: object, position: int, positions: dict[str, int], findings: Findings
+    step: object,
+    position: int,
+    positions: dict[str, int],
+    findings: Findings,
+    ending: frozenset[int],
 ) -> tuple[int, ...]:
     fields = _fields(step)
     if fields and "needs" not in fields:
@@ -109,6 +154,8 @@ def _needs(
             )
         elif need == position:
             message = "a step cannot need itself"
+        elif need in ending:
+            message = f"{shown(name)} has `run_on`, and runs when this one has ended"
         elif need in found:
             message = f"names {shown(name)} a second time"
         else:

@@ -47,6 +47,10 @@ def check_templates(
     for position, step in _steps(document):
         reader = _Reader(position, declared, graph, findings)
         reader.check(step.get("with"), ("steps", position, "with"))
+        undo = step.get("undo")
+        if isinstance(undo, dict):
+            undoing = _Reader(position, declared, graph, findings, undoes=True)
+            undoing.check(undo.get("with"), ("steps", position, "undo", "with"))
     reader = _Reader(None, declared, graph, findings)
     reader.check(document.get("result"), ("result",))
 
@@ -62,12 +66,16 @@ def _steps(document: Mapping[str, object]) -> list[tuple[int, dict[str, object]]
 
 @dataclass(frozen=True)
 class _Reader:
-    """Whose template is checked: a step's, or the plan's result (no position)."""
+    """Whose template is checked: a step's, or the plan's result (no position).
+
+    What `undoes` a step may read that step, also by the name `step`.
+    """
 
     position: int | None
     parameters: Mapping[str, object]
     graph: Graph
     findings: Findings
+    undoes: bool = False
 
     def check(self, template: object, path: Path) -> None:
         """Note every fault in the template at `path`."""
@@ -93,6 +101,8 @@ class _Reader:
 
     def _path_fault(self, path: PlainPath) -> str | None:
         root, *rest = path.parts
+        if root == "step" and self.undoes:
+            return self._field_fault("step", rest)
         if root in _LATER_ROOTS:
             return f"`{root}` is not supported by this release yet"
         if root not in _ROOTS:
@@ -111,18 +121,25 @@ class _Reader:
         source = self.graph.positions.get(step)
         if source is None:
             return self._unknown("step", step, self.graph.positions)
-        if not fields:
-            return f"a step is no value; write steps.{step}.result or .status or .error"
-        if message := self._unknown("outcome field", fields[0], _OUTCOME_FIELDS):
+        if message := self._field_fault(f"steps.{step}", fields):
             return message
         if self.position is None or self.graph.may_read(self.position, source):
             return None
+        if self.undoes and source == self.position:
+            return None
+        if source in self.graph.ending:
+            return f"{shown(step)} has `run_on`, and runs when this step has ended"
         if self.graph.in_sequence:
             return f"{shown(step)} does not run before this step; move it up"
         return (
             f"{shown(step)} need not be finished when this step starts; "
             "add it to `needs`, here or in a step that this one waits for"
         )
+
+    def _field_fault(self, step: str, fields: Sequence[str]) -> str | None:
+        if not fields:
+            return f"a step is no value; write {step}.result or .status or .error"
+        return self._unknown("outcome field", fields[0], _OUTCOME_FIELDS)
 
     def _unknown(self, kind: str, name: str, known: Iterable[str]) -> str | None:
         if name in known:

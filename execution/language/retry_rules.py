@@ -52,6 +52,8 @@ def _policies(document: Mapping[str, object]) -> Iterator[tuple[object, Path]]:
     steps = document.get("steps")
     for position, step in enumerate(steps if isinstance(steps, list) else []):
         yield step, ("steps", position)
+        if isinstance(step, dict):
+            yield step.get("undo"), ("steps", position, "undo")
 
 
 def _check_names(retry: dict[str, object], path: Path, findings: Findings) -> None:

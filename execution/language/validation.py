@@ -31,8 +31,14 @@ from execution.language.parameters import (
 )
 from execution.language.references import check_profiles, check_templates
 from execution.language.retry_rules import check_retries
+from execution.language.sections import (
+    check_sections,
+    list_rollback_reasons,
+    warn_of_sections,
+)
 from execution.language.tree import MAX_DOCUMENT_BYTES, canonical_json
 from execution.places import Path, shown
+from execution.states import EndReason, Section
 
 _MAX_NAMED_STEPS = 5
 
@@ -46,6 +52,8 @@ class CompiledPlan:
     steps: tuple[CompiledStep, ...]
     deadline_seconds: float | None
     result_reads: tuple[int, ...]
+    rollback: tuple[EndReason, ...]
+    cancels_running: bool
     parameters: Mapping[str, Parameter]
     warnings: tuple[str, ...]
 
@@ -132,6 +140,7 @@ def _check_meaning(fields: dict[str, object], findings: Findings) -> Graph:
     check_retries(fields, findings)
     steps = fields.get("steps")
     graph = build_graph(steps if isinstance(steps, list) else [], findings)
+    check_sections(fields, graph, findings)
     check_templates(fields, graph, findings)
     return graph
 
@@ -152,8 +161,13 @@ def _compile(
         steps=steps,
         deadline_seconds=deadline_seconds,
         result_reads=result_reads,
+        rollback=list_rollback_reasons(document),
+        cancels_running=document.failing == "cancel_running",
         parameters=declared_parameters(document.parameters),
-        warnings=tuple(_warnings(steps, deadline_seconds)),
+        warnings=(
+            *_warn_of_endless(steps, deadline_seconds),
+            *warn_of_sections(document, steps),
+        ),
     )
 
 
@@ -166,20 +180,22 @@ def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:
         {name: value for name, value in step.items() if name != "with" or value}
         for step in fields["steps"]
     ]
-    optional = ("tags", "parameters", "profiles", "defaults")
+    optional = ("tags", "parameters", "profiles", "defaults", "rollback")
     kept = {name: item for name, item in fields.items() if name not in optional or item}
     return {**kept, "steps": steps}
 
 
-def _warnings(
+def _warn_of_endless(
     steps: tuple[CompiledStep, ...], deadline_seconds: float | None
 ) -> Iterator[str]:
     endless = [
         step.name
         for step in steps
-        if step.timeout_seconds is None and step.deadline_seconds is None
+        if step.timeout_seconds is None
+        and step.deadline_seconds is None
+        and (deadline_seconds is None or step.section is not Section.STEPS)
     ]
-    if endless and deadline_seconds is None:
+    if endless:
         names = ", ".join(endless[:_MAX_NAMED_STEPS])
         more = len(endless) - _MAX_NAMED_STEPS
         rest = f" and {more:,} more" if more > 0 else ""

@@ -60,6 +60,8 @@ class Execution(Base):
     tags: Mapped[list[str]] = mapped_column(server_default="{}")
     digest: Mapped[str]
     parameters: Mapped[dict[str, Any]]
+    queue: Mapped[str | None]
+    section: Mapped[str] = mapped_column(server_default="steps")
     variables: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     result: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
@@ -106,6 +108,7 @@ class ExecutionStep(Base):
     action: Mapped[str]
     queue: Mapped[str]
     priority: Mapped[int] = mapped_column(SmallInteger)
+    section: Mapped[str] = mapped_column(server_default="steps")
     needs: Mapped[list[int]]
     successors: Mapped[list[int]]
     pending_deps: Mapped[int]

@@ -33,6 +33,9 @@ class Plan(Base):
     deadline_seconds: Mapped[float | None]
     result: Mapped[dict[str, Any] | None]
     result_reads: Mapped[list[int]]
+    rollback: Mapped[list[str]] = mapped_column(server_default="{}")
+    cancels_running: Mapped[bool] = mapped_column(server_default="false")
+    end_steps: Mapped[list[int]] = mapped_column(server_default="{}")
     created_at: Mapped[datetime] = mapped_column(
         server_default=text("clock_timestamp()")
     )
@@ -89,9 +92,24 @@ class PlanStep(Base):
     retry: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     retries_timeouts: Mapped[bool] = mapped_column(server_default="true")
     inputs: Mapped[dict[str, Any]]
+    section: Mapped[str] = mapped_column(server_default="steps")
+    run_on: Mapped[str | None]
+    undoes: Mapped[int | None]
 
-    # a plan names each step once; so do its executions, which copy the names from here
-    __table_args__ = (Index("uq_plan_steps_name", "plan_id", "name", unique=True),)
+    __table_args__ = (
+        # a plan names each step once; so do its executions, which copy the names
+        Index("uq_plan_steps_name", "plan_id", "name", unique=True),
+        # another word would be a section that never comes
+        CheckConstraint(
+            "section IN ('end', 'rollback', 'steps')", name="section_known"
+        ),
+        CheckConstraint(
+            "(section = 'end') = (run_on IS NOT NULL)", name="end_has_run_on"
+        ),
+        CheckConstraint(
+            "(section = 'rollback') = (undoes IS NOT NULL)", name="rollback_undoes"
+        ),
+    )
 
 
 class Action(Base):

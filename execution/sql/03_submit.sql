@@ -5,7 +5,8 @@
 -- would make everybody else's submits of the same plan wait for it.
 CREATE FUNCTION register_plan(
     p_id uuid, p_name text, p_version text, p_digest text, p_definition jsonb,
-    p_deadline_seconds float, p_result jsonb, p_result_reads int[], p_steps jsonb
+    p_deadline_seconds float, p_result jsonb, p_result_reads int[], p_rollback text[],
+    p_cancels_running bool, p_end_steps int[], p_steps jsonb
 ) RETURNS uuid
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
@@ -13,20 +14,21 @@ DECLARE
 BEGIN
     PERFORM begin_write();
     INSERT INTO plans (id, name, version, digest, definition, deadline_seconds, result,
-                       result_reads)
+                       result_reads, rollback, cancels_running, end_steps)
     VALUES (p_id, p_name, p_version, p_digest, p_definition, p_deadline_seconds, p_result,
-            p_result_reads)
+            p_result_reads, p_rollback, p_cancels_running, p_end_steps)
     ON CONFLICT (digest) DO NOTHING;
     IF FOUND THEN
         INSERT INTO plan_steps (plan_id, "position", name, action, queue, priority, needs,
             successors, reads, survives_skips, on_failure, timeout_seconds,
-            deadline_seconds, max_attempts, max_lost, retry, retries_timeouts, inputs)
+            deadline_seconds, max_attempts, max_lost, retry, retries_timeouts, inputs,
+            section, run_on, undoes)
         SELECT p_id, s.* FROM jsonb_to_recordset(p_steps) AS s(
             "position" int, name text, action text, queue text, priority smallint,
             needs int[], successors int[], reads int[], survives_skips bool,
             on_failure text, timeout_seconds float, deadline_seconds float,
             max_attempts int, max_lost int, retry jsonb, retries_timeouts bool,
-            inputs jsonb);
+            inputs jsonb, section text, run_on text, undoes int);
         RETURN p_id;
     END IF;
     -- a statement of its own: the one above could not see the row that won
@@ -45,7 +47,8 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 
--- What an execution of a plan begins with, whoever submits it.
+-- What an execution of a plan begins with, whoever submits it: all but the sections that
+-- come after its steps.
 CREATE TYPE plan_outline AS (
     id uuid, digest text, deadline_seconds float, total_steps int, roots int[]
 );
@@ -62,7 +65,7 @@ BEGIN
     SELECT count(*), coalesce(array_agg("position" ORDER BY "position")
                               FILTER (WHERE cardinality(needs) = 0), '{}')
       INTO outline.total_steps, outline.roots
-      FROM plan_steps WHERE plan_id = p_plan;
+      FROM plan_steps WHERE plan_id = p_plan AND section = 'steps';
     RETURN outline;
 END $$;
 
@@ -81,7 +84,8 @@ BEGIN
                    row_number() OVER (PARTITION BY coalesce(s.queue, p_queue)
                                       ORDER BY s.priority DESC, s."position") AS rank
               FROM plan_steps s
-             WHERE s.plan_id = p_outline.id AND cardinality(s.needs) = 0
+             WHERE s.plan_id = p_outline.id AND s.section = 'steps'
+               AND cardinality(s.needs) = 0
         ), limits AS MATERIALIZED (
             SELECT queue, publish_limit(queue) AS most
               FROM (SELECT DISTINCT queue FROM ranked) q
@@ -108,10 +112,11 @@ DECLARE
 BEGIN
     WITH new AS (
         INSERT INTO executions (id, plan_id, status, next_seq, open_steps, total_steps,
-                                priority, tags, digest, parameters, created_at, deadline)
+                                priority, tags, digest, parameters, queue, created_at,
+                                deadline)
         SELECT n.id, p_outline.id, 'pending', cardinality(p_outline.roots) + 2,
                p_outline.total_steps, p_outline.total_steps, p_priority, p_tags, n.digest,
-               n.parameters, now, now + make_interval(secs => p_outline.deadline_seconds)
+               n.parameters, p_queue, now, now + make_interval(secs => p_outline.deadline_seconds)
           FROM unnest(p_executions, p_parameters, p_digests) AS n(id, parameters, digest)
         ON CONFLICT (id) DO NOTHING
         RETURNING id
@@ -133,7 +138,7 @@ BEGIN
            CASE WHEN s."position" = ANY (p_sent) THEN now END,
            CASE WHEN s."position" = ANY (p_sent) THEN 1 ELSE 0 END
       FROM unnest(begun) AS b(id) CROSS JOIN plan_steps s
-     WHERE s.plan_id = p_outline.id;
+     WHERE s.plan_id = p_outline.id AND s.section = 'steps';
     INSERT INTO execution_events (execution_id, seq, type, "position", data, at)
     SELECT b.id, e.seq, e.type, e."position", e.data, now
       FROM unnest(begun) AS b(id) CROSS JOIN (

@@ -4,7 +4,7 @@
 CREATE TYPE started_step AS (
     "position" int, name text, action text, queue text, attempt int, failures int,
     published_at timestamptz, publishes int, input jsonb,
-    inputs jsonb, reads int[], retry jsonb, hostname text
+    inputs jsonb, reads int[], retry jsonb, hostname text, section text
 );
 
 
@@ -39,7 +39,9 @@ BEGIN
     SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
     refusal := CASE WHEN e.id IS NULL THEN 'no such execution'
                     WHEN e.epoch <> p_epoch THEN 'the message is of another epoch'
-                    WHEN e.status NOT IN ('pending', 'running') THEN e.status END;
+                    -- what is ready while it is ending belongs to a later section
+                    WHEN e.status NOT IN ('pending', 'running', 'ending')
+                    THEN e.status END;
     SELECT c.step_outcome, c.step_detail, c.step_skipped, c.step_position
       INTO outcome, detail, skipped, link
       FROM choose_link(p_execution, p_positions, p_token)
@@ -95,7 +97,7 @@ BEGIN
                       THEN moment + make_interval(secs => n.deadline_seconds)
                       ELSE n.deadline END,
            attempt_deadline = least(
-               e.deadline, n.deadline,
+               CASE n.section WHEN 'steps' THEN e.deadline END, n.deadline,
                CASE n.status WHEN 'pending'
                     THEN moment + make_interval(secs => n.deadline_seconds) END,
                moment + make_interval(secs => coalesce(p.timeout_seconds, a.timeout_seconds))),
@@ -109,7 +111,8 @@ BEGIN
        AND w.id = p_worker AND w.ended_at IS NULL
        AND n.action = ANY (w.actions) AND n.queue = ANY (w.queues)
     RETURNING n."position", n.name, n.action, n.queue, n.attempt, n.failures,
-              n.published_at, n.publishes, n.input, p.inputs, p.reads, p.retry, w.hostname
+              n.published_at, n.publishes, n.input, p.inputs, p.reads, p.retry, w.hostname,
+              n.section
          INTO s;
     RETURN s;
 END $$;
@@ -122,7 +125,8 @@ DECLARE
     s started_step;
 BEGIN
     SELECT n."position", n.name, n.action, n.queue, n.attempt, n.failures,
-           n.published_at, n.publishes, n.input, p.inputs, p.reads, p.retry
+           n.published_at, n.publishes, n.input, p.inputs, p.reads, p.retry, NULL,
+           n.section
       INTO s
       FROM execution_steps n
       JOIN plan_steps p ON p.plan_id = e.plan_id AND p."position" = n."position"
@@ -161,8 +165,8 @@ BEGIN
     END IF;
     e.next_seq := write_events(e.id, e.next_seq, drafts);
     UPDATE executions
-       SET status = 'running', started_at = coalesce(started_at, plans_now()),
-           next_seq = e.next_seq
+       SET status = CASE e.status WHEN 'pending' THEN 'running' ELSE e.status END,
+           started_at = coalesce(started_at, plans_now()), next_seq = e.next_seq
      WHERE id = e.id;
     RETURN e;
 END $$;
@@ -181,9 +185,13 @@ CREATE FUNCTION describe_claim(p_execution uuid, s started_step) RETURNS jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
     steps jsonb := '{}';
+    undone jsonb;
     checkpoint jsonb;
 BEGIN
-    IF cardinality(s.reads) > 0 THEN
+    IF s.section <> 'steps' THEN
+        steps := all_outcomes(p_execution, s.reads);
+        undone := undone_outcome(p_execution, s."position");
+    ELSIF cardinality(s.reads) > 0 THEN
         steps := step_outcomes(p_execution, s.reads);
     END IF;
     IF s.attempt > 1 THEN
@@ -193,7 +201,7 @@ BEGIN
     RETURN jsonb_build_object(
         'position', s."position", 'name', s.name, 'action', s.action,
         'attempt', s.attempt, 'failures', s.failures, 'retry', s.retry::text,
-        'inputs', s.inputs, 'recorded', s.input, 'steps', steps,
+        'inputs', s.inputs, 'recorded', s.input, 'steps', steps, 'undone', undone,
         'checkpoint', checkpoint);
 END $$;
 
@@ -285,4 +293,29 @@ LANGUAGE sql VOLATILE AS $$
                'attempt', attempt)), '{}')
       FROM execution_steps
      WHERE execution_id = p_execution AND "position" = ANY (p_positions)
+$$;
+
+
+-- The same, also of steps of a later section that were never added: those count as
+-- skipped.
+CREATE FUNCTION all_outcomes(p_execution uuid, p_positions int[]) RETURNS jsonb
+LANGUAGE sql VOLATILE AS $$
+    SELECT coalesce(jsonb_object_agg(p.name, jsonb_build_object(
+               'status', coalesce(s.status, 'skipped'), 'result', s.result,
+               'results', NULL, 'error', s.error, 'attempt', coalesce(s.attempt, 0))), '{}')
+      FROM executions e
+      JOIN plan_steps p ON p.plan_id = e.plan_id AND p."position" = ANY (p_positions)
+      LEFT JOIN execution_steps s ON s.execution_id = e.id AND s."position" = p."position"
+     WHERE e.id = p_execution
+$$;
+
+
+-- What a step came to that is being undone by the one at p_position; NULL if none is.
+CREATE FUNCTION undone_outcome(p_execution uuid, p_position int) RETURNS jsonb
+LANGUAGE sql VOLATILE AS $$
+    SELECT o.value
+      FROM executions e
+      JOIN plan_steps p ON p.plan_id = e.plan_id AND p."position" = p_position
+     CROSS JOIN jsonb_each(step_outcomes(e.id, ARRAY[p.undoes])) AS o
+     WHERE e.id = p_execution AND p.undoes IS NOT NULL
 $$;

@@ -34,7 +34,7 @@ DECLARE
 BEGIN
     PERFORM begin_write();
     SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
-    IF e.epoch IS DISTINCT FROM p_epoch THEN
+    IF e.epoch IS DISTINCT FROM p_epoch OR e.status = 'ending' THEN
         p_covered := NULL;
     END IF;
     rides := p_next_token IS NOT NULL AND e.epoch = p_epoch;
@@ -207,7 +207,7 @@ BEGIN
      WHERE id = p_execution;
     next := describe_claim(p_execution, ROW(
         n."position", n.name, n.action, NULL, n.attempt, n.failures, NULL, NULL, n.input,
-        n.inputs, n.reads, n.retry, n.hostname)::started_step);
+        n.inputs, n.reads, n.retry, n.hostname, 'steps')::started_step);
 END $$;
 
 
@@ -225,7 +225,7 @@ DECLARE
     drafts event_draft[] := ARRAY[
         ROW('step.completed', s."position", jsonb_build_object('attempt', s.attempt))];
     follow record;
-    is_open bool := e.status IN ('pending', 'running');
+    is_open bool := e.status IN ('pending', 'running') OR s.section <> 'steps';
     sendable int[] := '{}';
     chosen int;
     leaves_lane bool := true;
@@ -274,6 +274,9 @@ BEGIN
             s.execution_id, sendable, p_covered, CASE WHEN leaves_lane THEN s.queue END);
     END IF;
     ended := write_execution(e, drafts);
+    IF ended.section <> e.section THEN
+        windows := windows || publish_ready(e.id);
+    END IF;
 END $$;
 
 
@@ -294,13 +297,14 @@ BEGIN
 END $$;
 
 
--- Write an execution whose step has ended, and its timeline; begin its end when nothing
--- is open any more, and reach it where the result needs no evaluation. The caller holds
--- the lock; e.open_steps, e.variables, e.reason, e.error and e.status are as they are to
--- be. Returns the execution as it is now.
+-- Write an execution whose step has ended, and its timeline; begin its end, or a further
+-- section of it, when nothing is open any more, and reach it where the result needs no
+-- evaluation. The caller holds the lock; e.open_steps, e.variables, e.reason, e.error and
+-- e.status are as they are to be. Returns the execution as it is now.
 CREATE FUNCTION write_execution(e executions, p_drafts event_draft[]) RETURNS executions
 LANGUAGE plpgsql AS $$
 DECLARE
+    further record;
     result_of int;
     result jsonb;
 BEGIN
@@ -311,8 +315,15 @@ BEGIN
         e.status := 'ending'; e.reason := 'result';
     END IF;
     e.next_seq := write_events(e.id, e.next_seq, p_drafts);
+    IF e.open_steps = 0 THEN
+        -- after the events: the order of what is undone is read from them
+        SELECT * INTO further FROM begin_section(e);
+        e := further.begun;
+        e.next_seq := write_events(e.id, e.next_seq, further.drafts);
+    END IF;
     UPDATE executions
        SET status = e.status, reason = e.reason, open_steps = e.open_steps,
+           total_steps = e.total_steps, section = e.section,
            error = e.error, variables = e.variables, next_seq = e.next_seq
      WHERE id = e.id;
     IF e.open_steps = 0 AND e.reason = 'result' THEN
@@ -338,7 +349,7 @@ LANGUAGE sql VOLATILE AS $$
     SELECT coalesce(jsonb_agg(chain_window(p_execution, s."position")
                               ORDER BY s."position"), '[]')
       FROM execution_steps s
-      JOIN executions e ON e.id = s.execution_id AND e.status = 'running'
+      JOIN executions e ON e.id = s.execution_id AND e.status IN ('running', 'ending')
      WHERE s.execution_id = p_execution AND s."position" = ANY (p_successors)
        AND s.status = 'ready' AND s.published_at IS NOT NULL
        AND s."position" IS DISTINCT FROM p_covered
@@ -390,6 +401,11 @@ BEGIN
         drafts := drafts || follow.drafts;
         e.open_steps := e.open_steps - follow.skips;
         sendable := follow.ready;
+    ELSIF s.section <> 'steps' THEN
+        -- the end of an execution goes on, whatever becomes of a part of it
+        SELECT * INTO follow FROM release_after_success(p_execution, s.successors);
+        drafts := drafts || follow.drafts;
+        sendable := follow.ready;
     ELSIF e.status IN ('pending', 'running', 'paused') THEN
         -- beyond its deadline it ends for that, not for the step that was cut by it
         e.reason := CASE WHEN e.deadline <= plans_now() THEN 'deadline' ELSE 'abort' END;
@@ -403,7 +419,9 @@ BEGIN
         e.status := 'ending';
     END IF;
     e := write_execution(e, drafts);
-    IF e.status NOT IN ('pending', 'running') THEN
+    IF e.section <> s.section THEN
+        RETURN publish_ready(p_execution);
+    ELSIF e.status NOT IN ('pending', 'running') AND s.section = 'steps' THEN
         RETURN '[]';
     END IF;
     RETURN send_successors(p_execution, sendable, p_covered, s.queue);

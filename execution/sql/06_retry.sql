@@ -29,8 +29,8 @@ BEGIN
         attempt := s.attempt;
         RETURN;
     ELSIF s.lease_token IS DISTINCT FROM p_token OR s.status IS DISTINCT FROM 'running'
-          OR e.status NOT IN ('running', 'paused')
-          OR coalesce(least(s.deadline, e.deadline) <= plans_now(), false) THEN
+          OR (e.status NOT IN ('running', 'paused') AND s.section = 'steps')
+          OR coalesce(latest_end(e, s) <= plans_now(), false) THEN
         outcome := 'refused';
         RETURN;
     END IF;
@@ -41,7 +41,7 @@ BEGIN
     IF p_parks THEN
         outcome := 'waiting';
         last_seq := park_step(p_execution, p_position, p_wait, p_error);
-        IF e.status = 'running' THEN
+        IF e.status IN ('running', 'ending') THEN
             windows := publish_next(p_execution, s.queue);
         END IF;
         RETURN;
@@ -50,7 +50,7 @@ BEGIN
     UPDATE execution_steps t
        SET attempt = t.attempt + 1, claimed_at = plans_now(),
            attempt_deadline = attempt_deadline(
-               e.plan_id, p_position, p_wait, least(t.deadline, e.deadline))
+               e.plan_id, p_position, p_wait, latest_end(e, s))
      WHERE t.execution_id = p_execution AND t."position" = p_position
     RETURNING t.attempt INTO attempt;
     last_seq := write_events(p_execution, e.next_seq, ARRAY[
@@ -58,6 +58,14 @@ BEGIN
             'attempt', attempt, 'error', p_error, 'wait_seconds', p_wait))::event_draft]) - 1;
     UPDATE executions SET next_seq = last_seq + 1 WHERE id = p_execution;
 END $$;
+
+
+-- When a step must have ended, whatever its attempts: at its own deadline or the
+-- execution's, which later sections outlive.
+CREATE FUNCTION latest_end(e executions, s execution_steps) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT least(s.deadline, CASE s.section WHEN 'steps' THEN e.deadline END)
+$$;
 
 
 -- What this very call answered before, if it had landed and its answer was lost.

@@ -73,12 +73,15 @@ BEGIN
 END $$;
 
 
--- Whether the attempt should stop: its token is gone, or the execution was cancelled.
+-- Whether the attempt should stop: its token is gone, or the execution was cancelled, or
+-- has failed and its plan does not let the others finish. Later sections run to their end.
 CREATE FUNCTION is_unwanted(p_execution uuid, p_position int, p_token uuid) RETURNS bool
 LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
     SELECT NOT EXISTS (
         SELECT FROM execution_steps s JOIN executions e ON e.id = s.execution_id
          WHERE s.execution_id = p_execution AND s."position" = p_position
            AND s.lease_token = p_token AND s.status = 'running'
-           AND coalesce(e.reason, '') NOT IN ('cancel', 'deadline'))
+           AND (s.section <> 'steps' OR e.reason IS NULL OR e.reason = 'result'
+                OR e.reason = 'abort' AND NOT EXISTS (
+                    SELECT FROM plans p WHERE p.id = e.plan_id AND p.cancels_running)))
 $$;

@@ -127,13 +127,15 @@ BEGIN
     SELECT * INTO rest FROM cancel_unstarted(p_execution);
     PERFORM write_state(p_execution, e.next_seq, e.status, 'ending', p_by,
                         coalesce(p_comment, p_reason));
-    UPDATE executions
-       SET status = 'ending', reason = p_reason, open_steps = e.open_steps - rest.cancels,
-           next_seq = write_events(p_execution, e.next_seq,
-               ROW('execution.ending', NULL, jsonb_strip_nulls(jsonb_build_object(
-                   'reason', p_reason, 'by', p_by, 'comment', p_comment)))::event_draft
-               || rest.drafts)
-     WHERE id = p_execution;
+    e.status := 'ending'; e.reason := p_reason;
+    e.open_steps := e.open_steps - rest.cancels;
+    e := write_execution(e, ROW('execution.ending', NULL, jsonb_strip_nulls(
+        jsonb_build_object('reason', p_reason, 'by', p_by, 'comment', p_comment)
+        ))::event_draft || rest.drafts);
+    IF e.section <> 'steps' THEN
+        -- nobody who could send is here
+        PERFORM tell_reconcilers();
+    END IF;
     RETURN true;
 END $$;
 
@@ -152,7 +154,7 @@ BEGIN
     SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
     status := e.status;
     last_seq := e.next_seq - 1;
-    landed := coalesce(e.status = 'ending' AND e.open_steps = 0
+    landed := coalesce(e.status = 'ending' AND e.open_steps = 0 AND e.section = 'over'
         AND (p_status = CASE e.reason WHEN 'result' THEN 'completed' WHEN 'abort' THEN 'failed'
                         WHEN 'cancel' THEN 'cancelled' ELSE 'timed_out' END
              -- all steps are well, but the result could not be made of them

@@ -110,7 +110,7 @@ BEGIN
             outcome := 'returned';
             PERFORM give_back(p_execution, p_position, p_cause, failure);
         END IF;
-        IF e.status = 'running' THEN
+        IF e.status IN ('running', 'ending') THEN
             windows := CASE outcome
                 WHEN 'returned' THEN publish_steps(p_execution, ARRAY[p_position])
                 ELSE publish_next(p_execution, s.queue) END;
@@ -138,11 +138,10 @@ $$;
 CREATE FUNCTION is_last_attempt(p_execution executions, p_step execution_steps, p_cause text)
 RETURNS bool
 LANGUAGE sql VOLATILE AS $$
-    SELECT p_execution.status = 'ending' OR CASE p_cause
+    SELECT (p_execution.status = 'ending' AND p_step.section = 'steps') OR CASE p_cause
         WHEN 'lost' THEN p_step.losses + 1 >= p.max_lost
         ELSE p_step.failures + 1 >= p.max_attempts OR NOT p.retries_timeouts
-             OR coalesce(least(p_step.deadline, p_execution.deadline) <= plans_now(),
-                         false) END
+             OR coalesce(latest_end(p_execution, p_step) <= plans_now(), false) END
       FROM plan_steps p
      WHERE p.plan_id = p_execution.plan_id AND p."position" = p_step."position"
 $$;
@@ -187,7 +186,7 @@ LANGUAGE sql VOLATILE AS $$
                 (SELECT cause FROM lost_steps l
                   WHERE l.execution_id = p_step.execution_id
                     AND l."position" = p_step."position"))
-            WHEN p_execution.deadline <= plans_now() THEN format(
+            WHEN p_execution.deadline <= plans_now() AND p_step.section = 'steps' THEN format(
                 'attempt %s of step %s was cut by the deadline of its plan',
                 p_step.attempt, p_step.name)
             WHEN p_step.deadline <= plans_now() THEN format(

@@ -52,7 +52,7 @@ SELECT s.execution_id, s."position", s.publishes, s.published_at
                       WHERE t.queue = ANY (i.queues) AND t.action = ANY (i.actions)
                         AND i.sampled_at > t.published_at)
          AND EXISTS (SELECT FROM executions e
-                      WHERE e.id = t.execution_id AND e.status IN ('pending', 'running'))
+                      WHERE e.id = t.execution_id AND e.status IN ('pending', 'running', 'ending'))
        ORDER BY t.published_at
        LIMIT f.slots) AS s
 $$;
@@ -65,7 +65,7 @@ RETURNS TABLE (execution_id uuid, "position" int, publishes int)
 LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
     SELECT s.execution_id, s."position", s.publishes
       FROM (SELECT * FROM overtaken_steps UNION SELECT * FROM unclaimed_steps(p_beat)) AS s
-      JOIN executions e ON e.id = s.execution_id AND e.status IN ('pending', 'running')
+      JOIN executions e ON e.id = s.execution_id AND e.status IN ('pending', 'running', 'ending')
      WHERE is_missed(s.published_at, s.publishes, p_beat)
      ORDER BY s.published_at
      LIMIT p_most
@@ -86,7 +86,7 @@ BEGIN
     SELECT * INTO e FROM executions WHERE id = p_execution
        FOR NO KEY UPDATE SKIP LOCKED;
     epoch := e.epoch;
-    landed := e.status IN ('pending', 'running') AND EXISTS (
+    landed := e.status IN ('pending', 'running', 'ending') AND EXISTS (
         SELECT FROM execution_steps s
          WHERE s.execution_id = p_execution AND s."position" = p_position
            AND s.status = 'ready' AND s.publishes = p_publishes);
@@ -116,7 +116,7 @@ LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
     )
     SELECT DISTINCT l.execution_id
       FROM lanes l
-      JOIN executions e ON e.id = l.execution_id AND e.status IN ('pending', 'running')
+      JOIN executions e ON e.id = l.execution_id AND e.status IN ('pending', 'running', 'ending')
      WHERE NOT EXISTS (
         SELECT FROM execution_steps s
          WHERE s.execution_id = l.execution_id AND s.queue = l.queue
@@ -136,7 +136,7 @@ BEGIN
     SELECT * INTO e FROM executions WHERE id = p_execution
        FOR NO KEY UPDATE SKIP LOCKED;
     epoch := e.epoch;
-    IF e.status IN ('pending', 'running') THEN
+    IF e.status IN ('pending', 'running', 'ending') THEN
         windows := publish_ready(p_execution);
     END IF;
 END $$;

@@ -37,7 +37,7 @@ BEGIN
     last_seq := write_events(p_execution, e.next_seq, ARRAY(
         SELECT ROW('step.ready', d, '{}')::event_draft FROM unnest(due) d)) - 1;
     UPDATE executions SET next_seq = last_seq + 1 WHERE id = p_execution;
-    IF e.status = 'running' THEN
+    IF e.status IN ('running', 'ending') THEN
         windows := publish_ready(p_execution);
     END IF;
 END $$;
@@ -59,7 +59,8 @@ RETURNS TABLE (execution_id uuid, "position" int)
 LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
     SELECT s.execution_id, s."position"
       FROM execution_steps s
-      JOIN executions e ON e.id = s.execution_id AND e.status IN ('pending', 'running')
+      JOIN executions e ON e.id = s.execution_id
+                       AND e.status IN ('pending', 'running', 'ending')
      WHERE s.status IN ('ready', 'waiting') AND s.deadline <= plans_now()
      LIMIT p_most
 $$;
@@ -79,7 +80,7 @@ BEGIN
     PERFORM begin_write();
     outcome := 'nothing'; windows := '[]';
     SELECT * INTO e FROM executions
-     WHERE id = p_execution AND executions.status IN ('pending', 'running')
+     WHERE id = p_execution AND executions.status IN ('pending', 'running', 'ending')
        FOR NO KEY UPDATE SKIP LOCKED;
     SELECT * INTO s FROM execution_steps t
      WHERE t.execution_id = e.id AND t."position" = p_position

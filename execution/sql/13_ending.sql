@@ -1,4 +1,84 @@
--- The last thing of all: what a result is made of.
+-- The end of an execution: the sections that come after its steps, and its result.
+
+-- Let an execution of which nothing is open any more go on to what comes after its steps:
+-- what undoes those that have completed, if its plan asks for that, then the steps of the
+-- end; until something is open again, or all is over. The caller holds the lock, and
+-- writes the execution and the drafts.
+CREATE FUNCTION begin_section(e executions, OUT begun executions, OUT drafts event_draft[])
+LANGUAGE plpgsql AS $$
+DECLARE
+    rolls_back bool;
+    ends_with int[];
+    planned int[];
+BEGIN
+    drafts := '{}';
+    SELECT e.reason = ANY (p.rollback), p.end_steps INTO rolls_back, ends_with
+      FROM plans p WHERE p.id = e.plan_id;
+    WHILE e.open_steps = 0 AND e.section <> 'over' LOOP
+        e.section := CASE e.section WHEN 'steps' THEN 'rollback'
+                     WHEN 'rollback' THEN 'end' ELSE 'over' END;
+        planned := CASE
+            WHEN e.section = 'rollback' AND rolls_back THEN plan_rollback(e)
+            WHEN e.section = 'end' AND ends_with <> '{}' THEN plan_end(e, ends_with)
+            ELSE '{}' END;
+        IF cardinality(planned) > 0 THEN
+            drafts := drafts || add_steps(e, planned);
+            e.open_steps := cardinality(planned);
+            e.total_steps := e.total_steps + cardinality(planned);
+        END IF;
+    END LOOP;
+    begun := e;
+END $$;
+
+
+-- The steps that undo what has completed, the last first. Their order is that of the
+-- timeline: a clock may be set back.
+CREATE FUNCTION plan_rollback(e executions) RETURNS int[]
+LANGUAGE sql VOLATILE AS $$
+    SELECT coalesce(array_agg(p."position" ORDER BY v.seq DESC), '{}')
+      FROM plan_steps p
+      JOIN execution_steps s ON s.execution_id = e.id AND s."position" = p.undoes
+                            AND s.status = 'completed'
+      JOIN execution_events v ON v.execution_id = e.id AND v."position" = p.undoes
+                             AND v.type = 'step.completed'
+     WHERE p.plan_id = e.plan_id AND p.section = 'rollback'
+$$;
+
+
+-- Of the steps of the end, as they are written, those that this end asks for.
+CREATE FUNCTION plan_end(e executions, p_positions int[]) RETURNS int[]
+LANGUAGE sql VOLATILE AS $$
+    SELECT coalesce(array_agg(p."position" ORDER BY p."position"), '{}')
+      FROM plan_steps p
+     WHERE p.plan_id = e.plan_id AND p."position" = ANY (p_positions)
+       AND (p.run_on = 'always' OR e.reason <> 'result')
+$$;
+
+
+-- Add these steps of the plan to its execution, one after the other; the first is ready.
+CREATE FUNCTION add_steps(e executions, p_positions int[]) RETURNS event_draft[]
+LANGUAGE plpgsql AS $$
+DECLARE
+    now timestamptz := plans_now();
+BEGIN
+    INSERT INTO execution_steps (execution_id, "position", name, action, queue, priority,
+        section, needs, successors, pending_deps, deadline_seconds, status, ready_at,
+        deadline)
+    SELECT e.id, p."position", p.name, p.action, coalesce(p.queue, e.queue),
+           e.priority + p.priority, p.section,
+           array_remove(ARRAY[p_positions[n - 1]], NULL),
+           array_remove(ARRAY[p_positions[n + 1]], NULL),
+           CASE n WHEN 1 THEN 0 ELSE 1 END, p.deadline_seconds,
+           CASE n WHEN 1 THEN 'ready' ELSE 'pending' END,
+           CASE n WHEN 1 THEN now END,
+           CASE n WHEN 1 THEN now + make_interval(secs => p.deadline_seconds) END
+      FROM unnest(p_positions) WITH ORDINALITY AS planned(at, n)
+      JOIN plan_steps p ON p.plan_id = e.plan_id AND p."position" = planned.at;
+    RETURN ARRAY(SELECT ROW('step.added', at, '{}')::event_draft
+                   FROM unnest(p_positions) AS planned(at))
+        || ROW('step.ready', p_positions[1], '{}')::event_draft;
+END $$;
+
 
 -- Executions whose last step has ended and whose runner died before it finished them.
 CREATE FUNCTION unfinished_executions(p_most int) RETURNS SETOF uuid
@@ -20,7 +100,7 @@ DECLARE
     p plans;
 BEGIN
     SELECT * INTO e FROM executions
-     WHERE id = p_execution AND status = 'ending' AND open_steps = 0;
+     WHERE id = p_execution AND status = 'ending' AND open_steps = 0 AND section = 'over';
     IF NOT FOUND THEN
         RETURN;
     END IF;
@@ -28,5 +108,5 @@ BEGIN
     reason := e.reason; plan := p.name; template := p.result;
     parameters := e.parameters; error := e.error;
     execution := jsonb_build_object('id', e.id, 'created_at', e.created_at, 'tags', e.tags);
-    steps := step_outcomes(p_execution, p.result_reads);
+    steps := all_outcomes(p_execution, p.result_reads);
 END $$;

@@ -68,7 +68,7 @@ LANGUAGE sql VOLATILE AS $$
                       AND wake_at <= plans_now() + make_interval(secs => 5 * p_tick))
         OR EXISTS (SELECT FROM execution_steps s
                      JOIN executions e ON e.id = s.execution_id
-                                      AND e.status IN ('pending', 'running')
+                                      AND e.status IN ('pending', 'running', 'ending')
                     WHERE s.status IN ('ready', 'waiting')
                       AND s.deadline <= plans_now() + make_interval(secs => 5 * p_tick))
         OR EXISTS (SELECT FROM executions

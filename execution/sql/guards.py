@@ -16,6 +16,7 @@ from execution.states import (
     TERMINAL_STEP_STATUSES,
     EndReason,
     ExecutionStatus,
+    Section,
     StepStatus,
     list_execution_edges,
     list_step_edges,
@@ -43,6 +44,10 @@ EXECUTION_RULES: Mapping[str, str] = {
     # counters below zero mean that something was counted twice
     "open_steps_counted": "NEW.open_steps >= 0",
     "counters_start_at_one": "NEW.next_seq >= 1 AND NEW.epoch >= 1",
+    # what comes after the steps comes after all of them
+    "sections_follow_steps": "NEW.section = 'steps'"
+    f" OR {_one_of('NEW.status', _ENDING)}",
+    "section_known": _one_of("NEW.section", Section),
     # resume gives back the time of the pause to what stood still
     "paused_has_time": "NEW.status <> 'paused' OR NEW.paused_at IS NOT NULL",
 }

@@ -41,6 +41,8 @@ EXECUTIONS: list[tuple[str, str, dict[str, Any]]] = [
     ),
     *(("ended_is_closed", s, {"open_steps": 1}) for s in sorted(ENDED)),
     ("paused_has_time", "paused", {"paused_at": None}),
+    ("section_known", "ending", {"section": "middle"}),
+    ("sections_follow_steps", "running", {"section": "rollback"}),
     ("open_steps_counted", "running", {"open_steps": -1}),
     ("counters_start_at_one", "running", {"next_seq": 0}),
     ("counters_start_at_one", "running", {"epoch": 0}),
@@ -163,6 +165,18 @@ OTHERS: list[tuple[str, Callable[[Cursor], None]]] = [
     ("ck_workers_ended_has_reason", insert_worker(ended_at=NOW)),
     ("ck_workers_ended_has_reason", insert_worker(end_reason="lost")),
     ("ck_plans_published_has_queue", insert_published_plan),
+    (
+        "ck_plan_steps_section_known",
+        lambda cursor: insert_plan_step(cursor, insert_plan(cursor), section="middle"),
+    ),
+    (
+        "ck_plan_steps_end_has_run_on",
+        lambda cursor: insert_plan_step(cursor, insert_plan(cursor), section="end"),
+    ),
+    (
+        "ck_plan_steps_rollback_undoes",
+        lambda cursor: insert_plan_step(cursor, insert_plan(cursor), undoes=0),
+    ),
     ("ck_pulse_one_row", insert_only_row("pulse")),
     ("ck_installation_one_row", insert_only_row("installation")),
 ]

@@ -93,7 +93,7 @@ def test_an_execution_that_was_paused_before_can_be_resumed(url: str) -> None:
 
 
 def test_of_two_bodies_of_a_version_the_last_published_keeps_it(url: str) -> None:
-    install_tables(url, "versions_kept", "0003")
+    install_tables(url, "versions_kept", "0004")
     with committed(url, "versions_kept") as cursor:
         for index, (digest, version) in enumerate(
             [("old", "1"), ("new", "1"), ("other", "2"), ("a", None), ("b", None)]

@@ -27,6 +27,14 @@ _STEPS = """
         ON p.plan_id = e.plan_id AND p."position" = s."position"
      ORDER BY s.execution_id, s."position"
 """
+_SECTIONS = """
+    SELECT e.id::text AS id, e.section, e.reason, e.reason = ANY (p.rollback) AS undoes,
+           s."position", s.section AS of_section, s.run_on, s.undoes AS undone
+      FROM {schema}.executions e
+      JOIN {schema}.plans p ON p.id = e.plan_id
+      LEFT JOIN {schema}.plan_steps s ON s.plan_id = p.id AND s.section <> 'steps'
+     ORDER BY e.id, s."position"
+"""
 _EVENTS = """
     SELECT execution_id::text AS id, seq, type, "position", data, at
       FROM {schema}.execution_events ORDER BY execution_id, seq
@@ -37,6 +45,7 @@ def find_broken_promise(store: Store, watchdog: Watchdog) -> str | None:
     """Return the first promise that the tables break, or None."""
     steps = _group(store.execute(_STEPS))
     events = _group(store.execute(_EVENTS))
+    sections = _group(store.execute(_SECTIONS))
     executions = {row["id"]: row for row in store.execute(_EXECUTIONS)}
     if missing := watchdog.created - set(executions):
         return f"executions are gone: {sorted(missing)}"
@@ -44,6 +53,9 @@ def find_broken_promise(store: Store, watchdog: Watchdog) -> str | None:
         for execution_id, execution in executions.items():
             _check_execution(execution, watchdog)
             _check_timeline(execution, steps[execution_id], events[execution_id])
+            _check_sections(
+                sections[execution_id], steps[execution_id], events[execution_id]
+            )
             for step in steps[execution_id]:
                 _check_step(step, steps[execution_id], watchdog)
     except AssertionError as error:
@@ -94,6 +106,36 @@ def _check_timeline(
     assert len(successes) == len(set(successes)), "a step succeeded twice"
 
 
+def _check_sections(
+    planned: list[Mapping[str, Any]],
+    steps: list[Mapping[str, Any]],
+    events: list[Mapping[str, Any]],
+) -> None:
+    """Assert that just those were added that the end asked for, in their order."""
+    statuses = {step["position"]: step["status"] for step in steps}
+    completed = [e["position"] for e in events if e["type"] == "step.completed"]
+    undoing = {
+        row["undone"]: row["position"]
+        for row in planned
+        if row["of_section"] == "rollback" and row["undoes"]
+    }
+    rollback = [undoing[p] for p in reversed(completed) if p in undoing]
+    end = [
+        row["position"]
+        for row in planned
+        if row["of_section"] == "end"
+        and (row["run_on"] == "always" or row["reason"] != "result")
+    ]
+    added = [e["position"] for e in events if e["type"] == "step.added"]
+    assert added == rollback + end, f"added {added}, not {rollback + end}"
+    begun = [e["position"] for e in events if e["type"] == "step.started"]
+    order = list(dict.fromkeys(position for position in begun if position in added))
+    # one that waited beyond its deadline has never begun
+    assert order == [p for p in added if p in order], f"begun in the order {order}"
+    assert all(statuses[p] != StepStatus.PENDING for p in added), "some never ended"
+    assert planned[0]["section"] == "over", f"stuck in {planned[0]['section']}"
+
+
 def _check_step(
     step: Mapping[str, Any], all_steps: list[Mapping[str, Any]], watchdog: Watchdog
 ) -> None:
@@ -107,6 +149,6 @@ def _check_step(
         return
     expected = {"attempt": step["attempt"], "token": step["token"]}
     assert step["result"] == expected, f"{name} has the result of another attempt"
-    for need in step["needs"]:
-        read = step["input"]["needed"][all_steps[need]["name"]]
-        assert read == all_steps[need]["result"], f"{name} read another result"
+    others = {other["name"]: other for other in all_steps}
+    for needed, read in step["input"]["needed"].items():
+        assert read == others[needed]["result"], f"{name} read another result"

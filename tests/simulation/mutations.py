@@ -52,8 +52,8 @@ MUTATIONS = (
     Mutation(
         "a retry asks for no token",
         "ELSIF s.lease_token IS DISTINCT FROM p_token OR s.status IS DISTINCT FROM"
-        " 'running'\n          OR e.status",
-        "ELSIF e.status",
+        " 'running'\n          OR (e.status",
+        "ELSIF (e.status",
         first_seed=100,
     ),
     Mutation(
@@ -82,8 +82,20 @@ MUTATIONS = (
     ),
     Mutation(
         "a claim asks for no state",
-        "WHEN e.status NOT IN ('pending', 'running') THEN e.status END",
+        "WHEN e.status NOT IN ('pending', 'running', 'ending')\n"
+        "                    THEN e.status END",
         "END",
+    ),
+    Mutation(
+        "a later section begins before the events of the last step are written",
+        "    e.next_seq := write_events(e.id, e.next_seq, p_drafts);\n"
+        "    IF e.open_steps = 0 THEN",
+        "    IF e.open_steps = 0 THEN\n"
+        "        SELECT * INTO further FROM begin_section(e);\n"
+        "        e := further.begun; p_drafts := p_drafts || further.drafts;\n"
+        "    END IF;\n"
+        "    e.next_seq := write_events(e.id, e.next_seq, p_drafts);\n"
+        "    IF e.open_steps = 0 THEN",
     ),
     Mutation(
         "silence is measured by the clock",

@@ -73,6 +73,8 @@ def draw_fate(dice: random.Random) -> StepFate:
 def _draw_plan(dice: random.Random, number: int) -> Plan:
     names = [f"s{n}" for n in range(dice.randint(1, 6))]
     is_sequence = dice.random() < 0.4
+    # the others end with their last step
+    has_sections = dice.random() < 0.4
     steps = []
     for n, name in enumerate(names):
         needs = sorted(dice.sample(names[:n], dice.randint(0, min(n, 3))))
@@ -89,10 +91,41 @@ def _draw_plan(dice: random.Random, number: int) -> Plan:
                 timeout=dice.choice([None, None, "30s"]),
                 deadline=dice.choice([None, None, None, "40s"]),
                 retry=_draw_retry(dice),
+                undo=_draw_undo(dice, name) if has_sections else None,
             )
         )
-    deadline = dice.choice([None, None, None, "60s"])
-    return Plan(f"simulated-{number}", steps=steps, deadline=deadline)
+    if has_sections:
+        steps += [_draw_end_step(dice, f"e{n}") for n in range(dice.randint(0, 2))]
+    return Plan(
+        f"simulated-{number}",
+        steps=steps,
+        deadline=dice.choice([None, None, None, "60s"]),
+        rollback=dice.choice(["on_failure", ["on_failure", "on_cancel"], "on_cancel"]),
+        failing=dice.choice(["finish_running", "cancel_running"]),
+    )
+
+
+def _draw_undo(dice: random.Random, name: str) -> dict[str, object] | None:
+    if dice.random() < 0.4:
+        return None
+    return {
+        "action": ACTION,
+        "with": {"needed": {name: "${step.result}"}},
+        "retry": _draw_retry(dice),
+        **dice.choice([{}, {"queue": ASIDE_QUEUE}]),
+    }
+
+
+def _draw_end_step(dice: random.Random, name: str) -> Step:
+    return Step(
+        name,
+        action=ACTION,
+        with_={"needed": {}},
+        run_on=dice.choice(["always", "failure"]),
+        queue=dice.choice([None, ASIDE_QUEUE]),
+        deadline="300s",
+        retry=_draw_retry(dice),
+    )
 
 
 def _draw_retry(dice: random.Random) -> dict[str, object]:

@@ -47,7 +47,7 @@ _BEFORE = """
     SELECT f.*, b.* FROM {{schema}}.{function}({places}) f LEFT JOIN LATERAL (
         SELECT s.status AS before_status, s.lease_token::text AS before_token,
                e.status AS before_execution, e.epoch AS before_epoch,
-               s.needs AS before_needs
+               s.needs AS before_needs, s.section AS before_section
           FROM {{schema}}.execution_steps s
           JOIN {{schema}}.executions e ON e.id = s.execution_id
          WHERE s.execution_id = %s::uuid AND s."position" = {position}) b ON true
@@ -56,6 +56,7 @@ _OPEN_NEEDS = """
     SELECT count(*) AS n FROM {schema}.execution_steps
      WHERE execution_id = %s::uuid AND "position" = ANY (%s)
        AND status NOT IN ('completed', 'skipped')
+       AND (section = 'steps' OR ended_at IS NULL)
 """
 FENCED = frozenset(
     {

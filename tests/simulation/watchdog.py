@@ -158,6 +158,7 @@ class Watchdog:
         self.granted.add(key)
         self.attempts[key[:2]].add(row["claim"]["attempt"])
         open_needs = self.store.count_open_needs(execution_id, before["before_needs"])
+        is_later = before["before_section"] != "steps"
         faults = {
             "of another epoch": before["before_epoch"] != epoch,
             "of a step that was not ready": before["before_status"] != "ready",
@@ -165,8 +166,9 @@ class Watchdog:
             f"while the execution was {before['before_execution']}": before[
                 "before_execution"
             ]
-            not in ("pending", "running"),
-            "after pause or cancel had returned": execution_id in self.stands_still,
+            not in (("ending",) if is_later else ("pending", "running")),
+            "after pause or cancel had returned": not is_later
+            and execution_id in self.stands_still,
         }
         for fault, is_so in faults.items():
             if is_so:
@@ -183,6 +185,7 @@ class Watchdog:
                 self.scheduler.fail("a ride was answered again and never granted")
             return
         self._count("rides")
+        is_later = before["before_section"] != "steps"
         self.granted.add(key)
         self.attempts[key[:2]].add(row["next"]["attempt"])
         faults = {
@@ -191,8 +194,9 @@ class Watchdog:
             f"while the execution was {before['before_execution']}": before[
                 "before_execution"
             ]
-            != "running",
-            "after pause or cancel had returned": execution_id in self.stands_still,
+            != ("ending" if is_later else "running"),
+            "after pause or cancel had returned": not is_later
+            and execution_id in self.stands_still,
         }
         for fault, is_so in faults.items():
             if is_so:

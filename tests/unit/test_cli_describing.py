@@ -72,7 +72,27 @@ def test_a_plan_is_explained_to_people(path: str) -> None:
             *("2, fixed 1s", "abort", "steps.fetch.result"),
         ],
     ]
-    assert lines[-1] == "fetch is skipped if it fails for good"
+    assert lines[-1] == "fetch is left out if it fails for good"
+
+
+def test_what_comes_after_the_steps_is_explained_in_its_order(tmp_path: Path) -> None:
+    path = tmp_path / "order.yaml"
+    path.write_text(
+        "format: 1\nname: order\nrollback: on_failure\nsteps:\n"
+        "  - {id: tell, action: m.tell, run_on: failure, deadline: 5m}\n"
+        "  - {id: charge, action: p.charge, undo: {action: p.refund}}\n"
+    )
+
+    lines = call("explain", str(path)).stdout.splitlines()
+
+    rows = [line.split("│")[1:3] for line in lines if "│" in line]
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["1", "charge"],
+        ["rollback", "charge.undo"],
+        ["end", "tell"],
+    ]
+    assert "at the end: tell" in lines
+    assert "tell is left out if all goes well" in lines
 
 
 def test_a_plan_is_explained_without_its_required_parameters(path: str) -> None:
@@ -98,7 +118,7 @@ def test_json_of_an_explanation_has_the_documented_keys(path: str) -> None:
 
     assert list(shape) == [
         *("plan", "version", "digest", "parameters", "deadline_seconds", "waves"),
-        *("longest_path", "queues", "steps", "result_reads", "warnings"),
+        *("longest_path", "end", "queues", "steps", "result_reads", "warnings"),
     ]
     assert shape["waves"] == [["fetch"], ["store"]]
     assert shape["queues"] == [
@@ -107,7 +127,8 @@ def test_json_of_an_explanation_has_the_documented_keys(path: str) -> None:
     ]
     fetch = shape["steps"][0]
     assert list(fetch) == [
-        *("position", "name", "action", "wave", "queue", "priority", "needs", "reads"),
+        *("position", "name", "action", "section", "wave", "undoes", "queue"),
+        *("priority", "needs", "reads"),
         *("inputs", "timeout_seconds", "deadline_seconds", "retry", "max_lost"),
         *("on_failure", "skipped_if"),
     ]

@@ -149,6 +149,31 @@ def test_a_change_is_told_by_its_place(
     assert list_changes(after) == [expected]
 
 
+def test_what_undoes_a_step_is_compared_as_a_part_of_it() -> None:
+    refund, cancel = {"action": "m.refund"}, {"action": "m.cancel"}
+    one, other = (vary_step(1, undo=undo) for undo in (refund, cancel))
+
+    (added,) = compare_plans(vary(), one).changes
+    (changed,) = compare_plans(one, other).changes
+
+    assert (added.kind, added.place) == (ChangeKind.ADDED, "steps.check.undo")
+    assert changed.place == "steps.check.undo.action"
+
+
+@pytest.mark.parametrize(
+    ("after", "place"),
+    [
+        (vary(rollback="on_failure"), "rollback"),
+        (vary(failing="cancel_running"), "failing"),
+    ],
+)
+def test_what_follows_an_end_is_compared(after: Plan, place: str) -> None:
+    (change,) = compare_plans(vary(), after).changes
+
+    assert (change.kind, change.place) == (ChangeKind.ADDED, place)
+    assert compare_plans(vary(), vary(failing="finish_running")).is_same
+
+
 def test_an_input_is_compared_part_by_part() -> None:
     after = vary_step(0, **{"with": {"limits": {"most": True, "least": [1]}}})
 

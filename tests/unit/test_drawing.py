@@ -13,7 +13,7 @@ from execution.drawing.folding import fold
 from execution.drawing.formats import DrawingFormat, draw
 from execution.drawing.layout import Layout, lay_out
 from execution.drawing.palette import PAINTS
-from execution.drawing.pictures import TIMES, Picture, picture_plan
+from execution.drawing.pictures import TIMES, Edge, Picture, picture_plan
 from execution.plan import Plan, Step
 from execution.results import StepSummary
 from execution.states import StepStatus
@@ -107,6 +107,51 @@ def test_mermaid_has_each_step_with_its_action_queue_and_edges() -> None:
     )
 
 
+def test_what_comes_after_the_steps_hangs_on_them() -> None:
+    plan = Plan(
+        "order",
+        rollback="on_failure",
+        steps=[
+            Step("charge", action="p.charge", needs=[], undo={"action": "p.refund"}),
+            Step("ship", action="p.ship", needs=[]),
+            Step("mend", action="p.mend", run_on="failure", deadline="1m"),
+            Step("report", action="p.report", run_on="always", deadline="1m"),
+        ],
+    )
+
+    picture = picture_plan(plan)
+
+    assert [node.lines[1:] for node in picture.nodes] == [
+        ("p.charge",),
+        ("p.ship",),
+        ("p.mend", "at the end, unless all went well"),
+        ("p.report", "at the end"),
+        ("p.refund", "undoes charge"),
+    ]
+    assert [node.may_be_left_out for node in picture.nodes] == [
+        *(False, False, True, False, True)
+    ]
+    assert set(picture.edges) == {
+        Edge(0, 4, is_dashed=True),
+        Edge(0, 2, is_dashed=True),
+        Edge(1, 2, is_dashed=True),
+        Edge(2, 3, is_dashed=True),
+    }
+
+
+def test_an_arrow_of_many_is_dashed_only_if_all_of_them_are() -> None:
+    steps = [Step("a", action="x", needs=[]), Step("b", action="x", needs=[])]
+    steps += [Step(f"c{i}", action="y", needs=["ab"[i % 2]]) for i in range(4)]
+    dashed = picture_plan(Plan("mixed", steps=steps))
+    picture = replace(
+        dashed, edges=tuple(e._replace(is_dashed=e.after < 4) for e in dashed.edges)
+    )
+
+    (edge,) = fold(picture, most_nodes=2, most_edges=9).edges
+
+    assert edge == Edge(0, 1, is_dashed=False)
+
+
 def test_dot_has_each_step_with_its_action_queue_and_edges() -> None:
     text = draw_plan(DIAMOND, DrawingFormat.DOT)
 
@@ -131,6 +176,15 @@ def test_svg_has_each_step_with_its_action_and_queue() -> None:
     assert len(list(root.iter(f"{SVG}path"))) == 5 + 1  # the edges, and their tip
     assert "script" not in svg
     assert "prefers-color-scheme: dark" in svg
+
+
+def test_svg_of_a_wide_plan_has_arrows_to_the_right() -> None:
+    root = ET.fromstring(draw_plan(fan_out(9), DrawingFormat.SVG))  # noqa: S314  # our own
+
+    curves = [path.get("d") or "" for path in root.iter(f"{SVG}path")]
+    ends = [re.findall(r"[-\d.]+", curve) for curve in curves if " C" in curve]
+    assert len(ends) == 18
+    assert all(float(numbers[0]) < float(numbers[-2]) for numbers in ends)
 
 
 @pytest.mark.parametrize("drawing_format", DrawingFormat)
@@ -306,7 +360,7 @@ def test_steps_of_a_fan_out_become_one_node() -> None:
     folded = fold_to(fan_out(300), 200)
 
     assert describe(folded) == [("begin", 1), ("lane0_0", 300), ("end", 1)]
-    assert folded.edges == ((0, 1), (1, 2))
+    assert folded.edges == (Edge(0, 1), Edge(1, 2))
     assert folded.nodes[1].lines[0] == f"lane0_0 … lane299_0 {TIMES}300"
     assert folded.notes == ("302 steps drawn as 3 nodes",)
 

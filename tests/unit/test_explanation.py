@@ -167,6 +167,74 @@ def test_in_a_sequence_a_skip_stops_nothing() -> None:
     assert outlook(explanation, "two").skipped_if == ()
 
 
+# what comes after the steps
+
+
+ORDER = Plan(
+    "order",
+    rollback="on_failure",
+    deadline="1h",
+    steps=[
+        Step(
+            "charge",
+            action="p.charge",
+            undo={
+                "action": "p.refund",
+                "timeout": "5s",
+                "deadline": "1m",
+                "with": {
+                    "one": "${steps.charge.result.id}",
+                    "two": "${step.result.id}",
+                },
+            },
+        ),
+        Step("ship", action="p.ship"),
+        Step("mend", action="p.mend", run_on="failure", deadline="1m"),
+        Step(
+            "report",
+            action="p.report",
+            run_on="always",
+            deadline="1m",
+            with_={"parcel": "${steps.ship.result.parcel}"},
+        ),
+    ],
+)
+
+
+def test_what_comes_after_the_steps_is_in_no_wave() -> None:
+    explanation = explain_plan(ORDER)
+
+    assert explanation.waves == (("charge",), ("ship",))
+    assert explanation.longest_path == ("charge", "ship")
+    assert explanation.end == ("mend", "report")
+    told = [(s.name, s.section.value, s.wave, s.undoes) for s in explanation.steps]
+    assert told == [
+        ("charge", "steps", 1, None),
+        ("ship", "steps", 2, None),
+        ("mend", "end", None, None),
+        ("report", "end", None, None),
+        ("charge.undo", "rollback", None, "charge"),
+    ]
+
+
+def test_what_comes_after_the_steps_is_told_with_what_leaves_it_out() -> None:
+    explanation = explain_plan(ORDER)
+
+    undo = outlook(explanation, "charge.undo")
+    assert undo.skipped_if == ("charge has not completed, or is not undone",)
+    assert outlook(explanation, "mend").skipped_if == ("all goes well",)
+    assert outlook(explanation, "report").skipped_if == ()
+
+
+def test_a_step_of_the_end_may_find_no_results() -> None:
+    (warning,) = explain_plan(ORDER).warnings
+
+    assert warning == (
+        "leads nowhere if that step did not complete: report reads"
+        " steps.ship.result.parcel"
+    )
+
+
 # warnings
 
 
@@ -181,7 +249,7 @@ def test_a_path_into_a_result_that_may_be_missing_is_a_warning(
         step("one", on_failure="skip"), step("two", with_={"x": f"${{{path}}}"})
     )
 
-    expected = f"leads nowhere if that step is skipped: two reads {path}"
+    expected = f"leads nowhere if that step did not complete: two reads {path}"
     assert explanation.warnings == ((expected,) if is_warned_of else ())
 
 
@@ -202,9 +270,8 @@ def test_a_result_that_reads_into_a_skipped_step_is_a_warning() -> None:
         step("one", on_failure="skip"), result="${steps.one.result.rows}"
     )
 
-    assert explanation.warnings == (
-        "leads nowhere if that step is skipped: the result reads steps.one.result.rows",
-    )
+    (warning,) = explanation.warnings
+    assert warning.endswith(": the result reads steps.one.result.rows")
 
 
 def test_what_nothing_reads_is_a_warning() -> None:

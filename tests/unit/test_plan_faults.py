@@ -165,7 +165,7 @@ def test_bad_field_is_refused_with_its_place(
     assert message in faults[0].message
 
 
-@pytest.mark.parametrize("name", ["budget", "concurrency", "rollback", "failing"])
+@pytest.mark.parametrize("name", ["budget", "concurrency"])
 def test_document_field_of_a_later_release_is_refused(name: str) -> None:
     (fault,) = faults_of({**document(), name: "1h"})
 
@@ -180,8 +180,6 @@ def test_document_field_of_a_later_release_is_refused(name: str) -> None:
         "for_each",
         "max_parallel",
         "tolerate",
-        "run_on",
-        "undo",
         "cache",
         "uses",
         "resources",

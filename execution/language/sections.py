@@ -1,0 +1,68 @@
+"""What comes after the steps: what undoes them, and the steps of the end.
+
+Promises: a step of the end cannot hold an execution up for ever, and says so; what
+is stated and would never be used is noted. Works on what it understands of a faulty
+document. Knows nothing of edges or templates.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from execution.language.compilation import CompiledStep
+from execution.language.document import PlanDocument
+from execution.language.findings import Findings
+from execution.language.graph import Graph
+from execution.states import EndReason, Section
+
+_REASONS: Mapping[str, tuple[EndReason, ...]] = {
+    "on_failure": (EndReason.ABORT, EndReason.DEADLINE),
+    "on_cancel": (EndReason.CANCEL,),
+}
+
+
+def check_sections(
+    document: Mapping[str, object], graph: Graph, findings: Findings
+) -> None:
+    """Note every fault of the steps that run at the end."""
+    steps = document.get("steps")
+    for position, step in enumerate(steps if isinstance(steps, list) else []):
+        if position not in graph.ending or not isinstance(step, dict):
+            continue
+        place = ("steps", position)
+        if not any("deadline" in layer for layer in _layers(step, document)):
+            message = (
+                "is missing: a step of the end needs one, lest the execution never end"
+            )
+            findings.add((*place, "deadline"), message)
+        if "undo" in step:
+            message = "cannot be stated beside `run_on`: by then nothing is undone"
+            findings.add((*place, "undo"), message)
+
+
+def _layers(
+    step: Mapping[str, object], document: Mapping[str, object]
+) -> Iterator[Mapping[str, object]]:
+    profiles, name = document.get("profiles"), step.get("profile")
+    profile = profiles.get(name) if isinstance(profiles, dict) else None
+    for layer in (step, profile, document.get("defaults")):
+        if isinstance(layer, dict):
+            yield layer
+
+
+def list_rollback_reasons(document: PlanDocument) -> tuple[EndReason, ...]:
+    """Return for which ends the steps that have completed are undone."""
+    return tuple(
+        reason
+        for cause in dict.fromkeys(document.rollback)
+        for reason in _REASONS[cause]
+    )
+
+
+def warn_of_sections(
+    document: PlanDocument, steps: tuple[CompiledStep, ...]
+) -> Iterator[str]:
+    """Yield what is stated about undoing and cannot have an effect."""
+    undoes = any(step.section is Section.ROLLBACK for step in steps)
+    if undoes and not document.rollback:
+        yield "nothing is ever undone: state `rollback: on_failure` for the plan"
+    if document.rollback and not undoes:
+        yield "`rollback` has nothing to do: no step states how to `undo` it"

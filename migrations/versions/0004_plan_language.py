@@ -1,0 +1,62 @@
+"""The plan language, whole: what comes after the steps."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+_CHECKS = {
+    "plan_steps": {
+        "section_known": "section IN ('end', 'rollback', 'steps')",
+        "end_has_run_on": "(section = 'end') = (run_on IS NOT NULL)",
+        "rollback_undoes": "(section = 'rollback') = (undoes IS NOT NULL)",
+    },
+}
+
+
+def _columns() -> dict[str, list[sa.Column[Any]]]:
+    """Return what is added to each table; a column belongs to one statement only."""
+    return {
+        "plans": [
+            _with_default("rollback", sa.ARRAY(sa.Text), "{}"),
+            _with_default("cancels_running", sa.Boolean, "false"),
+            _with_default("end_steps", sa.ARRAY(sa.Integer), "{}"),
+        ],
+        "plan_steps": [
+            _with_default("section", sa.Text, "steps"),
+            sa.Column("run_on", sa.Text),
+            sa.Column("undoes", sa.Integer),
+        ],
+        "executions": [
+            _with_default("section", sa.Text, "steps"),
+            sa.Column("queue", sa.Text),
+        ],
+        "execution_steps": [_with_default("section", sa.Text, "steps")],
+    }
+
+
+def _with_default(name: str, kind: Any, default: str) -> sa.Column[Any]:
+    return sa.Column(name, kind, nullable=False, server_default=default)
+
+
+def upgrade() -> None:
+    for table, columns in _columns().items():
+        for column in columns:
+            op.add_column(table, column)
+    for table, checks in _CHECKS.items():
+        for name, condition in checks.items():
+            op.create_check_constraint(op.f(f"ck_{table}_{name}"), table, condition)
+
+
+def downgrade() -> None:
+    for table, checks in _CHECKS.items():
+        for name in checks:
+            op.drop_constraint(op.f(f"ck_{table}_{name}"), table)
+    for table, columns in _columns().items():
+        for column in columns:
+            op.drop_column(table, column.name)
