@@ -122,12 +122,12 @@ class ExecutionEngine(PublishedPlans):
     ) -> str:
         """Begin an execution of `plan` and return its id, without waiting.
 
-        `plan` is one, or the name of one that was published: `NAME` for the current
-        version, `NAME@VERSION` for a certain one. What has returned is
-        committed; in a `transaction` that the caller has begun, of a SQLAlchemy
-        connection or session on the same database, it is there once that commits. The
-        same `idempotency_key` with the same plan and parameters returns the execution
-        that exists; so does the same `execution_id`, drawn to repeat a submit.
+        `plan` is one, or names one that was published: `NAME` for the current version,
+        `NAME@VERSION` for a certain one. What has returned is committed; in a
+        `transaction` that the caller has begun, of a SQLAlchemy connection or session
+        on the same database, it is there once that commits. The same `idempotency_key`
+        with the same body returns the execution that exists; so does the same
+        `execution_id`, drawn to repeat a submit.
 
         Raises ParameterError with every fault, PlanNotFoundError for a name that none
         was published under, and SubmissionConflictError for a key used otherwise.

@@ -27,7 +27,7 @@ not, `--local` runs it here.
 Exit codes:
 
   0: all is well;
-  1: what was asked about failed or is invalid;
+  1: what was asked about failed, is invalid or differs;
   2: wrong usage, settings or parameters;
   3: there is no such execution or plan;
   4: a server is unavailable;

@@ -60,7 +60,7 @@ def publish(
     as_json: AsJson = False,
     _local: Local = False,
 ) -> None:
-    """Store a plan under its name.
+    """Store a plan, to be submitted by its name.
 
     From now on the name stands for it, in `plans submit`, in Python and in SQL.
     A version that was published cannot be published with another body. An

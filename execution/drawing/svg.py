@@ -93,6 +93,8 @@ def _open_page(picture: Picture, width: float, height: float) -> ET.Element:
         },
     )
     ET.SubElement(tip, "path", {"class": "tip", "d": "M0 0 L8 4 L0 8 z"})
+    # of its own: the page around it may be dark when the reader's choice is light
+    ET.SubElement(root, "rect", {"class": "paper", "width": "100%", "height": "100%"})
     return root
 
 
@@ -101,9 +103,9 @@ def _write_style(statuses: Sequence[StepStatus]) -> str:
     light = "".join(_write_rules(name, paint.light) for name, paint in paints)
     dark = "".join(_write_rules(name, paint.dark) for name, paint in paints)
     return (
-        f"{_STYLE_ONCE}{light}{_write_paper('#1f2328', '#57606a')}"
+        f"{_STYLE_ONCE}{light}{_write_paper(PLAIN.light)}"
         "@media (prefers-color-scheme: dark) {\n"
-        f"{dark}{_write_paper('#e6edf3', '#8b949e')}}}\n"
+        f"{dark}{_write_paper(PLAIN.dark)}}}\n"
     )
 
 
@@ -114,10 +116,12 @@ def _write_rules(name: str, colours: Colours) -> str:
     )
 
 
-def _write_paper(text: str, line: str) -> str:
+def _write_paper(colours: Colours) -> str:
     return (
-        f".title, .note {{ fill: {text}; }}\n"
-        f".edge {{ stroke: {line}; }}\n.tip {{ fill: {line}; }}\n"
+        f".paper {{ fill: {colours.fill}; }}\n"
+        f".title, .note {{ fill: {colours.text}; }}\n"
+        f".edge {{ stroke: {colours.stroke}; }}\n"
+        f".tip {{ fill: {colours.stroke}; }}\n"
     )
 
 

@@ -7,7 +7,11 @@ import pytest
 from psycopg2 import errors
 
 from execution import ExecutionEngine, Plan, Settings, Step
-from execution.errors import PlanNotFoundError, PlanVersionConflictError
+from execution.errors import (
+    ExecutionNotFoundError,
+    PlanNotFoundError,
+    PlanVersionConflictError,
+)
 from execution.installation import Installation
 from tests.rows import committed
 
@@ -109,6 +113,27 @@ def test_a_plan_is_found_by_its_version(engine: ExecutionEngine) -> None:
     engine.publish(build("found", "2"))
 
     assert engine.get_plan("found", "1") == engine.get_plan("found@1") == first
+
+
+def test_an_execution_keeps_the_plan_that_it_began_with(
+    engine: ExecutionEngine,
+) -> None:
+    first = build("begun", "1")
+    engine.publish(first)
+    execution_id = engine.submit("begun")
+    engine.publish(build("begun", "2", "test.echo"))
+
+    assert engine.get_plan_of(execution_id) == first
+
+
+@pytest.mark.parametrize(
+    "execution_id", ["nonsense", "01a1fc5f-ecfd-7f66-aad4-cad5b7662969"]
+)
+def test_what_was_never_begun_has_no_plan(
+    engine: ExecutionEngine, execution_id: str
+) -> None:
+    with pytest.raises(ExecutionNotFoundError, match=execution_id):
+        engine.get_plan_of(execution_id)
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,18 @@ COMMANDS = (
     "demo",
     "up",
     "worker",
+    "publish",
     "submit",
     "run",
     "list",
     "show",
     "watch",
     "validate",
+    "schema",
+    "graph",
+    "explain",
+    "versions",
+    "diff",
     "db",
 )
 FAULTS = (Fault("name", "is missing"),)
