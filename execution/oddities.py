@@ -5,9 +5,9 @@ engine refuses it. Must not know how it is shown.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache, partial
 
 from execution.expressions import PlainPath, parse_template_text, texts_of
+from execution.gates import Gates
 from execution.plan import CompiledStep, Plan
 from execution.states import Section
 
@@ -64,7 +64,8 @@ def _find_lost_results(plan: Plan) -> Iterator[str]:
 
 def _find_gaps(plan: Plan, reasons: Sequence[Sequence[str]]) -> Iterator[str]:
     """Yield which paths lead into the result of a step that may have none."""
-    follow_skip = cache(partial(_follow_skip, plan.steps))
+    # what survives a skip lies behind nothing
+    gates = Gates.find([() if s.survives_skips else s.needs for s in plan.steps])
     positions = {step.name: step.position for step in plan.steps}
     found = []
     for reader, path in _list_parts_read(plan):
@@ -73,7 +74,7 @@ def _find_gaps(plan: Plan, reasons: Sequence[Sequence[str]]) -> Iterator[str]:
         is_late = reader is not None and reader.section is Section.END
         if not is_late and not reasons[source]:
             continue
-        if is_late or _find_owner(reader) not in follow_skip(source):
+        if reader is None or is_late or not gates.is_behind(_runs_as(reader), source):
             found.append(f"{reader.name if reader else 'the result'} reads {path}")
     if found:
         yield f"leads nowhere if that step did not complete: {name_some(found)}"
@@ -92,24 +93,9 @@ def _list_parts_read(plan: Plan) -> Iterator[tuple[CompiledStep | None, str]]:
                     continue
 
 
-def _find_owner(reader: CompiledStep | None) -> int | None:
-    """Return with which step a reader runs: what undoes one, only if that did."""
-    if reader is None:
-        return None
+def _runs_as(reader: CompiledStep) -> int:
+    """Return with which step one runs: what undoes another, only if that did."""
     return reader.position if reader.undoes is None else reader.undoes
-
-
-def _follow_skip(steps: Sequence[CompiledStep], source: int) -> set[int]:
-    """Return what is certain to be skipped with a step, itself included."""
-    skipped, pending = {source}, [source]
-    while pending:
-        for after in steps[pending.pop()].successors:
-            step = steps[after]
-            is_skipped = not step.survives_skips and skipped.issuperset(step.needs)
-            if is_skipped and after not in skipped:
-                skipped.add(after)
-                pending.append(after)
-    return skipped
 
 
 def _written_steps(document: Mapping[str, object]) -> list[Mapping[str, object]]:

@@ -43,30 +43,35 @@ def _find_kinds(picture: Picture) -> list[int]:
     """Return a number for each node, the same for those that nothing tells apart.
 
     Nodes differ by their words and their depth; then those differ whose neighbours do,
-    again and again until that tells no more of them apart.
+    again and again until that tells no more of them apart. A difference runs through
+    the whole graph in one turn, downwards and then upwards.
     """
     needs, successors = picture.needs(), picture.successors()
     depths = picture.layers()
-    kinds = _number([(depths[i], node.details) for i, node in enumerate(picture.nodes)])
+    order = _in_order(picture)
+    numbers: dict[Hashable, int] = {}
+    kinds = [
+        numbers.setdefault((depths[i], node.details), len(numbers))
+        for i, node in enumerate(picture.nodes)
+    ]
     while True:
-        finer = _number(
-            [
-                (
-                    kind,
-                    frozenset(kinds[need] for need in needs[i]),
-                    frozenset(kinds[after] for after in successors[i]),
-                )
-                for i, kind in enumerate(kinds)
-            ]
-        )
+        finer = _tell_apart(kinds, needs, order)
+        finer = _tell_apart(finer, successors, order[::-1])
         if max(finer) == max(kinds):
             return kinds
         kinds = finer
 
 
-def _number(keys: Sequence[Hashable]) -> list[int]:
+def _tell_apart(
+    kinds: Sequence[int], neighbours: Sequence[Sequence[int]], order: Sequence[int]
+) -> list[int]:
+    """Return finer kinds: by their own, and by the finer ones of the neighbours."""
     numbers: dict[Hashable, int] = {}
-    return [numbers.setdefault(key, len(numbers)) for key in keys]
+    finer = [0] * len(kinds)
+    for index in order:
+        around = frozenset(finer[other] for other in neighbours[index])
+        finer[index] = numbers.setdefault((kinds[index], around), len(numbers))
+    return finer
 
 
 def _fold_rows(picture: Picture) -> Picture:
@@ -76,7 +81,7 @@ def _fold_rows(picture: Picture) -> Picture:
     for index in _in_order(picture):
         if len(needs[index]) == 1 and len(successors[needs[index][0]]) == 1:
             heads[index] = heads[needs[index][0]]
-    return _merge(picture, _number(heads), _merge_row)
+    return _merge(picture, heads, _merge_row)
 
 
 def _in_order(picture: Picture) -> list[int]:
@@ -87,6 +92,8 @@ def _in_order(picture: Picture) -> list[int]:
 def _merge(
     picture: Picture, groups: Sequence[int], merge: Callable[[Sequence[Node]], Node]
 ) -> Picture:
+    numbers: dict[int, int] = {}
+    groups = [numbers.setdefault(group, len(numbers)) for group in groups]
     members: dict[int, list[Node]] = {}
     for index in _in_order(picture):
         members.setdefault(groups[index], []).append(picture.nodes[index])

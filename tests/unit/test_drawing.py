@@ -373,6 +373,22 @@ def test_lanes_of_several_steps_fold_link_by_link() -> None:
     ]
 
 
+def test_lanes_that_differ_far_away_are_not_folded_together() -> None:
+    steps = [Step("begin", action="a", needs=[])]
+    for lane in range(4):
+        before = "begin"
+        for link in range(1_000):
+            name = f"lane{lane}_{link}"
+            action = f"end{lane % 2}" if link == 999 else "b"
+            steps.append(Step(name, action=action, needs=[before]))
+            before = name
+
+    folded = fold_to(Plan("far", steps=steps), 3_000)
+
+    assert len(folded.nodes) == 1 + 2 * 1_000
+    assert {node.count for node in folded.nodes[1:]} == {2}
+
+
 def test_steps_with_other_neighbours_are_not_folded_together() -> None:
     steps = [Step(f"root{i}", action=f"r.{i}", needs=[]) for i in range(2)]
     steps += [Step(f"part{i}", action="a.b", needs=[f"root{i % 2}"]) for i in range(10)]

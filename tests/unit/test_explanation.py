@@ -265,6 +265,45 @@ def test_a_reader_that_is_skipped_along_is_no_warning() -> None:
     assert explanation.warnings == ()
 
 
+def test_a_join_behind_one_step_is_skipped_with_it() -> None:
+    explanation = explain(
+        step("one", [], on_failure="skip"),
+        step("left", ["one"]),
+        step("right", ["one"]),
+        step("more", ["right"]),
+        step("join", ["left", "more"], with_={"x": "${steps.one.result.rows}"}),
+    )
+
+    assert explanation.warnings == ()
+
+
+def test_a_join_with_another_root_is_not_skipped_along() -> None:
+    explanation = explain(
+        step("one", [], on_failure="skip"),
+        step("two", ["one"]),
+        step("other", []),
+        step("beside", ["other"]),
+        step("join", ["two", "beside"], with_={"x": "${steps.one.result.rows}"}),
+    )
+
+    (warning,) = explanation.warnings
+    assert warning.endswith(": join reads steps.one.result.rows")
+
+
+def test_the_longest_plan_is_explained_in_time() -> None:
+    read = {"x": "${steps.s0.result.rows}"}
+    steps = [step("s0", [], on_failure="skip")]
+    steps += [
+        step(f"s{i}", [f"s{i - 1}"], on_failure="skip", with_=read)
+        for i in range(1, 10_000)
+    ]
+
+    explanation = explain(*steps)
+
+    assert explanation.warnings == ()
+    assert len(explanation.waves) == 10_000
+
+
 def test_a_result_that_reads_into_a_skipped_step_is_a_warning() -> None:
     explanation = explain(
         step("one", on_failure="skip"), result="${steps.one.result.rows}"
