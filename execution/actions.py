@@ -5,6 +5,7 @@ inputs as keyword arguments and, if its first parameter is called `ctx` or is
 annotated `Context`, the context first. Workers import the modules that
 `PLANS_IMPORTS` names and find there what registered itself.
 
+What they take and return is described by `signatures`, models among it by `conversion`.
 Knows nothing of plans, queues or the database.
 """
 
@@ -19,12 +20,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, runtime_checkable
 
+from execution.conversion import Convert, MisfitError, build_converter, dump_models
 from execution.durations import DurationError, parse_duration_seconds
 from execution.errors import (
     ActionExitError,
+    ActionInputError,
     ActionRegistrationError,
     SettingsError,
 )
+from execution.hints import read_hints
+from execution.signatures import describe_doc, describe_signature
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R", covariant=True)
@@ -56,16 +61,24 @@ class Action:
         """The parameters of the function, its context among them."""
         return inspect.signature(self.function)
 
+    @property
+    def parameters(self) -> tuple[inspect.Parameter, ...]:
+        """The parameters that inputs are passed to: all but the context."""
+        every = tuple(self.signature.parameters.values())
+        return every[1:] if self.takes_context else every
+
     def call(self, context: object, inputs: Mapping[str, Any]) -> Any:
         """Call the function with its inputs; wait for it, if it is `async def`.
 
-        Raises ActionExitError when the code tries to end its process.
+        Inputs for parameters that are models of pydantic become such, and models that
+        are returned become JSON. Raises ActionInputError for inputs that do not fit,
+        and ActionExitError when the code tries to end its process.
         """
         leading = (context,) if self.takes_context else ()
+        inputs = self._convert(inputs)
         try:
-            if self.is_async:
-                return asyncio.run(self.function(*leading, **inputs))
-            return self.function(*leading, **inputs)
+            returned = self.function(*leading, **inputs)
+            return dump_models(asyncio.run(returned) if self.is_async else returned)
         except asyncio.CancelledError as error:
             raise ActionExitError(f"action {self.name} was cancelled inside") from error
         except SystemExit as error:
@@ -86,16 +99,41 @@ class Action:
         return None
 
     def describe(self) -> dict[str, Any]:
-        """Return what the catalogue keeps: name, first line of the docs, parameters."""
-        doc = inspect.getdoc(self.function)
-        parameters = list(self.signature.parameters.values())
-        shown = parameters[1:] if self.takes_context else parameters
+        """Return what the catalogue keeps; see `signatures` for the signature."""
         return {
             "name": self.name,
-            "doc": doc.splitlines()[0] if doc else None,
-            "signature": {"parameters": [str(parameter) for parameter in shown]},
+            "doc": describe_doc(self.function),
+            "signature": describe_signature(self.function, self.parameters),
             "timeout_seconds": self.timeout_seconds,
         }
+
+    @cached_property
+    def _converters(self) -> Mapping[str, Convert]:
+        hints = read_hints(self.function)
+        built = ((p.name, build_converter(hints[p.name])) for p in self.parameters)
+        return {name: convert for name, convert in built if convert is not None}
+
+    def _convert(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not self._converters:
+            return inputs
+        converted, misfits = dict(inputs), []
+        for name, value in inputs.items():
+            convert = self._find_converter(name)
+            try:
+                converted[name] = convert(value) if convert else value
+            except MisfitError as error:
+                misfits.append(f"{name}: {error}")
+        if misfits:
+            raise ActionInputError(
+                f"the inputs do not fit action {self.name}: {'; '.join(misfits)}"
+            )
+        return converted
+
+    def _find_converter(self, name: str) -> Convert | None:
+        if name not in self.signature.parameters:
+            others = (p.name for p in self.parameters if p.kind is p.VAR_KEYWORD)
+            name = next(others, name)
+        return self._converters.get(name)
 
 
 class ActionRegistry:

@@ -52,7 +52,7 @@ class NoMoreAttemptsError(Exception):
 
 
 class StepParkedError(Exception):
-    """The next attempt comes later, perhaps to somebody else: let go of the step."""
+    """The step waits, for another attempt or for its items: let go of it."""
 
 
 @dataclass

@@ -126,6 +126,9 @@ def _describe_step(
     }
     effective["needs"] = sorted(plan.steps[need].name for need in step.needs)
     effective["description"] = written.get("description")
+    # a share is compiled apart from a number
+    del effective["tolerate_percent"]
+    effective["tolerate"] = written.get("tolerate")
     return _write_fields(effective)
 
 

@@ -10,13 +10,13 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+from execution.admission import PlanAdmission
 from execution.bulk import Order, bind_all, submit_chunks
+from execution.catalogue import ActionSummary
 from execution.dispatcher import ExecutionDispatcher, create_app
 from execution.ending import finish_execution
 from execution.errors import (
     ExecutionNotFoundError,
-    Fault,
-    ParameterError,
 )
 from execution.events import ExecutionEventEmitter, subscription
 from execution.faults import FaultPoint, reach
@@ -47,7 +47,6 @@ from execution.states import ExecutionStatus
 from execution.waiting import wait_for_end
 
 _POLL_SECONDS = 2.0
-_MOST_PRIORITY = 9
 
 
 class ExecutionEngine(PublishedPlans):
@@ -65,6 +64,7 @@ class ExecutionEngine(PublishedPlans):
         self._installation_id = self._database.check()
         self._records = StepRecords(self._database)
         self._repository = ExecutionRepository(settings.database_url, settings.schema)
+        self._admission = PlanAdmission(self._repository, settings.check)
         self._emitter = ExecutionEventEmitter(
             settings.events_url, self._installation_id
         )
@@ -129,12 +129,16 @@ class ExecutionEngine(PublishedPlans):
         with the same body returns the execution that exists; so does the same
         `execution_id`, drawn to repeat a submit.
 
-        Raises ParameterError with every fault, PlanNotFoundError for a name that none
-        was published under, and SubmissionConflictError for a key used otherwise.
+        Raises ParameterError with every fault, PlanValidationError for actions that no
+        worker has published or that take other inputs, PlanNotFoundError for a name
+        without a plan, and SubmissionConflictError for a key used otherwise.
         """
         if isinstance(plan, str):
             plan = self.get_plan(plan)
-        _check_priority(priority)
+        keys = () if idempotency_key is None else (idempotency_key,)
+        self._admission.admit(
+            plan, priority=priority, keys=keys, execution_id=execution_id
+        )
         # with its id drawn, a call can be made again, if not in a caller's transaction
         submit = self._repository.submit
         submitted = (submit if transaction else partial(ASK_TWICE, submit))(
@@ -178,7 +182,7 @@ class ExecutionEngine(PublishedPlans):
         """
         if isinstance(plan, str):
             plan = self.get_plan(plan)
-        _check_priority(priority)
+        self._admission.admit(plan, priority=priority, keys=keys or ())
         bound = bind_all(plan, parameters, keys)
         tags = [*plan.tags, *tags]
         order = Order(plan, bound, keys, tags, priority, self.settings.queue)
@@ -296,6 +300,10 @@ class ExecutionEngine(PublishedPlans):
         """Return the actions of `plan` that no worker has ever published."""
         return self._repository.list_unserved_actions(plan)
 
+    def list_actions(self) -> tuple[ActionSummary, ...]:
+        """Return the actions that workers have published, by name."""
+        return self._repository.list_actions()
+
     def count_living_workers(self) -> int:
         """Return how many workers have beaten within a lease."""
         return sum(
@@ -378,8 +386,3 @@ def _not_found(execution_id: str) -> ExecutionNotFoundError:
     return ExecutionNotFoundError(
         f"there is no execution {execution_id!r}; see `plans list`"
     )
-
-
-def _check_priority(priority: int) -> None:
-    if not 0 <= priority <= _MOST_PRIORITY:
-        raise ParameterError((Fault("priority", f"is {priority}, not 0 to 9"),))

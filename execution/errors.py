@@ -6,6 +6,7 @@
     │   │   └── ParameterError     E001  the parameters do not fit the plan
     │   ├── PlanNotFoundError            no plan was published under the name
     │   ├── PlanVersionConflictError     the version is published with another body
+    │   ├── ActionNotFoundError          no worker has published the action
     │   ├── SubmissionConflictError      the idempotency key has another body
     │   └── ActionRegistrationError      the decorated function cannot be an action
     ├── SetupError                       change the installation
@@ -105,6 +106,10 @@ class PlanNotFoundError(PlanError):
 
 class PlanVersionConflictError(PlanError):
     """This version of the plan was published before, and said something else."""
+
+
+class ActionNotFoundError(PlanError):
+    """No worker has published an action of this name."""
 
 
 class SubmissionConflictError(PlanError):

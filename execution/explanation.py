@@ -27,10 +27,12 @@ class StepOutlook:
 
     `wave` counts from 1, and is None for what comes after the steps (see `section`);
     `undoes` names the step that it takes back, if it does. `queue` is None where who
-    submits decides. `reads` are the paths in its inputs; in `inputs` those are filled
-    in that only parameters decide. `skipped_if` has what could let it be left out, one
-    reason each. Times that are None have no limit in the plan: for a timeout, the
-    action may have one of its own.
+    submits decides. With `for_each` it runs once for each item of a list.
+
+    `reads` are the paths in its expressions; in `inputs` those are filled in that only
+    parameters decide. `skipped_if` has what could let it be left out, one reason each.
+    Times that are None have no limit in the plan: for a timeout, the action may have
+    one of its own.
     """
 
     position: int
@@ -50,6 +52,8 @@ class StepOutlook:
     max_lost: int
     on_failure: OnFailure
     skipped_if: tuple[str, ...]
+    for_each: str | None
+    max_parallel: int | None
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ def _describe(
         queue=step.queue,
         priority=step.priority,
         needs=tuple(steps[need].name for need in step.needs),
-        reads=tuple(list_paths(step.inputs)),
+        reads=tuple(list_paths([step.inputs, step.for_each])),
         inputs=inputs,
         timeout_seconds=step.timeout_seconds,
         deadline_seconds=step.deadline_seconds,
@@ -139,6 +143,8 @@ def _describe(
         max_lost=step.max_lost,
         on_failure=step.on_failure,
         skipped_if=reasons,
+        for_each=step.for_each,
+        max_parallel=step.max_parallel,
     )
 
 

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from execution.errors import ExpressionError
 from execution.places import Path, nearest, place_of, shown
@@ -78,6 +79,28 @@ def names_steps(template: object) -> frozenset[str]:
             raise ExpressionError(f"{place_of(path)}: {error}") from error
         names |= {piece.step_name for piece in pieces if isinstance(piece, PlainPath)}
     return frozenset(name for name in names if name is not None)
+
+
+def wrap_expression(text: str) -> str:
+    """Return a bare expression as the template that it stands for.
+
+    One that is written as `${…}` already is left as it is.
+    """
+    stripped = text.strip()
+    return stripped if stripped.startswith("${") else f"${{{stripped}}}"
+
+
+def evaluate_list(text: str, scope: Mapping[str, object], *, place: str) -> list[Any]:
+    """Return the list that an expression, bare or as `${…}`, comes to in `scope`.
+
+    Raises ExpressionError, with `place`, when it cannot be evaluated or is no list.
+    """
+    value = evaluate_template(wrap_expression(text), scope, place=place)
+    if isinstance(value, list):
+        return value
+    raise ExpressionError(
+        f"{place}: {shown(text)} is {_kind(value)}, and must be a list"
+    )
 
 
 def texts_of(template: object) -> Iterator[tuple[Path, str]]:

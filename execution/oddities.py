@@ -41,7 +41,8 @@ def name_some(names: Sequence[str]) -> str:
 
 def _find_unused(plan: Plan) -> Iterator[str]:
     document = plan.definition
-    read = {path for step in plan.steps for path in list_paths(step.inputs)}
+    templates = [[step.inputs, step.for_each] for step in plan.steps]
+    read = set(list_paths(templates))
     read.update(list_paths(plan.result))
     used = {path.split(".")[1] for path in read if path.startswith("parameters.")}
     yield from _name_unused("parameter", document.get("parameters"), used)
@@ -82,7 +83,7 @@ def _find_gaps(plan: Plan, reasons: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def _list_parts_read(plan: Plan) -> Iterator[tuple[CompiledStep | None, str]]:
     """Yield the paths to parts of results, with who reads them: a step or `result`."""
-    readers = [(step, step.inputs) for step in plan.steps]
+    readers = [(step, [step.inputs, step.for_each]) for step in plan.steps]
     for reader, template in (*readers, (None, plan.result)):
         for path in list_paths(template):
             match path.split("."):

@@ -29,6 +29,8 @@ __all__ = ["FORMAT", "CompiledStep", "NamedAction", "OnFailure", "Plan", "Step"]
 
 FORMAT = 1
 
+_BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
+
 
 class NamedAction(Protocol):
     """A function that was registered as an action."""
@@ -46,7 +48,8 @@ class Step:
     durations such as `30s`, `retry` is a mapping as in a document, `on_failure` is
     `abort` or `skip`, `priority` is 0 to 9. `run_on` (`failure` or `always`) lets the
     step run at the end of an execution; `undo` is a mapping with the action that takes
-    back what the step did.
+    back what the step did. `for_each` names a list, for each item of which the step is
+    run, `max_parallel` at a time; `tolerate` (a number, or `10%`) may be skipped.
     """
 
     id: str
@@ -63,6 +66,9 @@ class Step:
     deadline: str | None = None
     run_on: str | None = None
     undo: Mapping[str, object] | None = None
+    for_each: str | None = None
+    max_parallel: int | None = None
+    tolerate: int | str | None = None
 
     def as_mapping(self) -> dict[str, object]:
         """Return the step as it stands in a document."""
@@ -81,6 +87,9 @@ class Step:
             "profile": self.profile,
             "run_on": self.run_on,
             "undo": self.undo,
+            "for_each": self.for_each,
+            "max_parallel": self.max_parallel,
+            "tolerate": self.tolerate,
         }
         return {name: value for name, value in fields.items() if value is not None}
 
@@ -88,10 +97,11 @@ class Step:
 class Plan:
     """A plan without faults, ready to be submitted."""
 
-    __slots__ = ("_compiled", "_digest")
+    __slots__ = ("_compiled", "_digest", "_origin")
 
     _compiled: CompiledPlan
     _digest: str
+    _origin: "_Origin | None"
 
     def __init__(
         self,
@@ -152,7 +162,8 @@ class Plan:
         it also says how to read it, and otherwise a leading `{` means JSON.
         Raises PlanValidationError with every fault, with lines and columns.
         """
-        return cls._from_compiled(_compile_text(text, source))
+        origin = _Origin(text.removeprefix(_BYTE_ORDER_MARK), source)
+        return cls._from_compiled(_compile_text(origin), origin)
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, object]) -> Self:
@@ -261,6 +272,17 @@ class Plan:
         """
         return bind_text_parameters(self._compiled.parameters, texts, others or {})
 
+    def locate(self, findings: Findings) -> tuple[Fault, ...]:
+        """Return what was found against this plan by others, as faults of it.
+
+        With lines and columns, if the plan was read from a text.
+        """
+        if self._origin is None or not findings:
+            return findings.faults(self.name, lambda _: None)
+        # read anew: nearly always there is nothing to locate, and a tree takes memory
+        reading = _read_text(self._origin, Findings())
+        return findings.faults(self._origin.source, reading.locate)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Plan) and self._digest == other._digest
 
@@ -271,14 +293,17 @@ class Plan:
         return f"<Plan {self.name} with {len(self.steps)} steps, {self._digest[:12]}>"
 
     @classmethod
-    def _from_compiled(cls, compiled: CompiledPlan) -> Self:
+    def _from_compiled(
+        cls, compiled: CompiledPlan, origin: "_Origin | None" = None
+    ) -> Self:
         plan = cls.__new__(cls)
-        plan._adopt(compiled)  # noqa: SLF001  # its own class, by another door
+        plan._adopt(compiled, origin)  # noqa: SLF001  # its own class, by another door
         return plan
 
-    def _adopt(self, compiled: CompiledPlan) -> None:
+    def _adopt(self, compiled: CompiledPlan, origin: "_Origin | None" = None) -> None:
         self._compiled = compiled
         self._digest = hashlib.sha256(compiled.canonical).hexdigest()
+        self._origin = origin
 
 
 def _compile_mapping(mapping: Mapping[str, object]) -> CompiledPlan:
@@ -290,20 +315,32 @@ def _compile_mapping(mapping: Mapping[str, object]) -> CompiledPlan:
     return _compile_reading(reading, findings, "plan")
 
 
-def _compile_text(text: str, source: str) -> CompiledPlan:
+@dataclass(frozen=True)
+class _Origin:
+    """The text that a plan was read from, and what it is called."""
+
+    text: str
+    source: str
+
+
+def _compile_text(origin: _Origin) -> CompiledPlan:
+    text, source = origin.text, origin.source
     size = len(text.encode(errors="surrogatepass"))
     if size > MAX_DOCUMENT_BYTES:
         message = f"takes {size:,} bytes; {MAX_DOCUMENT_BYTES:,} are allowed"
         raise PlanValidationError((Fault(source, message),))
-    text = text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
     findings = Findings()
-    read = read_json if _is_json(text, source) else read_yaml
     try:
-        reading = read(text, findings)
+        reading = _read_text(origin, findings)
     except UnreadableError as error:
         faults = findings.faults(source, Reading(None, {}, text).locate)
         raise PlanValidationError(faults) from error
     return _compile_reading(reading, findings, source)
+
+
+def _read_text(origin: _Origin, findings: Findings) -> Reading:
+    read = read_json if _is_json(origin.text, origin.source) else read_yaml
+    return read(origin.text, findings)
 
 
 def _is_json(text: str, source: str) -> bool:

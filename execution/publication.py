@@ -4,6 +4,7 @@ Promises: a version that was published says the same for ever; a name stands for
 was published last, which may be an older version. It must not know of executions.
 """
 
+from execution.admission import PlanAdmission
 from execution.errors import PlanNotFoundError
 from execution.plan import Plan
 from execution.reference import PlanReference
@@ -17,6 +18,7 @@ class PublishedPlans:
 
     settings: Settings
     _repository: ExecutionRepository
+    _admission: PlanAdmission
 
     def publish(self, plan: Plan) -> None:
         """Store `plan` as the one that its name stands for from now on.
@@ -25,8 +27,10 @@ class PublishedPlans:
         that have begun keep the plan that they began with. A plan that was published
         before becomes the current one again.
 
-        Raises PlanVersionConflictError when its version is published with another body.
+        Raises PlanValidationError as `submit` does, and PlanVersionConflictError when
+        its version is published with another body.
         """
+        self._admission.admit(plan)
         self._repository.publish_plan(plan, queue=self.settings.queue)
 
     def get_plan(self, name: str, version: str | None = None) -> Plan:

@@ -4,7 +4,7 @@ Reads only. Rows stay in here: what leaves is frozen.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, aliased
 
+from execution.catalogue import ActionSignature, ActionSummary
 from execution.database import (
     CONNECT_OPTIONS,
     Database,
@@ -49,9 +50,11 @@ from execution.results import (
 from execution.states import ExecutionStatus
 from execution.summaries import (
     STEP_COLUMNS,
+    read_action,
     read_execution,
     read_execution_row,
     read_running,
+    read_signature,
     read_step,
     read_worker,
     select_executions,
@@ -122,6 +125,14 @@ class ExecutionQueries:
             "SELECT status FROM {schema}.executions WHERE id = %s", (execution_id,)
         )
         return ExecutionStatus(rows[0]["status"]) if rows else None
+
+    def has_begun(self, keys: Collection[str]) -> bool:
+        """Say whether an execution stands under every one of these idempotency keys."""
+        rows = self._database.query(
+            "SELECT count(*) AS n FROM {schema}.submissions WHERE key = ANY (%s)",
+            (list(keys),),
+        )
+        return bool(rows[0]["n"] == len(set(keys)))
 
     def get_with_running(
         self, execution_id: str
@@ -233,11 +244,33 @@ class ExecutionQueries:
     def list_unserved_actions(self, plan: Plan) -> tuple[str, ...]:
         """Return the actions of `plan` that no worker has ever published, sorted."""
         wanted = {step.action for step in plan.steps}
+        return tuple(sorted(wanted - self.find_signatures(wanted).keys()))
+
+    def find_signatures(
+        self, names: Collection[str]
+    ) -> dict[str, ActionSignature | None]:
+        """Return the signatures, if they are known, of those actions that there are."""
+        rows = self._database.query(
+            "SELECT name, signature FROM {schema}.actions WHERE name = ANY (%s)",
+            (list(names),),
+        )
+        return {row["name"]: read_signature(row["signature"]) for row in rows}
+
+    def list_action_names(self) -> tuple[str, ...]:
+        """Return the names of all actions in the catalogue."""
+        rows = self._database.query("SELECT name FROM {schema}.actions ORDER BY name")
+        return tuple(row["name"] for row in rows)
+
+    def list_actions(self) -> tuple[ActionSummary, ...]:
+        """Return the catalogue, by name, with the workers that have each action."""
         with self._reading() as session:
-            known = session.scalars(
-                sa.select(Action.name).where(Action.name.in_(wanted))
-            )
-            return tuple(sorted(wanted.difference(known)))
+            actions = session.scalars(sa.select(Action).order_by(Action.name)).all()
+            living = session.execute(
+                sa.select(Worker.hostname, Worker.actions)
+                .where(Worker.ended_at.is_(None))
+                .order_by(Worker.hostname)
+            ).all()
+            return tuple(read_action(action, living) for action in actions)
 
     def get_published_plan(
         self, name: str, version: str | None = None

@@ -80,6 +80,8 @@ class Claim:
     scope: Mapping[str, Any]
     variables: Mapping[str, Any]
     inputs: Any
+    for_each: str | None
+    """The list whose items are to be run instead, if it has not been asked for yet."""
     recorded_input: Any
     checkpoint: Mapping[str, Any]
 
@@ -128,6 +130,25 @@ class Completion:
     def has_ended(self) -> bool:
         """Say whether the execution has reached its terminal state."""
         return self.status in TERMINAL_EXECUTION_STATUSES
+
+
+class Expanded(StrEnum):
+    """Whether a step waits for its items; `sql/16_items.sql` says what each asks."""
+
+    EXPANDED = "expanded"
+    REPEATED = "repeated"
+    EMPTY = "empty"
+    REFUSED = "refused"
+    STALE = "stale"
+
+
+@dataclass(frozen=True)
+class ExpandAnswer:
+    """The answer to a list of items, and what to send."""
+
+    outcome: Expanded
+    last_seq: int
+    windows: tuple[Window, ...]
 
 
 class Retried(StrEnum):
@@ -271,6 +292,17 @@ class StepRecords:
             read_windows(held.execution_id, row["epoch"], row["windows"]),
         )
 
+    def expand(self, held: HeldStep, *, attempt: int, items: str) -> ExpandAnswer:
+        """Let a step wait for a step for each of `items`, a JSON array."""
+        row = self._database.call(
+            "expand_step", held.execution_id, held.position, held.token, attempt, items
+        )
+        return ExpandAnswer(
+            Expanded(row["outcome"]),
+            row["last_seq"],
+            read_windows(held.execution_id, row["epoch"], row["windows"]),
+        )
+
     # what a running step tells
 
     def report_progress(
@@ -362,9 +394,11 @@ def _read_claim(
             "execution": run.facts,
             "steps": data["steps"],
             **({"step": data["undone"]} if data["undone"] else {}),
+            **(data["item"] or {}),
         },
         variables=variables,
         inputs=data["inputs"],
+        for_each=data["for_each"],
         recorded_input=data["recorded"],
         checkpoint=data["checkpoint"] or {},
     )

@@ -328,6 +328,10 @@ def _compiled_row(step: Any) -> dict[str, Any]:
         "section": step.section,
         "run_on": step.run_on,
         "undoes": step.undoes,
+        "for_each": step.for_each,
+        "max_parallel": step.max_parallel,
+        "tolerate": step.tolerate,
+        "tolerate_percent": step.tolerate_percent,
     }
 
 

@@ -29,22 +29,22 @@ _LEAST_FLOAT_DIGITS = len(str(-_MAX_INTEGER)) + 1
 """More characters than the longest integer; the shorter ones are compared."""
 
 
-def encode_json(value: object, *, place: str) -> str:
+def encode_json(value: object, *, place: str, most_bytes: int = MAX_VALUE_BYTES) -> str:
     """Return `value` as JSON text that PostgreSQL stores unchanged.
 
     Raises ResultError naming `place` when something in it is no JSON (NaN, a key that
     is no string, a class of its own), cannot be stored (NUL, a lone surrogate, an
-    integer beyond 2^53) or is larger than 256 kB in all.
+    integer beyond 2^53) or takes more than `most_bytes`, 256 kB by default.
     """
     if value is None:
         return "null"
     _refuse_foreign(value, place)
     text = _ENCODER.encode(value)
     size = len(text.encode())
-    if size > MAX_VALUE_BYTES:
+    if size > most_bytes:
         raise ResultError(
             f"{place} takes {size:,} bytes as JSON and the limit is"
-            f" {MAX_VALUE_BYTES:,}; store it elsewhere and return where it lies"
+            f" {most_bytes:,}; store it elsewhere and return where it lies"
         )
     return text
 

@@ -25,9 +25,14 @@ from execution.attempts import (
 from execution.context import Context
 from execution.dispatcher import ExecutionDispatcher
 from execution.ending import finish_execution
-from execution.errors import ActionInputError, ExecutionError, StaleLeaseError
+from execution.errors import (
+    ActionInputError,
+    ExecutionError,
+    ExpressionError,
+    StaleLeaseError,
+)
 from execution.events import ExecutionEventEmitter
-from execution.expressions import evaluate_template
+from execution.expressions import evaluate_list, evaluate_template
 from execution.faults import FaultPoint, reach
 from execution.patience import Patience
 from execution.records import (
@@ -35,6 +40,7 @@ from execution.records import (
     ClaimAnswer,
     ClaimOutcome,
     Completion,
+    Expanded,
     Recorded,
     Retried,
     Rider,
@@ -48,6 +54,10 @@ logger = logging.getLogger(__name__)
 
 MOST_SECONDS_IN_PLACE = 2.0
 """The longest wait between two attempts that a slot is held for."""
+
+MOST_ITEMS = 10_000
+MOST_ITEM_BYTES = 4 * 2**20
+"""Of all items of a step together, as JSON."""
 
 
 class Holder(Protocol):
@@ -195,13 +205,13 @@ class ExecutionTaskRunner:
         return self._follow(ride, completion)
 
     def _call_observed(self, ride: Ride) -> Outcome | None:
-        """Call the step's action; None when its next attempt is to come later."""
+        """Call the step's action; None when it is not over, and held no more."""
         observer = self._observer if ride.has_left_message else None
         if observer is not None:
             observer.began(ride.delivery, ride.claim)
         outcome = None
         with suppress(StepParkedError):
-            outcome = self._call(ride.claim)
+            outcome = self._expand(ride.claim) or self._call(ride.claim)
         if observer is not None:
             observer.ended(ride.delivery, ride.claim, outcome, ride.step_seconds)
         return outcome
@@ -250,6 +260,31 @@ class ExecutionTaskRunner:
         if not is_current or completion.status is not ExecutionStatus.RUNNING:
             ride.rest = ()
         return False
+
+    def _expand(self, claim: Claim) -> Outcome | None:
+        """Let the step wait for its items; None when it is to be called itself.
+
+        Raises StepParkedError when it waits.
+        """
+        if claim.for_each is None:
+            return None
+        try:
+            items = _evaluate_items(claim)
+        except ExecutionError as error:
+            record = describe_error(error, claim)
+            return Outcome(StepStatus.FAILED, None, error=record)
+        answer = self._patience.until_answered(
+            lambda: self._records.expand(claim.held, attempt=claim.attempt, items=items)
+        )
+        match answer.outcome:
+            case Expanded.EMPTY:
+                return Outcome(StepStatus.COMPLETED, None)
+            case Expanded.REFUSED:
+                return Outcome(StepStatus.CANCELLED, None)
+            case Expanded.STALE | Expanded.EXPANDED | Expanded.REPEATED:
+                self._emitter.emit(claim.held.execution_id, answer.last_seq)
+                self._dispatcher.publish(answer.windows)
+                raise StepParkedError
 
     def _call(self, claim: Claim) -> Outcome:
         recorded = None
@@ -321,6 +356,16 @@ def _evaluate_inputs(claim: Claim) -> tuple[Mapping[str, Any], str]:
     if inputs is None:
         inputs = evaluate_template(claim.inputs, claim.scope, place=place)
     return inputs, encode_json(inputs, place=place)
+
+
+def _evaluate_items(claim: Claim) -> str:
+    place = f"steps.{claim.step}.for_each"
+    items = evaluate_list(str(claim.for_each), claim.scope, place=place)
+    if len(items) > MOST_ITEMS:
+        raise ExpressionError(
+            f"{place}: has {len(items):,} items; {MOST_ITEMS:,} are allowed"
+        )
+    return encode_json(items, place=place, most_bytes=MOST_ITEM_BYTES)
 
 
 def _refuse_misfit(claim: Claim, action: Action, inputs: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,17 @@ from execution.errors import SettingsError
 _PREFIX = "PLANS_"
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+class CatalogueCheck(StrEnum):
+    """What of a plan is compared with the catalogue of actions before it is stored."""
+
+    STRICT = "strict"
+    """Every action must have been published by some worker, and its inputs fit it."""
+    KNOWN = "known"
+    """The same, but while the catalogue is empty all is let through."""
+    OFF = "off"
+    """Nothing."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,9 @@ class Settings:
     """How long a silent worker keeps its steps."""
     ride: bool = True
     """Let a worker go on with the steps of an execution without a message for each."""
+
+    check: CatalogueCheck = CatalogueCheck.KNOWN
+    """Whether a submit compares its plan with the catalogue of actions."""
 
     @property
     def beat_seconds(self) -> float:
@@ -113,12 +128,21 @@ def _read_seconds(text: str) -> float:
         ) from None
 
 
+def _read_check(text: str) -> CatalogueCheck:
+    try:
+        return CatalogueCheck(text.lower())
+    except ValueError:
+        words = ", ".join(CatalogueCheck)
+        raise SettingsError(f"PLANS_CHECK={text!r} is none of {words}") from None
+
+
 _READERS: dict[str, Callable[[str], object]] = {
     "imports": _read_words,
     "home": Path,
     "local": partial(_read_flag, "PLANS_LOCAL"),
     "ride": partial(_read_flag, "PLANS_RIDE"),
     "lease_seconds": _read_seconds,
+    "check": _read_check,
 }
 
 

@@ -131,6 +131,9 @@ STEP_MOVES: Mapping[tuple[StepStatus, StepMove], StepStatus] = MappingProxyType(
         (_S.RUNNING, _SM.GIVE_BACK): _S.READY,
         (_S.RUNNING, _SM.WAIT): _S.WAITING,
         (_S.WAITING, _SM.WAKE): _S.READY,
+        # its items do
+        (_S.WAITING, _SM.COMPLETE): _S.COMPLETED,
+        (_S.WAITING, _SM.FAIL): _S.FAILED,
         (_S.WAITING, _SM.CANCEL): _S.CANCELLED,
         (_S.WAITING, _SM.TIME_OUT): _S.TIMED_OUT,
         (_S.WAITING, _SM.SKIP): _S.SKIPPED,

@@ -1,4 +1,4 @@
-"""What is read of executions, steps and workers, and the frozen forms it leaves in.
+"""What is read of executions, steps, workers, actions: the frozen forms it leaves in.
 
 Columns, not entities, where there may be many: a step has 33 columns, a list shows 16.
 Knows no connection: `queries` asks.
@@ -12,7 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from execution.models import Execution, ExecutionStep, Worker
+from execution.catalogue import ActionSignature, ActionSummary
+from execution.models import Action, Execution, ExecutionStep, Worker
 from execution.models import Plan as PlanRow
 from execution.results import (
     ErrorRecord,
@@ -128,6 +129,24 @@ def read_running(row: Sequence[Any]) -> RunningSteps:
     """Return what runs, from the columns of `select_running`."""
     count, progress_sum, names, message, seen_at = row
     return RunningSteps(count, progress_sum, tuple(names or ()), message, seen_at)
+
+
+def read_signature(data: Mapping[str, Any] | None) -> ActionSignature | None:
+    """Return what is known of an action's inputs and result, if anything is."""
+    return ActionSignature.from_json(data) if data else None
+
+
+def read_action(row: Action, living: Sequence[Any]) -> ActionSummary:
+    """Return an action; `living` are workers: hostname and names of their actions."""
+    return ActionSummary(
+        name=row.name,
+        doc=row.doc,
+        signature=read_signature(row.signature),
+        timeout_seconds=row.timeout_seconds,
+        published_by=row.published_by,
+        published_at=row.published_at,
+        workers=tuple(host for host, actions in living if row.name in actions),
+    )
 
 
 def read_worker(row: Worker, now: datetime) -> WorkerSummary:

@@ -65,16 +65,18 @@ def replay(
     """Return the states of the steps, and of the execution, that the events tell."""
     steps: dict[str, StepStatus] = {}
     status = ExecutionStatus.PENDING
-    added = {event.step for event in events if event.type == "step.added"}
+    late: set[str | None] = set()
     for event in events:
         if event.type == "step.started":
             due = (
                 ExecutionStatus.ENDING
-                if event.step in added
+                if event.step in late
                 else ExecutionStatus.RUNNING
             )
             assert status is due, f"{event.step} started while {status}"
             assert steps.get(str(event.step)) is StepStatus.READY, event.step
+        if event.type == "step.added" and status is ExecutionStatus.ENDING:
+            late.add(event.step)
         if event.step is not None and (after := _STEP_STATUS.get(event.type)):
             steps[event.step] = after
         status = _EXECUTION_STATUS.get(event.type, status)

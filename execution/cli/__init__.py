@@ -3,6 +3,7 @@
     app.py          the list of commands, and how each begins and ends
     running.py      publish, submit, run
     looking.py      list, workers, show, watch
+    offering.py     actions
     checking.py     validate, db
     describing.py   schema, graph, explain, versions, diff
     serving.py      up, worker
@@ -10,6 +11,8 @@
     ─────────────
     options.py      options that several commands share
     reading.py      plan files and parameters
+    target.py       the database of commands that need no engine
+    consulting.py   what the catalogue has against plans
     judging.py      what is found in plan files
     record.py       all that the database knows of one execution
     exits.py        exit codes, errors as one line, masked passwords

@@ -29,7 +29,7 @@ Exit codes:
   0: all is well;
   1: what was asked about failed, is invalid or differs;
   2: wrong usage, settings or parameters;
-  3: there is no such execution or plan;
+  3: there is no such execution, plan or action;
   4: a server is unavailable;
   130: interrupted.
 """
@@ -54,6 +54,7 @@ _COMMANDS = {
     "show": _Entry("looking", "Show one execution: steps, history, error, result."),
     "watch": _Entry("looking", "Follow an execution until it has ended."),
     "workers": _Entry("looking", "List the workers, and what they mended."),
+    "actions": _Entry("offering", "List the actions that workers have published."),
     "validate": _Entry("checking", "Find every fault of a plan, or of several."),
     "schema": _Entry("describing", "Print the JSON Schema of plans, for editors."),
     "graph": _Entry(

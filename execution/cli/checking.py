@@ -6,7 +6,6 @@ Promises: every fault of every plan comes at once, in the form that editors know
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -14,12 +13,12 @@ import typer
 from alembic.util import CommandError
 
 from execution import schema
-from execution.cli.exits import ExitCode, UsageError, mask, printable
+from execution.cli.consulting import open_catalogue
+from execution.cli.exits import ExitCode, UsageError, printable
 from execution.cli.judging import FileFault, Judged, judge_files
 from execution.cli.options import AsJson, Local
 from execution.cli.output import print_json, shape_judged
-from execution.errors import SettingsError
-from execution.local import LocalStack
+from execution.cli.target import open_target
 from execution.settings import Settings
 
 app = typer.Typer()
@@ -27,17 +26,6 @@ _db = typer.Typer(
     help="Install, check or remove the database schema.", no_args_is_help=True
 )
 app.add_typer(_db, name="db")
-
-
-@dataclass(frozen=True)
-class _Target:
-    """The database that is meant, and the schema in it."""
-
-    url: str
-    schema: str
-
-    def __str__(self) -> str:
-        return f"schema {self.schema} of {mask(self.url)}"
 
 
 @app.command()
@@ -48,7 +36,14 @@ def validate(
     is_strict: Annotated[
         bool, typer.Option("--strict", help="Count warnings as faults.")
     ] = False,
+    catalogue: Annotated[
+        bool,
+        typer.Option(
+            help="Also ask the database, if one is named, which actions there are."
+        ),
+    ] = True,
     as_json: AsJson = False,
+    _local: Local = False,
 ) -> None:
     """Find every fault of a plan, or of several.
 
@@ -58,7 +53,8 @@ def validate(
 
       plans validate --strict plans/*.yaml
     """
-    judged = judge_files(plan_files, is_strict=is_strict)
+    with open_catalogue(is_wanted=catalogue) as find_faults:
+        judged = judge_files(plan_files, find_faults, is_strict=is_strict)
     if as_json:
         print_json(shape_judged(judged))
     else:
@@ -91,7 +87,7 @@ def _write_fault(fault: FileFault) -> str:
 @_db.command("upgrade")
 def upgrade(_local: Local = False) -> None:
     """Bring the schema to what this release needs."""
-    with _open_target() as target, _translated_errors():
+    with open_target(Settings.from_environment()) as target, _translated_errors():
         schema.upgrade(target.url, target.schema)
         typer.echo(f"{target} is up to date")
 
@@ -105,7 +101,7 @@ def downgrade(
     _local: Local = False,
 ) -> None:
     """Take the schema back to an older revision, with the loss of what it added."""
-    with _open_target() as target, _translated_errors():
+    with open_target(Settings.from_environment()) as target, _translated_errors():
         if not yes:
             typer.confirm(
                 f"Data in {target} will be lost. Go back to {revision}?",
@@ -122,28 +118,13 @@ def check(_local: Local = False) -> None:
 
     Ends with exit code 0 when nothing does, else with 1 and one line for each.
     """
-    with _open_target() as target, _translated_errors():
+    with open_target(Settings.from_environment()) as target, _translated_errors():
         differences = schema.check(target.url, target.schema)
         for difference in differences:
             typer.echo(printable(difference))
         if differences:
             raise typer.Exit(ExitCode.FAILED)
         typer.echo(f"{target} fits this release")
-
-
-@contextmanager
-def _open_target() -> Iterator[_Target]:
-    settings = Settings.from_environment()
-    if settings.database_url is not None:
-        yield _Target(settings.database_url, settings.schema)
-        return
-    if not settings.local:
-        raise SettingsError(
-            "PLANS_DATABASE_URL is not set; name your database there, or use --local"
-        )
-    with LocalStack.start(settings.home, valkey=False) as stack:
-        assert stack.urls.database_url is not None  # noqa: S101  # PostgreSQL was asked for
-        yield _Target(stack.urls.database_url, settings.schema)
 
 
 @contextmanager

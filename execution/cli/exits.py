@@ -8,6 +8,7 @@ import re
 from enum import IntEnum
 
 from execution.errors import (
+    ActionNotFoundError,
     ExecutionNotFoundError,
     LocalStackError,
     ParameterError,
@@ -37,6 +38,7 @@ _CODES = (
     (UsageError, ExitCode.USAGE),
     (ExecutionNotFoundError, ExitCode.NOT_FOUND),
     (PlanNotFoundError, ExitCode.NOT_FOUND),
+    (ActionNotFoundError, ExitCode.NOT_FOUND),
     (ServerError, ExitCode.UNAVAILABLE),
     # its parent asks for another installation, but this one may just be full or slow
     (LocalStackError, ExitCode.UNAVAILABLE),

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from execution.cli.consulting import FindFaults
 from execution.cli.exits import UsageError
 from execution.cli.reading import read_plan
 from execution.errors import ErrorCode, Fault, PlanValidationError
@@ -43,16 +44,19 @@ class Judged:
         return not self.faults
 
 
-def judge_files(paths: Sequence[Path], *, is_strict: bool) -> tuple[Judged, ...]:
+def judge_files(
+    paths: Sequence[Path], find_faults: FindFaults, *, is_strict: bool
+) -> tuple[Judged, ...]:
     """Return what is found in each file; warnings are faults if it is strict.
 
+    `find_faults` says what else speaks against a plan that has none of its own.
     Raises UsageError naming every file that cannot be read.
     """
     judged: list[Judged] = []
     unreadable: list[str] = []
     for path in paths:
         try:
-            judged.append(_judge(path, is_strict=is_strict))
+            judged.append(_judge(path, find_faults, is_strict=is_strict))
         except UsageError as error:
             unreadable.append(str(error))
     if unreadable:
@@ -60,12 +64,15 @@ def judge_files(paths: Sequence[Path], *, is_strict: bool) -> tuple[Judged, ...]
     return tuple(judged)
 
 
-def _judge(path: Path, *, is_strict: bool) -> Judged:
+def _judge(path: Path, find_faults: FindFaults, *, is_strict: bool) -> Judged:
     file = str(path)
     try:
         plan = read_plan(path)
+        faults = find_faults(plan)
     except PlanValidationError as error:
-        return Judged(file, None, tuple(_list_faults(error.faults, file)))
+        faults = error.faults
+    if faults:
+        return Judged(file, None, tuple(_list_faults(faults, file)))
     warnings = plan.warnings if is_strict else ()
     return Judged(
         file,

@@ -12,6 +12,7 @@
     run       result
     list      {"items": [execution], "total": int, "page": int, "page_size": int}
     workers   {"items": [worker]}
+    actions   {"items": [action]}; with a name, the action
     show      {"execution": execution, "steps": [step], "history": [change]}
               and, with --events, "events": [event]
     watch     one update on each line
@@ -22,7 +23,7 @@
                end, queues, steps, result_reads, warnings; in steps: position, name,
                action, section, wave, undoes, queue, priority, needs, reads, inputs,
                timeout_seconds, deadline_seconds, retry, max_lost, on_failure,
-               skipped_if
+               skipped_if, for_each, max_parallel
     version    name, version, digest, published_at, is_current
     identity   name, version, digest
     difference kind (added, removed, changed), place, before, after
@@ -35,6 +36,10 @@
     worker     id, hostname, pid, pool, slots, in_hand, queues, started_at,
                beat_age_seconds, round_age_seconds, round_seconds, deeds,
                last_deeds, last_deeds_age_seconds
+    action     name, doc, signature, timeout_seconds, published_by, published_at,
+               workers (hostnames)
+    signature  parameters, others (JSON Schema), result (JSON Schema)
+    parameter  name, is_required, hint, has_default, default, schema (JSON Schema)
     change     from_status, to_status, by, reason, at
     event      execution_id, seq, type, step, data, at
     update     execution_id, status, progress, events, last_seq

@@ -7,7 +7,7 @@ one that waits for it. Must not know any format.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import NamedTuple
 
 from execution.plan import CompiledStep, OnFailure, Plan
@@ -64,8 +64,7 @@ class Node:
     def _write_states(self) -> tuple[str, ...]:
         counts = Counter(self.statuses)
         if len(counts) > 1:
-            present = [status for status in _BY_URGENCY if status in counts]
-            return (", ".join(f"{counts[status]:,} {status}" for status in present),)
+            return (_write_counts(counts),)
         reason = f" ({self.reason})" if self.reason else ""
         return tuple(f"{status}{reason}" for status in counts)
 
@@ -156,15 +155,36 @@ def _picture_step(
             step.action,
             *([f"queue {step.queue}"] if step.queue else ()),
             *([f"join of {len(step.needs):,}"] if is_join else ()),
+            *([f"for each of {step.for_each[2:-1]}"] if step.for_each else ()),
             *(["skipped if it fails"] if is_skipped_over else ()),
             *([f"undoes {undone}"] if undone else ()),
             *([when[step.run_on]] if step.run_on else ()),
+            *_count_items(step, states),
         ),
         is_join=is_join,
         may_be_left_out=is_skipped_over or bool(undone) or step.run_on == "failure",
         statuses=(state.status,) if state else (),
         reason=state.reason if state else None,
     )
+
+
+def _count_items(step: CompiledStep, states: Mapping[str, StepSummary]) -> list[str]:
+    """Say how many of a step's items are in each state, if it has any yet."""
+    if step.for_each is None:
+        return []
+    counts: Counter[StepStatus] = Counter()
+    # they are steps called x[0], x[1] …
+    for index in count():
+        item = states.get(f"{step.name}[{index}]")
+        if item is None:
+            break
+        counts[item.status] += 1
+    return [f"items: {_write_counts(counts)}"] if counts else []
+
+
+def _write_counts(counts: Mapping[StepStatus, int]) -> str:
+    present = [status for status in _BY_URGENCY if status in counts]
+    return ", ".join(f"{counts[status]:,} {status}" for status in present)
 
 
 def _list_edges(steps: Sequence[CompiledStep]) -> Iterator[tuple[int, int]]:

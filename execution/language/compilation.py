@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from execution.durations import parse_duration_seconds
-from execution.expressions import names_steps
+from execution.expressions import names_steps, wrap_expression
 from execution.language.graph import Graph
 from execution.retry import RetryPolicy
 from execution.states import Section
@@ -63,6 +63,10 @@ class CompiledStep:
     section: Section = Section.STEPS
     run_on: str | None = None
     undoes: int | None = None
+    for_each: str | None = None
+    max_parallel: int | None = None
+    tolerate: int | None = None
+    tolerate_percent: float | None = None
 
 
 def compile_steps(document: "PlanDocument", graph: Graph) -> tuple[CompiledStep, ...]:
@@ -99,18 +103,22 @@ def _compile_step(
     policies = [layer for layer in (step, profile, document.defaults) if layer]
     on_failure = _first(policy.on_failure for policy in policies)
     is_ending = position in graph.ending
+    for_each = None if step.for_each is None else wrap_expression(step.for_each)
     return CompiledStep(
         position=position,
         name=step.id,
         action=step.action,
         needs=graph.needs[position],
         successors=graph.successors[position],
-        reads=positions_read(step.with_, graph.positions),
+        reads=positions_read([step.with_, for_each], graph.positions),
         survives_skips=graph.in_sequence or is_ending,
         on_failure=OnFailure(on_failure or OnFailure.ABORT),
         inputs=step.with_,
         section=Section.END if is_ending else Section.STEPS,
         run_on=step.run_on,
+        for_each=for_each,
+        max_parallel=step.max_parallel,
+        **_compile_tolerance(step.tolerate),
         **_compile_policies(policies),
     )
 
@@ -135,6 +143,12 @@ def _compile_undo(
         undoes=graph.positions[step.id],
         **_compile_policies(policies),
     )
+
+
+def _compile_tolerance(written: int | str | None) -> dict[str, Any]:
+    if isinstance(written, str):
+        return {"tolerate_percent": float(written.removesuffix("%"))}
+    return {"tolerate": written}
 
 
 def _compile_policies(

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from execution.language.compilation import DEFAULT_MAX_LOST
 from execution.language.texts import (
+    MAX_ITEMS,
     CodeName,
     DurationText,
     ErrorNames,
@@ -22,6 +23,7 @@ from execution.language.texts import (
     PlanName,
     RollbackCauses,
     StepId,
+    Tolerance,
     VersionText,
     WaitText,
 )
@@ -145,6 +147,20 @@ class StepFields(PolicyFields, CallFields):
     )
     profile: str | None = Field(
         default=None, description="A name in `profiles`, whose policies hold here."
+    )
+    for_each: str | None = Field(
+        default=None,
+        description="An expression for a list: the step runs for each item.",
+    )
+    max_parallel: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_ITEMS,
+        description="How many items run at once, at most.",
+    )
+    tolerate: Tolerance | None = Field(
+        default=None,
+        description="How many items may be skipped, or which share, such as 10%.",
     )
     run_on: Literal["failure", "always"] | None = Field(
         default=None,

@@ -27,10 +27,10 @@ LATER_STEP_KINDS = frozenset(("plan", "repeat", "sleep", "sleep_until", "wait_fo
 
 _RESERVED = frozenset(("switch", "matrix", "include", "env"))
 _LATER_IN_DOCUMENT = frozenset(("budget", "concurrency"))
-_LATER_IN_POLICY = frozenset(("cache", "uses", "resources", "max_parallel", "tolerate"))
+_LATER_IN_POLICY = frozenset(("cache", "uses", "resources"))
 _LATER_IN_STEP = frozenset(
     (
-        *("when", "for_each", "until", "effect", "checkpoint"),
+        *("when", "until", "effect", "checkpoint"),
         *_LATER_IN_POLICY,
         *LATER_STEP_KINDS,
     )

@@ -6,13 +6,14 @@ of a faulty document. Knows nothing of file formats or of how templates are fill
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from execution.expressions import (
     PlainPath,
     TemplateError,
     parse_template_text,
     texts_of,
+    wrap_expression,
 )
 from execution.language.findings import Findings
 from execution.language.graph import Graph
@@ -20,6 +21,7 @@ from execution.language.tree import size_fault
 from execution.places import Path, shown
 
 _ROOTS = ("parameters", "steps", "execution")
+_ITEM_ROOTS = ("item", "index")
 _LATER_ROOTS = frozenset(("item", "index", "step", "failure"))
 _OUTCOME_FIELDS = ("status", "result", "results", "error", "attempt")
 _EXECUTION_FIELDS = ("id", "created_at", "tags")
@@ -46,6 +48,10 @@ def check_templates(
     declared = parameters if isinstance(parameters, dict) else {}
     for position, step in _steps(document):
         reader = _Reader(position, declared, graph, findings)
+        for_each = step.get("for_each")
+        if isinstance(for_each, str):
+            reader.check(wrap_expression(for_each), ("steps", position, "for_each"))
+            reader = replace(reader, has_items=True)
         reader.check(step.get("with"), ("steps", position, "with"))
         undo = step.get("undo")
         if isinstance(undo, dict):
@@ -68,7 +74,8 @@ def _steps(document: Mapping[str, object]) -> list[tuple[int, dict[str, object]]
 class _Reader:
     """Whose template is checked: a step's, or the plan's result (no position).
 
-    What `undoes` a step may read that step, also by the name `step`.
+    What `undoes` a step may read that step, also by the name `step`; a step that
+    `has_items` may read `item` and `index`.
     """
 
     position: int | None
@@ -76,6 +83,7 @@ class _Reader:
     graph: Graph
     findings: Findings
     undoes: bool = False
+    has_items: bool = False
 
     def check(self, template: object, path: Path) -> None:
         """Note every fault in the template at `path`."""
@@ -103,6 +111,8 @@ class _Reader:
         root, *rest = path.parts
         if root == "step" and self.undoes:
             return self._field_fault("step", rest)
+        if self.has_items and root in _ITEM_ROOTS:
+            return None
         if root in _LATER_ROOTS:
             return f"`{root}` is not supported by this release yet"
         if root not in _ROOTS:

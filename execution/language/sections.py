@@ -33,6 +33,9 @@ def check_sections(
                 "is missing: a step of the end needs one, lest the execution never end"
             )
             findings.add((*place, "deadline"), message)
+        if "for_each" in step:
+            message = "cannot be stated beside `run_on`; let the action loop"
+            findings.add((*place, "for_each"), message)
         if "undo" in step:
             message = "cannot be stated beside `run_on`: by then nothing is undone"
             findings.add((*place, "undo"), message)

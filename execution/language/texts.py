@@ -13,9 +13,11 @@ from execution.durations import DURATION, parse_duration_seconds
 from execution.places import shown
 
 MAX_ERROR_NAMES = 100
+MAX_ITEMS = 10_000
 
 _STEP_ID = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _PLAN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%")
 _PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _CEL_KEYWORDS = frozenset(("false", "in", "null", "true"))
 _CEL_WORDS = _CEL_KEYWORDS | frozenset(
@@ -100,6 +102,16 @@ def _measures_nothing(value: object) -> bool:
     return is_scalar and not parse_duration_seconds(str(value))
 
 
+def _tolerance(value: object) -> object:
+    is_count = type(value) is int and 0 <= value <= MAX_ITEMS
+    found = _PERCENTAGE.fullmatch(value) if isinstance(value, str) else None
+    if not is_count and (found is None or float(found[1]) > 100):
+        raise ValueError(
+            f"must be a number of items up to {MAX_ITEMS:,}, or a share such as 10%"
+        )
+    return value
+
+
 def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -132,6 +144,18 @@ DurationText: TypeAlias = Annotated[
 ]
 LimitText: TypeAlias = Annotated[str, BeforeValidator(_limit), _SOME_DURATION]
 WaitText: TypeAlias = Annotated[str, BeforeValidator(_wait), _SOME_DURATION]
+Tolerance: TypeAlias = Annotated[
+    int | str,
+    BeforeValidator(_tolerance),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": MAX_ITEMS},
+                {"type": "string", "pattern": f"^(?:{_PERCENTAGE.pattern})$"},
+            ]
+        }
+    ),
+]
 RollbackCause: TypeAlias = Literal["on_failure", "on_cancel"]
 RollbackCauses: TypeAlias = Annotated[
     list[RollbackCause],

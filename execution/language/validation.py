@@ -24,6 +24,7 @@ from execution.language.document import MAX_STEPS, PlanDocument
 from execution.language.fields import LATER_STEP_KINDS, sort_fields
 from execution.language.findings import Findings
 from execution.language.graph import Graph, build_graph
+from execution.language.items import check_items, warn_of_items
 from execution.language.parameters import (
     Parameter,
     check_declarations,
@@ -141,6 +142,7 @@ def _check_meaning(fields: dict[str, object], findings: Findings) -> Graph:
     steps = fields.get("steps")
     graph = build_graph(steps if isinstance(steps, list) else [], findings)
     check_sections(fields, graph, findings)
+    check_items(fields, findings)
     check_templates(fields, graph, findings)
     return graph
 
@@ -167,6 +169,7 @@ def _compile(
         warnings=(
             *_warn_of_endless(steps, deadline_seconds),
             *warn_of_sections(document, steps),
+            *warn_of_items(steps),
         ),
     )
 

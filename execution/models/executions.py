@@ -138,6 +138,12 @@ class ExecutionStep(Base):
     progress_message: Mapped[str | None]
     chunks: Mapped[int | None] = mapped_column(BigInteger)
     records: Mapped[int | None] = mapped_column(BigInteger)
+    item_of: Mapped[int | None]
+    item: Mapped[dict[str, Any] | None]
+    first_item: Mapped[int | None]
+    item_count: Mapped[int | None]
+    next_item: Mapped[int | None]
+    skips_left: Mapped[int | None]
 
     __table_args__ = (
         # sweeps: what runs, by its worker; what is ready, by its queue

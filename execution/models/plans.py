@@ -95,6 +95,10 @@ class PlanStep(Base):
     section: Mapped[str] = mapped_column(server_default="steps")
     run_on: Mapped[str | None]
     undoes: Mapped[int | None]
+    for_each: Mapped[str | None]
+    max_parallel: Mapped[int | None]
+    tolerate: Mapped[int | None]
+    tolerate_percent: Mapped[float | None]
 
     __table_args__ = (
         # a plan names each step once; so do its executions, which copy the names
@@ -113,7 +117,10 @@ class PlanStep(Base):
 
 
 class Action(Base):
-    """An action that some worker can run, as that worker published it."""
+    """An action that some worker can run, as it was published last.
+
+    Written only by a worker that knows it otherwise than it stands here.
+    """
 
     __tablename__ = "actions"
 
@@ -121,4 +128,5 @@ class Action(Base):
     doc: Mapped[str | None]
     signature: Mapped[dict[str, Any] | None]
     timeout_seconds: Mapped[float | None]
+    published_by: Mapped[str | None]
     published_at: Mapped[datetime]

@@ -22,13 +22,14 @@ BEGIN
         INSERT INTO plan_steps (plan_id, "position", name, action, queue, priority, needs,
             successors, reads, survives_skips, on_failure, timeout_seconds,
             deadline_seconds, max_attempts, max_lost, retry, retries_timeouts, inputs,
-            section, run_on, undoes)
+            section, run_on, undoes, for_each, max_parallel, tolerate, tolerate_percent)
         SELECT p_id, s.* FROM jsonb_to_recordset(p_steps) AS s(
             "position" int, name text, action text, queue text, priority smallint,
             needs int[], successors int[], reads int[], survives_skips bool,
             on_failure text, timeout_seconds float, deadline_seconds float,
             max_attempts int, max_lost int, retry jsonb, retries_timeouts bool,
-            inputs jsonb, section text, run_on text, undoes int);
+            inputs jsonb, section text, run_on text, undoes int, for_each text,
+            max_parallel int, tolerate int, tolerate_percent float);
         RETURN p_id;
     END IF;
     -- a statement of its own: the one above could not see the row that won

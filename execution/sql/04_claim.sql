@@ -4,7 +4,8 @@
 CREATE TYPE started_step AS (
     "position" int, name text, action text, queue text, attempt int, failures int,
     published_at timestamptz, publishes int, input jsonb,
-    inputs jsonb, reads int[], retry jsonb, hostname text, section text
+    inputs jsonb, reads int[], retry jsonb, hostname text, section text,
+    for_each text, item jsonb
 );
 
 
@@ -93,7 +94,7 @@ BEGIN
            lease_token = p_token, worker_id = p_worker, delivery = p_delivery,
            claimed_by_ride = p_rides, claimed_at = moment, claimed_beat = w.beats,
            ready_at = CASE n.status WHEN 'pending' THEN moment ELSE n.ready_at END,
-           deadline = CASE n.status WHEN 'pending'
+           deadline = CASE WHEN n.status = 'pending' AND n.item_of IS NULL
                       THEN moment + make_interval(secs => n.deadline_seconds)
                       ELSE n.deadline END,
            attempt_deadline = least(
@@ -107,12 +108,12 @@ BEGIN
      WHERE n.execution_id = e.id AND n."position" = p_position
        AND (n.status = 'ready'
             OR p_rides AND n.status = 'pending' AND n.pending_deps = 1)
-       AND p.plan_id = e.plan_id AND p."position" = p_position
+       AND p.plan_id = e.plan_id AND p."position" = coalesce(n.item_of, p_position)
        AND w.id = p_worker AND w.ended_at IS NULL
        AND n.action = ANY (w.actions) AND n.queue = ANY (w.queues)
     RETURNING n."position", n.name, n.action, n.queue, n.attempt, n.failures,
               n.published_at, n.publishes, n.input, p.inputs, p.reads, p.retry, w.hostname,
-              n.section
+              n.section, CASE WHEN n.item_of IS NULL THEN p.for_each END, n.item
          INTO s;
     RETURN s;
 END $$;
@@ -126,10 +127,11 @@ DECLARE
 BEGIN
     SELECT n."position", n.name, n.action, n.queue, n.attempt, n.failures,
            n.published_at, n.publishes, n.input, p.inputs, p.reads, p.retry, NULL,
-           n.section
+           n.section, CASE WHEN n.item_of IS NULL THEN p.for_each END, n.item
       INTO s
       FROM execution_steps n
-      JOIN plan_steps p ON p.plan_id = e.plan_id AND p."position" = n."position"
+      JOIN plan_steps p ON p.plan_id = e.plan_id
+                       AND p."position" = coalesce(n.item_of, n."position")
      WHERE n.execution_id = e.id AND n."position" = p_position;
     RETURN s;
 END $$;
@@ -202,6 +204,7 @@ BEGIN
         'position', s."position", 'name', s.name, 'action', s.action,
         'attempt', s.attempt, 'failures', s.failures, 'retry', s.retry::text,
         'inputs', s.inputs, 'recorded', s.input, 'steps', steps, 'undone', undone,
+        'for_each', s.for_each, 'item', s.item,
         'checkpoint', checkpoint);
 END $$;
 
@@ -285,12 +288,24 @@ BEGIN
 END $$;
 
 
+-- What the items of a step came to, in their order; null for those that were skipped.
+CREATE FUNCTION item_results(p_execution uuid, p_first int, p_count int) RETURNS jsonb
+LANGUAGE sql VOLATILE AS $$
+    SELECT coalesce(jsonb_agg(result ORDER BY "position"), '[]')
+      FROM execution_steps
+     WHERE execution_id = p_execution
+       AND "position" >= p_first AND "position" < p_first + p_count
+$$;
+
+
 -- What expressions may read of other steps, by name.
 CREATE FUNCTION step_outcomes(p_execution uuid, p_positions int[]) RETURNS jsonb
 LANGUAGE sql VOLATILE AS $$
     SELECT coalesce(jsonb_object_agg(name, jsonb_build_object(
-               'status', status, 'result', result, 'results', NULL, 'error', error,
-               'attempt', attempt)), '{}')
+               'status', status, 'result', result, 'results',
+               CASE WHEN item_count IS NOT NULL AND status = 'completed'
+                    THEN item_results(p_execution, first_item, item_count) END,
+               'error', error, 'attempt', attempt)), '{}')
       FROM execution_steps
      WHERE execution_id = p_execution AND "position" = ANY (p_positions)
 $$;
@@ -301,8 +316,10 @@ $$;
 CREATE FUNCTION all_outcomes(p_execution uuid, p_positions int[]) RETURNS jsonb
 LANGUAGE sql VOLATILE AS $$
     SELECT coalesce(jsonb_object_agg(p.name, jsonb_build_object(
-               'status', coalesce(s.status, 'skipped'), 'result', s.result,
-               'results', NULL, 'error', s.error, 'attempt', coalesce(s.attempt, 0))), '{}')
+               'status', coalesce(s.status, 'skipped'), 'result', s.result, 'results',
+               CASE WHEN s.item_count IS NOT NULL AND s.status = 'completed'
+                    THEN item_results(p_execution, s.first_item, s.item_count) END,
+               'error', s.error, 'attempt', coalesce(s.attempt, 0))), '{}')
       FROM executions e
       JOIN plan_steps p ON p.plan_id = e.plan_id AND p."position" = ANY (p_positions)
       LEFT JOIN execution_steps s ON s.execution_id = e.id AND s."position" = p."position"

@@ -98,7 +98,8 @@ END $$;
 
 -- The plain cases of a ride, and by far the most frequent: a step has succeeded that has one
 -- successor at most, in whose count it is one of several, or the only one. In the latter
--- case the worker goes on to the successor, in the former to the next of a fan-out. Each
+-- case the worker goes on to the successor, in the former to the next of a fan-out. An item
+-- counts in the step that it is an item of, and may let another item begin. Each
 -- statement starts an executor anew, which costs more than the rows do: so all rows are
 -- written by one, and the functions for the other cases are not used. The caller holds the
 -- lock.
@@ -117,11 +118,13 @@ DECLARE
     c record;
     n record;
     frees bool;
+    releases bool;
 BEGIN
     -- OFFSET 0 keeps the look-up one of its own: joined, the planner may read all the
     -- rows of an execution that is younger than its statistics
     SELECT s.queue, s.attempt, cardinality(s.successors) AS width, t."position" AS join_at,
-           t.status AS join_status, t.queue AS join_queue, t.pending_deps, NULL::int AS next
+           t.status AS join_status, t.queue AS join_queue, t.pending_deps, t.next_item,
+           NULL::int AS next
       INTO c
       FROM execution_steps s
       LEFT JOIN LATERAL (
@@ -130,21 +133,25 @@ BEGIN
       ) AS t ON true
      WHERE s.execution_id = p_execution AND s."position" = p_position
        AND s.status = 'running' AND s.lease_token = p_token;
-    IF NOT FOUND OR c.width > 1 OR c.join_status <> 'pending' THEN
+    IF NOT FOUND OR c.width > 1 OR c.join_status <> 'pending'
+       AND (c.join_status <> 'waiting' OR c.pending_deps <= 1) THEN
         RETURN;
     END IF;
     frees := coalesce(c.pending_deps = 1, false);
+    releases := frees OR c.next_item IS NOT NULL;
     IF NOT frees THEN
-        c.next := (first_unsent(p_execution, c.queue, 1))[1];
+        c.next := coalesce(c.next_item, (first_unsent(p_execution, c.queue, 1))[1]);
     ELSIF c.join_queue = c.queue THEN
         c.next := c.join_at;
     END IF;
     SELECT t."position", t.name, t.action, t.failures, t.attempt + 1 AS attempt, t.input,
            coalesce(p.timeout_seconds, a.timeout_seconds) AS timeout_seconds,
-           p.inputs, p.reads, p.retry, w.hostname, w.beats
+           p.inputs, p.reads, p.retry, w.hostname, w.beats,
+           CASE WHEN t.item_of IS NULL THEN p.for_each END AS for_each, t.item
       INTO n
       FROM execution_steps t
-      JOIN plan_steps p ON p.plan_id = p_plan AND p."position" = c.next
+      JOIN plan_steps p ON p.plan_id = p_plan
+                       AND p."position" = coalesce(t.item_of, t."position")
       JOIN workers w ON w.id = p_worker AND w.ended_at IS NULL
                     AND t.action = ANY (w.actions) AND t.queue = ANY (w.queues)
       LEFT JOIN actions a ON a.name = t.action
@@ -155,8 +162,11 @@ BEGIN
     UPDATE execution_steps t
        SET status = CASE t."position" WHEN p_position THEN 'completed'
                     WHEN n."position" THEN 'running' ELSE t.status END,
-           pending_deps = CASE WHEN t."position" = c.join_at THEN t.pending_deps - 1
+           pending_deps = CASE WHEN t."position" = n."position" THEN 0
+                          WHEN t."position" = c.join_at THEN t.pending_deps - 1
                           ELSE t.pending_deps END,
+           next_item = CASE WHEN t."position" = c.join_at
+                       THEN nullif(t.next_item + 1, t.first_item + t.item_count) END,
            ended_at = CASE t."position" WHEN p_position THEN moment END,
            result = CASE t."position" WHEN p_position THEN p_result END,
            input = CASE t."position" WHEN p_position THEN coalesce(p_input, t.input)
@@ -167,7 +177,7 @@ BEGIN
            progress_message = CASE t."position" WHEN p_position THEN t.progress_message END,
            chunks = CASE t."position" WHEN p_position THEN t.chunks END,
            records = CASE t."position" WHEN p_position THEN t.records END,
-           ready_at = CASE WHEN t."position" = n."position" AND frees THEN moment
+           ready_at = CASE WHEN t."position" = n."position" AND releases THEN moment
                       ELSE t.ready_at END,
            deadline = CASE WHEN t."position" = n."position" AND frees
                       THEN moment + make_interval(secs => t.deadline_seconds)
@@ -201,13 +211,13 @@ BEGIN
           (3, 'step.started', n."position", jsonb_build_object(
               'attempt', n.attempt, 'worker', p_worker, 'host', n.hostname))
           ) AS d(rank, type, "position", data)
-     WHERE frees OR d.rank <> 2;
-    last_seq := p_next_seq + 1 + frees::int;
+     WHERE releases OR d.rank <> 2;
+    last_seq := p_next_seq + 1 + releases::int;
     UPDATE executions SET next_seq = last_seq + 1, open_steps = executions.open_steps - 1
      WHERE id = p_execution;
     next := describe_claim(p_execution, ROW(
         n."position", n.name, n.action, NULL, n.attempt, n.failures, NULL, NULL, n.input,
-        n.inputs, n.reads, n.retry, n.hostname, 'steps')::started_step);
+        n.inputs, n.reads, n.retry, n.hostname, 'steps', n.for_each, n.item)::started_step);
 END $$;
 
 
@@ -240,7 +250,12 @@ BEGIN
         e.variables := e.variables || p_variables;
         drafts := drafts || ROW('execution.variables', s."position", p_variables)::event_draft;
     END IF;
-    IF is_open AND p_next_token IS NOT NULL AND cardinality(s.successors) = 1 THEN
+    IF s.item_of IS NOT NULL THEN
+        SELECT * INTO follow FROM end_item(s, 'completed', NULL);
+        e.open_steps := e.open_steps - follow.ends;
+        drafts := drafts || follow.drafts;
+        sendable := follow.ready;
+    ELSIF is_open AND p_next_token IS NOT NULL AND cardinality(s.successors) = 1 THEN
         -- the next link of a chain: freed and started by one write
         started := start_step(
             e, s.successors[1], p_next_token, p_worker, p_delivery, true);
@@ -250,7 +265,8 @@ BEGIN
             leaves_lane := started.queue <> s.queue;
         END IF;
     END IF;
-    IF started."position" IS NULL AND cardinality(s.successors) > 0 THEN
+    IF s.item_of IS NULL AND started."position" IS NULL
+       AND cardinality(s.successors) > 0 THEN
         SELECT * INTO follow FROM release_after_success(s.execution_id, s.successors);
         drafts := drafts || follow.drafts;
         sendable := follow.ready;
@@ -372,6 +388,7 @@ DECLARE
     drafts event_draft[];
     follow record;
     sendable int[] := '{}';
+    has_failed bool;
 BEGIN
     SELECT * INTO e FROM executions WHERE id = p_execution;
     SELECT * INTO s FROM execution_steps
@@ -382,7 +399,7 @@ BEGIN
     END IF;
     IF p_status IN ('failed', 'timed_out') THEN
         SELECT p.on_failure INTO policy FROM plan_steps p
-         WHERE p.plan_id = e.plan_id AND p."position" = p_position;
+         WHERE p.plan_id = e.plan_id AND p."position" = coalesce(s.item_of, p_position);
         IF policy = 'skip' THEN
             p_status := 'skipped'; p_reason := 'failed';
         END IF;
@@ -396,7 +413,21 @@ BEGIN
         jsonb_build_object('attempt', s.attempt, 'error', p_error, 'reason',
             CASE WHEN p_status = 'skipped' THEN p_reason END)))::event_draft];
     e.open_steps := e.open_steps - 1;
-    IF p_status = 'skipped' THEN
+    has_failed := p_status <> 'skipped';
+    IF s.item_count > 0 THEN
+        -- what was to become of each item goes with it
+        SELECT * INTO follow FROM cancel_items(s);
+        drafts := drafts || follow.drafts;
+        e.open_steps := e.open_steps - follow.cancels;
+    END IF;
+    IF s.item_of IS NOT NULL THEN
+        SELECT * INTO follow FROM end_item(s, p_status, p_error);
+        drafts := drafts || follow.drafts;
+        e.open_steps := e.open_steps - follow.ends;
+        sendable := follow.ready;
+        p_error := follow.failure;
+        has_failed := follow.failure IS NOT NULL;
+    ELSIF p_status = 'skipped' THEN
         SELECT * INTO follow FROM release_after_skip(p_execution, p_position);
         drafts := drafts || follow.drafts;
         e.open_steps := e.open_steps - follow.skips;
@@ -406,7 +437,9 @@ BEGIN
         SELECT * INTO follow FROM release_after_success(p_execution, s.successors);
         drafts := drafts || follow.drafts;
         sendable := follow.ready;
-    ELSIF e.status IN ('pending', 'running', 'paused') THEN
+    END IF;
+    IF has_failed AND s.section = 'steps' AND e.status IN ('pending', 'running', 'paused')
+    THEN
         -- beyond its deadline it ends for that, not for the step that was cut by it
         e.reason := CASE WHEN e.deadline <= plans_now() THEN 'deadline' ELSE 'abort' END;
         e.error := CASE e.reason WHEN 'abort' THEN p_error END;
@@ -583,6 +616,26 @@ LANGUAGE sql VOLATILE AS $$
         UPDATE execution_steps
            SET status = 'cancelled', ended_at = plans_now(), wake_at = NULL
          WHERE execution_id = p_execution AND status IN ('pending', 'ready', 'waiting')
+        RETURNING "position"
+    )
+    SELECT count(*)::int,
+           coalesce(array_agg(ROW('step.cancelled', "position", '{}')::event_draft
+                              ORDER BY "position"), '{}')
+      FROM cancelled
+$$;
+
+
+-- Cancel the items of a step that have not started, for it will not wait for them.
+CREATE FUNCTION cancel_items(
+    s execution_steps, OUT cancels int, OUT drafts event_draft[]
+)
+LANGUAGE sql VOLATILE AS $$
+    WITH cancelled AS (
+        UPDATE execution_steps
+           SET status = 'cancelled', ended_at = plans_now(), wake_at = NULL
+         WHERE execution_id = s.execution_id
+           AND "position" >= s.first_item AND "position" < s.first_item + s.item_count
+           AND status IN ('pending', 'ready', 'waiting')
         RETURNING "position"
     )
     SELECT count(*)::int,

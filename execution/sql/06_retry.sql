@@ -50,7 +50,7 @@ BEGIN
     UPDATE execution_steps t
        SET attempt = t.attempt + 1, claimed_at = plans_now(),
            attempt_deadline = attempt_deadline(
-               e.plan_id, p_position, p_wait, latest_end(e, s))
+               e.plan_id, coalesce(s.item_of, p_position), p_wait, latest_end(e, s))
      WHERE t.execution_id = p_execution AND t."position" = p_position
     RETURNING t.attempt INTO attempt;
     last_seq := write_events(p_execution, e.next_seq, ARRAY[

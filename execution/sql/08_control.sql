@@ -63,8 +63,9 @@ BEGIN
     UPDATE execution_steps s
        SET deadline = s.deadline + (plans_now() - greatest(
                e.paused_at, s.deadline - make_interval(secs => s.deadline_seconds)))
-     WHERE s.execution_id = p_execution AND s.status IN ('ready', 'waiting')
-       AND s.deadline IS NOT NULL;
+     WHERE s.execution_id = p_execution AND s.deadline IS NOT NULL
+       AND (s.status IN ('ready', 'waiting')
+            OR s.status = 'pending' AND s.item_of IS NOT NULL);
     windows := publish_ready(p_execution);
 END $$;
 

@@ -18,16 +18,23 @@ BEGIN
            ARRAY(SELECT a ->> 'name' FROM jsonb_array_elements(p_actions) a),
            p.value, seen_at, seen_at, seen_at
       FROM pulse p;
-    -- in the order of the names: two workers that publish the same ones do not deadlock
-    INSERT INTO actions (name, doc, signature, timeout_seconds, published_at)
-    SELECT a.name, a.doc, a.signature, a.timeout_seconds, seen_at
+    -- What is published already is left alone: a start of many workers would write, and
+    -- lock, the rows that every claim reads. In the order of the names: two workers that
+    -- publish the same ones do not deadlock.
+    INSERT INTO actions (name, doc, signature, timeout_seconds, published_by,
+                         published_at)
+    SELECT a.name, a.doc, a.signature, a.timeout_seconds, p_hostname, seen_at
       FROM jsonb_to_recordset(p_actions)
         AS a(name text, doc text, signature jsonb, timeout_seconds float)
+     WHERE NOT EXISTS (
+        SELECT FROM actions k WHERE k.name = a.name
+           AND (k.doc, k.signature, k.timeout_seconds)
+               IS NOT DISTINCT FROM (a.doc, a.signature, a.timeout_seconds))
      ORDER BY a.name
     ON CONFLICT (name) DO UPDATE
        SET doc = excluded.doc, signature = excluded.signature,
            timeout_seconds = excluded.timeout_seconds,
-           published_at = excluded.published_at;
+           published_by = excluded.published_by, published_at = excluded.published_at;
 END $$;
 
 

@@ -32,7 +32,8 @@ LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
     SELECT s.execution_id, s."position", s.lease_token, s.attempt, s.failures + 1, p.retry
       FROM execution_steps s
       JOIN executions e ON e.id = s.execution_id
-      JOIN plan_steps p ON p.plan_id = e.plan_id AND p."position" = s."position"
+      JOIN plan_steps p ON p.plan_id = e.plan_id
+                       AND p."position" = coalesce(s.item_of, s."position")
      WHERE s.status = 'running' AND s.attempt_deadline < plans_now()
        AND (s.worker_id = p_worker
             OR s.attempt_deadline < plans_now() - make_interval(secs => p_grace))
@@ -143,7 +144,8 @@ LANGUAGE sql VOLATILE AS $$
         ELSE p_step.failures + 1 >= p.max_attempts OR NOT p.retries_timeouts
              OR coalesce(latest_end(p_execution, p_step) <= plans_now(), false) END
       FROM plan_steps p
-     WHERE p.plan_id = p_execution.plan_id AND p."position" = p_step."position"
+     WHERE p.plan_id = p_execution.plan_id
+       AND p."position" = coalesce(p_step.item_of, p_step."position")
 $$;
 
 

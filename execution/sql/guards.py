@@ -64,10 +64,12 @@ STEP_RULES: Mapping[str, str] = {
     " OR NEW.lease_token IS NULL",
     # nothing starts before all that it needs is settled
     "started_needs_settled": "NEW.pending_deps >= 0 AND (NEW.pending_deps = 0"
-    " OR NEW.status IN ('pending', 'cancelled'))",
+    " OR NEW.status NOT IN ('ready', 'running', 'completed'))",
     "ready_has_time": "NEW.status <> 'ready' OR NEW.ready_at IS NOT NULL",
     # a step that waits without an end would never be found
-    "waiting_has_time": "(NEW.status = 'waiting') = (NEW.wake_at IS NOT NULL)",
+    "waiting_has_end": "NEW.status <> 'waiting' OR NEW.wake_at IS NOT NULL"
+    " OR (NEW.item_count > 0 AND NEW.pending_deps > 0)",
+    "only_waiting_has_time": "NEW.wake_at IS NULL OR NEW.status = 'waiting'",
     # only success leaves a result that others may read
     "result_is_success": "NEW.result IS NULL OR NEW.status = 'completed'",
     "ended_has_time": f"({_one_of('NEW.status', TERMINAL_STEP_STATUSES)})"

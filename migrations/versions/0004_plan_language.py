@@ -4,12 +4,14 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
 
+_JSON = postgresql.JSONB(none_as_null=True, astext_type=sa.Text())
 _CHECKS = {
     "plan_steps": {
         "section_known": "section IN ('end', 'rollback', 'steps')",
@@ -31,12 +33,24 @@ def _columns() -> dict[str, list[sa.Column[Any]]]:
             _with_default("section", sa.Text, "steps"),
             sa.Column("run_on", sa.Text),
             sa.Column("undoes", sa.Integer),
+            sa.Column("for_each", sa.Text),
+            sa.Column("max_parallel", sa.Integer),
+            sa.Column("tolerate", sa.Integer),
+            sa.Column("tolerate_percent", sa.Float),
         ],
         "executions": [
             _with_default("section", sa.Text, "steps"),
             sa.Column("queue", sa.Text),
         ],
-        "execution_steps": [_with_default("section", sa.Text, "steps")],
+        "execution_steps": [
+            _with_default("section", sa.Text, "steps"),
+            sa.Column("item_of", sa.Integer),
+            sa.Column("item", _JSON),
+            sa.Column("first_item", sa.Integer),
+            sa.Column("item_count", sa.Integer),
+            sa.Column("next_item", sa.Integer),
+            sa.Column("skips_left", sa.Integer),
+        ],
     }
 
 

@@ -1,9 +1,20 @@
 """Plans run from end to end on real workers."""
 
+from dataclasses import replace
+
 import pytest
 
-from execution import ExecutionEngine, ExecutionStatus, Plan, Step, StepStatus
+from execution import (
+    ExecutionEngine,
+    ExecutionStatus,
+    Plan,
+    Settings,
+    Step,
+    StepStatus,
+)
 from execution.errors import ExecutionFailedError, ExecutionNotFinishedError
+from execution.installation import Installation
+from execution.settings import CatalogueCheck
 from tests.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.usefixtures("shared_worker")
@@ -177,11 +188,14 @@ def test_a_skip_runs_down_its_line_and_stops_at_a_join(engine: ExecutionEngine) 
     ids=["result_is_no_json", "inputs_do_not_fit"],
 )
 def test_what_another_attempt_would_repeat_is_not_retried(
-    engine: ExecutionEngine, step: Step, code: str, says: str
+    engine: ExecutionEngine, settings: Settings, step: Step, code: str, says: str
 ) -> None:
     plan = Plan("fatal", steps=[step], defaults={"retry": {"attempts": 5}})
 
-    execution_id = engine.submit(plan)
+    # as a producer does whom nobody has told of the inputs
+    unchecked = replace(settings, check=CatalogueCheck.OFF)
+    with ExecutionEngine(Installation(unchecked, None)) as careless:
+        execution_id = careless.submit(plan)
     result = engine.wait(execution_id, timeout_seconds=20)
 
     assert result.error is not None

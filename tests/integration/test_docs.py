@@ -157,7 +157,7 @@ def test_shown_plans_are_valid() -> None:
     pages = ("docs/plans.md", "docs/plan_tools.md", "README.md")
     shown = [text for page in pages for text in read_blocks(page, "yaml")]
 
-    assert len(shown) == 4
+    assert len(shown) == 5
     for text in shown:
         Plan.from_text(text)
 
@@ -223,7 +223,10 @@ def test_the_plan_shown_in_python_is_valid() -> None:
 
 
 def test_the_shown_submits_join_a_transaction(
-    engine: ExecutionEngine, settings: Settings, tmp_path: Path
+    engine: ExecutionEngine,
+    liveness: LivenessRecords,
+    settings: Settings,
+    tmp_path: Path,
 ) -> None:
     (code,) = read_blocks("docs/submitting.md", "python")
     (query,) = read_blocks("docs/submitting.md", "sql")
@@ -232,6 +235,8 @@ def test_the_shown_submits_join_a_transaction(
     path.write_text(plan)
     shown: dict[str, Any] = {}
     exec(code.replace("hello.yaml", str(path)), shown)  # noqa: S102  # our own page
+    greetings = json.dumps([{"name": f"greet.{name}"} for name in ("compose", "shout")])
+    liveness.end_worker(register(liveness, settings, actions=greetings))
     engine.publish(shown["PLAN"])
     assert settings.database_url is not None
     connecting = sa.create_engine(settings.database_url, poolclass=sa.NullPool)
@@ -245,6 +250,35 @@ def test_the_shown_submits_join_a_transaction(
 
     for execution_id in (ordered, by_sql):
         assert engine.get_status(execution_id).parameters == {"name": "Ann"}
+
+
+def test_the_shown_action_is_published_and_compared_as_the_page_says(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (code,) = read_blocks("docs/actions.md", "python")
+    (plan,) = read_blocks("docs/actions.md", "yaml faulty")
+    (shown,) = read_blocks("docs/actions.md", "text")
+    (tmp_path / "packing.py").write_text(code)
+    (tmp_path / "pack.yaml").write_text(plan)
+    fit = plan.replace("pac\n", "pack\n").replace("xl", "l")
+    fit = fit.replace("action: orders.pack\n  -", "action: test.nothing\n  -")
+    (tmp_path / "fit.yaml").write_text(
+        fit.replace("{box: l}", "{box: l, order: {number: 5}}")
+    )
+    with WorkerProcess.start(
+        settings,
+        environment={
+            "PLANS_IMPORTS": "packing,tests.actions",
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}",
+        },
+    ) as worker:
+        refused = run_plans(["validate", "pack.yaml"], tmp_path, worker.environment)
+        ran = run_plans(["run", "fit.yaml"], tmp_path, worker.environment)
+        one = run_plans(["actions", "orders.pack"], tmp_path, worker.environment)
+
+    assert refused.stdout == shown
+    assert json.loads(ran.stdout) == {"number": 5, "box": "l"}, ran.stderr
+    assert "The box is chosen by the plan." in one.stdout
 
 
 def test_the_readme_shows_the_two_commands() -> None:

@@ -24,7 +24,7 @@ from tests.racing import run_at_once
 from tests.sweeping import look
 from tests.timeline import check_timeline, heads, read_timeline
 
-ACTIONS = '[{"name": "test.nothing"}]'
+ACTIONS = '[{"name": "test.nothing"}, {"name": "test.echo"}]'
 
 
 def nothing(name: str, needs: list[str] | None = None) -> Step:
@@ -49,7 +49,12 @@ def worker_id(liveness: LivenessRecords, settings: Settings) -> str:
     return register(liveness, settings)
 
 
-def register(liveness: LivenessRecords, settings: Settings, *other_queues: str) -> str:
+def register(
+    liveness: LivenessRecords,
+    settings: Settings,
+    *other_queues: str,
+    actions: str = ACTIONS,
+) -> str:
     worker_id = str(uuid.uuid4())
     liveness.register_worker(
         worker_id,
@@ -58,7 +63,7 @@ def register(liveness: LivenessRecords, settings: Settings, *other_queues: str) 
         pool="none",
         slots=8,
         queues=[settings.queue, *other_queues],
-        actions=ACTIONS,
+        actions=actions,
     )
     return worker_id
 
@@ -342,8 +347,14 @@ def test_a_cancel_before_the_start_ends_at_once(engine: ExecutionEngine) -> None
 
 
 def test_a_worker_that_lacks_the_action_refuses_before_anything_is_counted(
-    engine: ExecutionEngine, records: StepRecords, worker_id: str
+    engine: ExecutionEngine,
+    records: StepRecords,
+    liveness: LivenessRecords,
+    settings: Settings,
+    worker_id: str,
 ) -> None:
+    other_id = register(liveness, settings, actions='[{"name": "somebody.elses"}]')
+    liveness.end_worker(other_id)
     plan = Plan("foreign", steps=[Step("s", action="somebody.elses")])
     execution_id = engine.submit(plan)
 

@@ -64,8 +64,8 @@ STEPS: list[tuple[str, str, dict[str, Any]]] = [
         for s in sorted({*StepStatus} - {"pending", "cancelled"})
     ),
     ("ready_has_time", "ready", {"ready_at": None}),
-    ("waiting_has_time", "waiting", {"wake_at": None}),
-    ("waiting_has_time", "ready", {"wake_at": NOW}),
+    ("waiting_has_end", "waiting", {"wake_at": None}),
+    ("only_waiting_has_time", "ready", {"wake_at": NOW}),
     *(
         ("result_is_success", s, {"result": {"n": 1}})
         for s in sorted({*StepStatus} - {"completed"})

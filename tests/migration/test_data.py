@@ -93,7 +93,7 @@ def test_an_execution_that_was_paused_before_can_be_resumed(url: str) -> None:
 
 
 def test_of_two_bodies_of_a_version_the_last_published_keeps_it(url: str) -> None:
-    install_tables(url, "versions_kept", "0004")
+    install_tables(url, "versions_kept", "0005")
     with committed(url, "versions_kept") as cursor:
         for index, (digest, version) in enumerate(
             [("old", "1"), ("new", "1"), ("other", "2"), ("a", None), ("b", None)]
@@ -130,3 +130,24 @@ def test_what_waits_is_ready_for_a_release_that_knows_no_waiting(url: str) -> No
     with committed(url, "woken") as cursor:
         cursor.execute("SELECT status, wake_at, ready_at IS NULL FROM execution_steps")
         assert cursor.fetchall() == [("ready", None, False)]
+
+
+def test_signatures_of_another_release_are_forgotten_and_names_are_not(
+    url: str,
+) -> None:
+    schema.upgrade(url, "catalogue_kept")
+    with committed(url, "catalogue_kept") as cursor:
+        insert(
+            cursor, "actions", name="a", signature={"parameters": []}, published_at=NOW
+        )
+
+    schema.downgrade(url, "catalogue_kept", revision="0004")
+    with committed(url, "catalogue_kept") as cursor:
+        cursor.execute("SELECT name, signature FROM actions")
+        assert cursor.fetchall() == [("a", None)]
+        cursor.execute("""UPDATE actions SET signature = '{"parameters": ["x"]}'""")
+    schema.upgrade(url, "catalogue_kept")
+
+    with committed(url, "catalogue_kept") as cursor:
+        cursor.execute("SELECT name, signature, published_by FROM actions")
+        assert cursor.fetchall() == [("a", None, None)]

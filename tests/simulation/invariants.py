@@ -20,13 +20,16 @@ _EXECUTIONS = """
 _STEPS = """
     SELECT s.execution_id::text AS id, s."position", s.name, s.status, s.attempt,
            s.failures, s.losses, s.lease_token::text AS token, s.result, s.input,
-           s.needs, p.max_attempts, p.max_lost
+           s.needs, s.item_of, s.item_count, p.max_attempts, p.max_lost, p.max_parallel
       FROM {schema}.execution_steps s
       JOIN {schema}.executions e ON e.id = s.execution_id
       JOIN {schema}.plan_steps p
-        ON p.plan_id = e.plan_id AND p."position" = s."position"
+        ON p.plan_id = e.plan_id AND p."position" = coalesce(s.item_of, s."position")
      ORDER BY s.execution_id, s."position"
 """
+_ENDS_OF_STEPS = {
+    f"step.{status}" for status in ("completed", "failed", "skipped", "cancelled")
+} | {"step.timed_out"}
 _SECTIONS = """
     SELECT e.id::text AS id, e.section, e.reason, e.reason = ANY (p.rollback) AS undoes,
            s."position", s.section AS of_section, s.run_on, s.undoes AS undone
@@ -53,6 +56,7 @@ def find_broken_promise(store: Store, watchdog: Watchdog) -> str | None:
         for execution_id, execution in executions.items():
             _check_execution(execution, watchdog)
             _check_timeline(execution, steps[execution_id], events[execution_id])
+            _check_items(steps[execution_id], events[execution_id])
             _check_sections(
                 sections[execution_id], steps[execution_id], events[execution_id]
             )
@@ -106,6 +110,31 @@ def _check_timeline(
     assert len(successes) == len(set(successes)), "a step succeeded twice"
 
 
+def _check_items(
+    steps: list[Mapping[str, Any]], events: list[Mapping[str, Any]]
+) -> None:
+    """Assert that no more were under way than the plan lets, and that all count."""
+    owners = {step["position"]: step["item_of"] for step in steps}
+    by_position = {step["position"]: step for step in steps}
+    under_way: dict[int, set[int]] = defaultdict(set)
+    for event in events:
+        owner = owners.get(event["position"])
+        if owner is None:
+            continue
+        if event["type"] == "step.ready":
+            under_way[owner].add(event["position"])
+        elif event["type"] in _ENDS_OF_STEPS:
+            under_way[owner].discard(event["position"])
+        most = by_position[owner]["max_parallel"] or len(steps)
+        assert len(under_way[owner]) <= most, f"more than {most} items at a time"
+    for step in steps:
+        items = [s for s in steps if s["item_of"] == step["position"]]
+        if step["status"] == StepStatus.COMPLETED and step["item_count"] is not None:
+            assert len(items) == step["item_count"], "items are missing"
+            ends = {item["status"] for item in items}
+            assert ends <= {StepStatus.COMPLETED, StepStatus.SKIPPED}, f"{ends}"
+
+
 def _check_sections(
     planned: list[Mapping[str, Any]],
     steps: list[Mapping[str, Any]],
@@ -126,7 +155,12 @@ def _check_sections(
         if row["of_section"] == "end"
         and (row["run_on"] == "always" or row["reason"] != "result")
     ]
-    added = [e["position"] for e in events if e["type"] == "step.added"]
+    later = {row["position"] for row in planned}
+    added = [
+        e["position"]
+        for e in events
+        if e["type"] == "step.added" and e["position"] in later
+    ]
     assert added == rollback + end, f"added {added}, not {rollback + end}"
     begun = [e["position"] for e in events if e["type"] == "step.started"]
     order = list(dict.fromkeys(position for position in begun if position in added))
@@ -146,6 +180,9 @@ def _check_step(
     assert step["failures"] <= step["max_attempts"], f"{name} failed too often"
     assert step["losses"] <= step["max_lost"], f"{name} was lost too often"
     if step["status"] != StepStatus.COMPLETED:
+        return
+    if step["item_count"] is not None:
+        assert step["result"] is None, f"{name} has a result of its own"
         return
     expected = {"attempt": step["attempt"], "token": step["token"]}
     assert step["result"] == expected, f"{name} has the result of another attempt"

@@ -98,6 +98,18 @@ MUTATIONS = (
         "    IF e.open_steps = 0 THEN",
     ),
     Mutation(
+        "an item that ends lets two others begin",
+        "           next_item = nullif(t.next_item + 1, t.first_item + t.item_count),\n"
+        "           status",
+        "           next_item = t.next_item,\n           status",
+    ),
+    Mutation(
+        "items are expanded without a token",
+        "WHEN s.lease_token IS DISTINCT FROM p_token OR s.status <> 'running' THEN"
+        " 'stale'\n        WHEN e.status",
+        "WHEN e.status",
+    ),
+    Mutation(
         "silence is measured by the clock",
         "AND pulse < (SELECT value FROM pulse) - p_lease",
         "AND beat_at < plans_now() - make_interval(secs => p_lease)",

@@ -99,7 +99,7 @@ class Owner:
         desk = self._desk
         submitted = desk.repository.submit(
             self._plan,
-            {},
+            self._plan.bind({}),
             queue=desk.queue,
             execution_id=self._id,
             transaction=desk.transaction if self._is_within else None,

@@ -7,12 +7,17 @@ a step does is drawn for each execution, and known to its action alone.
 import random
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from execution import Plan, Step
 
 POOL_SIZE = 60
 ACTION = "simulated.work"
 ASIDE_QUEUE = "aside"
+_LISTS = {
+    name: {"type": "array", "default": list(range(length))}
+    for name, length in (("nothing", 0), ("one", 1), ("some", 5))
+}
 
 
 class Fate(StrEnum):
@@ -75,6 +80,7 @@ def _draw_plan(dice: random.Random, number: int) -> Plan:
     is_sequence = dice.random() < 0.4
     # the others end with their last step
     has_sections = dice.random() < 0.4
+    has_items = dice.random() < 0.3
     steps = []
     for n, name in enumerate(names):
         needs = sorted(dice.sample(names[:n], dice.randint(0, min(n, 3))))
@@ -92,6 +98,7 @@ def _draw_plan(dice: random.Random, number: int) -> Plan:
                 deadline=dice.choice([None, None, None, "40s"]),
                 retry=_draw_retry(dice),
                 undo=_draw_undo(dice, name) if has_sections else None,
+                **(_draw_items(dice) if has_items and dice.random() < 0.5 else {}),
             )
         )
     if has_sections:
@@ -99,10 +106,19 @@ def _draw_plan(dice: random.Random, number: int) -> Plan:
     return Plan(
         f"simulated-{number}",
         steps=steps,
+        parameters=_LISTS,
         deadline=dice.choice([None, None, None, "60s"]),
         rollback=dice.choice(["on_failure", ["on_failure", "on_cancel"], "on_cancel"]),
         failing=dice.choice(["finish_running", "cancel_running"]),
     )
+
+
+def _draw_items(dice: random.Random) -> dict[str, Any]:
+    return {
+        "for_each": f"parameters.{dice.choice(list(_LISTS))}",
+        "max_parallel": dice.choice([None, 1, 2, 3]),
+        "tolerate": dice.choice([None, None, 0, 1, "50%"]),
+    }
 
 
 def _draw_undo(dice: random.Random, name: str) -> dict[str, object] | None:

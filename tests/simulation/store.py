@@ -62,6 +62,7 @@ FENCED = frozenset(
     {
         "complete_step",
         "retry_step",
+        "expand_step",
         "report_progress",
         "save_checkpoint",
         "append_observations",

@@ -16,7 +16,9 @@ from tests.simulation.store import FENCED, Call, Store
 
 _ENDS = frozenset({"recorded", "ended"})
 """Outcomes of calls that may end the last step of an execution, and so itself."""
-_LANDED = frozenset({"recorded", "returned", "ended", "retrying", "waiting"})
+_LANDED = frozenset(
+    {"recorded", "returned", "ended", "retrying", "waiting", "expanded"}
+)
 _MOVES = frozenset(
     {
         "pause_execution",
@@ -49,6 +51,7 @@ def _describe_claim(row: dict[str, Any]) -> str:
 _TALLIES: dict[str, Callable[[dict[str, Any]], str | None]] = {
     "claim_step": _describe_claim,
     "complete_step": lambda row: f"completions {row['outcome']}",
+    "expand_step": lambda row: f"lists {row['outcome']}",
     "retry_step": lambda row: f"retries {row['outcome']}",
     "resend_step": lambda row: "steps sent again" if row["landed"] else None,
     "send_steps": lambda row: "executions sent late" if row["windows"] else None,

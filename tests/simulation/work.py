@@ -4,13 +4,14 @@ It proves by its result which attempt it was, and tells things on the way, so th
 writes of every kind are tried.
 """
 
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from execution.context import Context
 from execution.errors import StepTimeoutError
 from tests.simulation.gate import Gate
-from tests.simulation.plans import Fate, StepFate, Telling
+from tests.simulation.plans import Fate, StepFate, Telling, draw_fate
 
 _HANGS_SECONDS = 100
 
@@ -30,7 +31,8 @@ class Work:
             key = (held.execution_id, held.position)
             self.gate.watchdog.check_effect(*key, held.token)
             self.gate.touch(f"effect of {ctx.step}, attempt {ctx.attempt}, {needed}")
-            fate = self.fates[key]
+            # items are not known beforehand
+            fate = self.fates.get(key) or draw_fate(random.Random(f"fate {key}"))
             self.gate.scheduler.sleep(fate.work_seconds)
             self._suffer(ctx, fate)
             _tell(ctx, fate.telling)

@@ -44,6 +44,7 @@ CLAIM = Claim(
     scope={},
     variables={},
     inputs={},
+    for_each=None,
     recorded_input=None,
     checkpoint={},
 )

@@ -130,7 +130,7 @@ def test_json_of_an_explanation_has_the_documented_keys(path: str) -> None:
         *("position", "name", "action", "section", "wave", "undoes", "queue"),
         *("priority", "needs", "reads"),
         *("inputs", "timeout_seconds", "deadline_seconds", "retry", "max_lost"),
-        *("on_failure", "skipped_if"),
+        *("on_failure", "skipped_if", "for_each", "max_parallel"),
     ]
     assert fetch["inputs"] == {"currency": "EUR"}
     assert fetch["retry"]["not_on"] == ["ValueError"]

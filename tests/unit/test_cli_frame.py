@@ -32,6 +32,7 @@ COMMANDS = (
     "list",
     "show",
     "watch",
+    "actions",
     "validate",
     "schema",
     "graph",

@@ -273,6 +273,7 @@ def test_child_gets_exactly_the_settings_and_no_others() -> None:
         "PLANS_QUEUE": "plans",
         "PLANS_LEASE_SECONDS": "3",
         "PLANS_RIDE": "1",
+        "PLANS_CHECK": "known",
     }
 
 

@@ -174,6 +174,19 @@ def test_what_follows_an_end_is_compared(after: Plan, place: str) -> None:
     assert compare_plans(vary(), vary(failing="finish_running")).is_same
 
 
+def test_what_runs_for_each_item_is_compared() -> None:
+    each = "steps.fetch.result"
+    before = vary_step(1, for_each=each, tolerate="10%")
+    after = vary_step(1, for_each="${steps.fetch.result}", tolerate=1, max_parallel=2)
+
+    changes = compare_plans(before, after).changes
+
+    assert [(c.place, c.before, c.after) for c in changes] == [
+        ("steps.check.max_parallel", None, 2),
+        ("steps.check.tolerate", "10%", 1),
+    ]
+
+
 def test_an_input_is_compared_part_by_part() -> None:
     after = vary_step(0, **{"with": {"limits": {"most": True, "least": [1]}}})
 

@@ -35,6 +35,7 @@ def build_context(
         scope={},
         variables=variables or {},
         inputs={},
+        for_each=None,
         recorded_input=None,
         checkpoint=checkpoint or {},
     )

@@ -139,6 +139,26 @@ def test_what_comes_after_the_steps_hangs_on_them() -> None:
     }
 
 
+def test_items_of_a_step_are_counted_by_their_states() -> None:
+    plan = Plan(
+        "items",
+        steps=[
+            Step("scan", action="a.scan"),
+            Step("parse", action="a.parse", for_each="steps.scan.result.files"),
+        ],
+    )
+    states = {"scan": "completed", "parse": "waiting"}
+    states |= {"parse[0]": "completed", "parse[1]": "failed", "parse[2]": "completed"}
+    found = states_of({name: StepStatus(text) for name, text in states.items()})
+
+    bare, drawn = picture_plan(plan), picture_plan(plan, states=found)
+
+    assert bare.nodes[1].lines == (
+        *("parse", "a.parse", "for each of steps.scan.result.files"),
+    )
+    assert drawn.nodes[1].lines[3:] == ("items: 1 failed, 2 completed", "waiting")
+
+
 def test_an_arrow_of_many_is_dashed_only_if_all_of_them_are() -> None:
     steps = [Step("a", action="x", needs=[]), Step("b", action="x", needs=[])]
     steps += [Step(f"c{i}", action="y", needs=["ab"[i % 2]]) for i in range(4)]

@@ -167,6 +167,19 @@ def test_in_a_sequence_a_skip_stops_nothing() -> None:
     assert outlook(explanation, "two").skipped_if == ()
 
 
+def test_a_step_for_each_item_is_told_with_its_list() -> None:
+    explanation = explain(
+        step("one", with_={"x": "${parameters.n}"}),
+        step("two", for_each="steps.one.result.rows", max_parallel=3),
+        parameters={"n": {"type": "integer"}},
+    )
+
+    two = outlook(explanation, "two")
+    assert (two.for_each, two.max_parallel) == ("${steps.one.result.rows}", 3)
+    assert two.reads == ("steps.one.result.rows",)
+    assert explanation.warnings == ()
+
+
 # what comes after the steps
 
 

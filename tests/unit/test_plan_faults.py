@@ -177,9 +177,6 @@ def test_document_field_of_a_later_release_is_refused(name: str) -> None:
     "name",
     [
         "when",
-        "for_each",
-        "max_parallel",
-        "tolerate",
         "cache",
         "uses",
         "resources",
@@ -235,7 +232,7 @@ steps:
     with: {a: *x, b: "${parameters.m}"}
   - id: scan
     needs: [scan]
-    for_each: steps.scan.result
+    cache: {ttl: 1h}
     on_failure: {restore: scan}
 result: ${steps.scan.reslut}
 result: 2
@@ -253,7 +250,7 @@ steps[0].with.a (line 11, column 15): is an alias (*x); write it out
 steps[0].with.b (line 11, column 19): ${parameters.m}: no parameter is called "m"
 steps[1].action (line 12, column 5): is missing
 steps[1].id (line 12, column 5): "scan" is the id of steps[0] already
-steps[1].for_each (line 14, column 5): is not supported by this release yet; \
+steps[1].cache (line 14, column 5): is not supported by this release yet; \
 leave it out or upgrade
 steps[1].on_failure (line 15, column 5): is not supported as a mapping by this \
 release yet

@@ -102,3 +102,18 @@ def test_importing_the_package_loads_no_server_library() -> None:
 )
 def test_a_name_can_be_the_first_that_is_imported(name: str) -> None:
     assert "execution" in modules_after(f"from execution import {name}")
+
+
+def test_an_action_without_models_is_published_and_called_without_pydantic() -> None:
+    statement = (
+        "from dataclasses import dataclass\n"
+        "from execution.actions import ActionRegistry\n"
+        "@dataclass\n"
+        "class Part:\n    size: int\n"
+        "def count(x: int, parts: list[Part]) -> list[str]:\n    return []\n"
+        "action = ActionRegistry().add('count', count, None)\n"
+        "action.describe()\n"
+        "action.call(None, {'x': 1, 'parts': []})\n"
+    )
+
+    assert not FOR_PRODUCERS & modules_after(statement)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from execution.errors import SettingsError
-from execution.settings import Settings
+from execution.settings import CatalogueCheck, Settings
 
 SECRET = "s3cret"  # noqa: S105  # not one that opens anything
 
@@ -38,6 +38,8 @@ SECRET = "s3cret"  # noqa: S105  # not one that opens anything
         ("PLANS_LEASE_SECONDS", "1", "lease_seconds", 1.0),
         ("PLANS_LEASE_SECONDS", "3600", "lease_seconds", 3600.0),
         ("PLANS_LEASE_SECONDS", "2.5", "lease_seconds", 2.5),
+        ("PLANS_CHECK", "strict", "check", CatalogueCheck.STRICT),
+        ("PLANS_CHECK", "Off", "check", CatalogueCheck.OFF),
         *(("PLANS_LOCAL", word, "local", True) for word in ("1", "true", "Yes", "ON")),
         *(
             ("PLANS_LOCAL", word, "local", False)
@@ -121,6 +123,7 @@ def test_a_foreign_variable_is_left_alone(name: str) -> None:
         ("PLANS_SCHEMA", "_" * 64),
         ("PLANS_LOCAL", "maybe"),
         ("PLANS_RIDE", "maybe"),
+        ("PLANS_CHECK", "maybe"),
         ("PLANS_LEASE_SECONDS", "soon"),
         ("PLANS_LEASE_SECONDS", "0.99"),
         ("PLANS_LEASE_SECONDS", "3601"),

@@ -1,0 +1,85 @@
+"""Whether a plan is let in: its actions are known, and their inputs fit.
+
+Asked by submits and publications, before anything is stored. Workers publish what their
+actions take, so a producer needs none of their code.
+
+Promises: a plan that is submitted again and again is compared once in a while, not each
+time; nothing is asked on the connection of a caller's transaction. Writes nothing.
+"""
+
+import time
+from collections.abc import Collection
+
+from execution.catalogue import check_inputs, check_names
+from execution.errors import Fault, ParameterError, PlanValidationError
+from execution.language.findings import Findings
+from execution.patience import ASK_TWICE
+from execution.plan import Plan
+from execution.queries import ExecutionQueries
+from execution.settings import CatalogueCheck
+
+_FRESH_SECONDS = 60.0
+"""How long a plan that was let in is not looked at again."""
+
+_MOST_REMEMBERED = 1_000
+_MOST_PRIORITY = 9
+
+
+class PlanAdmission:
+    """Lets plans in; safe to use from any thread."""
+
+    def __init__(self, queries: ExecutionQueries, check: CatalogueCheck) -> None:
+        """Compare plans with the catalogue that `queries` reads, as far as `check`."""
+        self._queries = queries
+        self._check = check
+        self._admitted: dict[str, float] = {}
+
+    def admit(
+        self,
+        plan: Plan,
+        *,
+        priority: int = 0,
+        keys: Collection[str] = (),
+        execution_id: str | None = None,
+    ) -> None:
+        """Return if `plan` may be stored and begun with `priority`.
+
+        A submit that is repeated is let in as it was before, whatever the catalogue has
+        become: executions stand under all of its `keys`, or under its id. Raises
+        ParameterError for a priority that there is not, and PlanValidationError with
+        everything that the catalogue has against the plan.
+        """
+        if not 0 <= priority <= _MOST_PRIORITY:
+            raise ParameterError((Fault("priority", f"is {priority}, not 0 to 9"),))
+        now = time.monotonic()
+        if self._admitted.get(plan.digest, -_FRESH_SECONDS) > now - _FRESH_SECONDS:
+            return
+        if faults := self.find_faults(plan):
+            if self._is_repeated(keys, execution_id):
+                return
+            raise PlanValidationError(faults)
+        if len(self._admitted) >= _MOST_REMEMBERED:
+            self._admitted.clear()
+        self._admitted[plan.digest] = now
+
+    def _is_repeated(self, keys: Collection[str], execution_id: str | None) -> bool:
+        if keys:
+            return ASK_TWICE(self._queries.has_begun, keys)
+        return (
+            execution_id is not None
+            and ASK_TWICE(self._queries.get_execution_status, execution_id) is not None
+        )
+
+    def find_faults(self, plan: Plan) -> tuple[Fault, ...]:
+        """Return everything that the catalogue has against a plan."""
+        if self._check is CatalogueCheck.OFF:
+            return ()
+        findings = Findings()
+        wanted = {step.action for step in plan.steps}
+        signatures = ASK_TWICE(self._queries.find_signatures, wanted)
+        if len(signatures) < len(wanted):
+            known = ASK_TWICE(self._queries.list_action_names)
+            if known or self._check is CatalogueCheck.STRICT:
+                check_names(plan.steps, known, findings)
+        check_inputs(plan.steps, signatures, findings)
+        return plan.locate(findings)

@@ -1,0 +1,147 @@
+"""The catalogue: the actions that workers have published, and what plans make of them.
+
+Promises: pure; all faults of a plan are found at once, each at the place in the
+document where it is to be put right; an action of which only the names of its
+parameters are known is checked for those. Must not know where the catalogue is kept.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+
+from execution.fitting import find_misfits, foresee
+from execution.language.compilation import CompiledStep
+from execution.language.findings import Findings
+from execution.places import Path, shown
+
+_MOST_DEFAULT_CHARACTERS = 60
+
+
+@dataclass(frozen=True)
+class ActionParameter:
+    """An input of an action; what is not known of it is None.
+
+    `default` is what it is when it is not given, unless it has none or one that JSON
+    cannot hold: `has_default` says so.
+    """
+
+    name: str
+    is_required: bool
+    hint: str | None
+    has_default: bool
+    default: Any
+    schema: Mapping[str, Any] | None
+
+    def __str__(self) -> str:
+        text = f"{self.name}: {self.hint}" if self.hint else self.name
+        return text if self.is_required else f"{text} = {self._write_default()}"
+
+    def _write_default(self) -> str:
+        text = json.dumps(self.default, ensure_ascii=False) if self.has_default else "…"
+        return text if len(text) <= _MOST_DEFAULT_CHARACTERS else "…"
+
+
+@dataclass(frozen=True)
+class ActionSignature:
+    """What an action takes and returns, the types as JSON Schema.
+
+    `others` is what inputs by other names must be; None: there may be none.
+    """
+
+    parameters: tuple[ActionParameter, ...]
+    others: Mapping[str, Any] | None
+    result: Mapping[str, Any] | None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Return a signature as `signatures` describes it."""
+        parameters = (
+            ActionParameter(
+                name=p["name"],
+                is_required=p.get("required", False),
+                hint=p.get("hint"),
+                has_default="default" in p,
+                default=p.get("default"),
+                schema=p.get("schema"),
+            )
+            for p in data["parameters"]
+        )
+        return cls(tuple(parameters), data.get("more"), data.get("result"))
+
+    def __str__(self) -> str:
+        others = () if self.others is None else ("…",)
+        return f"({', '.join([*map(str, self.parameters), *others])})"
+
+
+@dataclass(frozen=True)
+class ActionSummary:
+    """An action as it was published last; `workers` are those that have it now.
+
+    Without a signature nothing is known of its inputs.
+    """
+
+    name: str
+    doc: str | None
+    signature: ActionSignature | None
+    timeout_seconds: float | None
+    published_by: str | None
+    published_at: datetime
+    workers: tuple[str, ...]
+
+
+def check_names(
+    steps: Sequence[CompiledStep], known: Collection[str], findings: Findings
+) -> None:
+    """Note every step whose action is not among the names in the catalogue."""
+    for step in steps:
+        if step.action not in known:
+            near = findings.suggestion(step.action, known)
+            message = f"no worker has published {shown(step.action)}{near}"
+            findings.add((*_find_place(step), "action"), message)
+
+
+def check_inputs(
+    steps: Iterable[CompiledStep],
+    signatures: Mapping[str, ActionSignature | None],
+    findings: Findings,
+) -> None:
+    """Note all that does not fit in the inputs of steps whose action is known."""
+    for step in steps:
+        signature = signatures.get(step.action)
+        if signature is not None and isinstance(step.inputs, Mapping):
+            place = (*_find_place(step), "with")
+            _check_step(step.action, signature, step.inputs, place, findings)
+
+
+def _find_place(step: CompiledStep) -> Path:
+    """Return where the document names the action of a step."""
+    if step.undoes is not None:
+        return ("steps", step.undoes, "undo")
+    return ("steps", step.position)
+
+
+def _check_step(
+    action: str,
+    signature: ActionSignature,
+    inputs: Mapping[str, Any],
+    place: Path,
+    findings: Findings,
+) -> None:
+    known = {parameter.name: parameter for parameter in signature.parameters}
+    for name, parameter in known.items():
+        if parameter.is_required and name not in inputs:
+            message = f"is missing: the action is {action}{signature}"
+            findings.add((*place, name), message)
+    for name, template in inputs.items():
+        if name not in known and signature.others is None:
+            near = findings.suggestion(name, known)
+            message = (
+                f"is no input of {action}{near or f', which is {action}{signature}'}"
+            )
+            findings.add((*place, name), message)
+            continue
+        schema = known[name].schema if name in known else signature.others
+        for misfit in find_misfits(schema, foresee(template), findings.suggestion):
+            findings.add((*place, name, *misfit.path), misfit.message)

@@ -1,0 +1,34 @@
+"""Steps that run once for each item of a list: what they may state beside it.
+
+Works on what it understands of a faulty document. Knows nothing of expressions.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from execution.language.compilation import CompiledStep, OnFailure
+from execution.language.findings import Findings
+
+_BESIDE = ("max_parallel", "tolerate")
+
+
+def check_items(document: Mapping[str, object], findings: Findings) -> None:
+    """Note every field that means nothing without a list."""
+    steps = document.get("steps")
+    for position, step in enumerate(steps if isinstance(steps, list) else []):
+        if not isinstance(step, dict) or "for_each" in step:
+            continue
+        for name in _BESIDE:
+            if name in step:
+                message = "means nothing without `for_each`; leave it out"
+                findings.add(("steps", position, name), message)
+
+
+def warn_of_items(steps: tuple[CompiledStep, ...]) -> Iterator[str]:
+    """Yield what is tolerated and never happens."""
+    for step in steps:
+        is_tolerant = step.tolerate is not None or step.tolerate_percent is not None
+        if is_tolerant and step.on_failure is OnFailure.ABORT:
+            yield (
+                f"`tolerate` of {step.name} has nothing to do: the first item that"
+                " fails ends the execution, unless `on_failure: skip` is stated"
+            )
