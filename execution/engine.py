@@ -122,20 +122,18 @@ class ExecutionEngine(PublishedPlans):
     ) -> str:
         """Begin an execution of `plan` and return its id, without waiting.
 
-        `plan` is one, or names one that was published: `NAME` for the current version,
-        `NAME@VERSION` for a certain one. What has returned is committed; in a
-        `transaction` that the caller has begun, of a SQLAlchemy connection or session
-        on the same database, it is there once that commits. The same `idempotency_key`
-        with the same body returns the execution that exists; so does the same
-        `execution_id`, drawn to repeat a submit.
+        `plan` is one, or names one that was published, `NAME` or `NAME@VERSION`. What
+        has returned is committed; in a `transaction` of the caller's, of a SQLAlchemy
+        connection or session on the same database, it is there once that commits. The
+        same `idempotency_key`, or `execution_id`, with the same body returns the
+        execution that exists.
 
-        Raises ParameterError with every fault, PlanValidationError for actions that no
-        worker has published or that take other inputs, PlanNotFoundError for a name
-        without a plan, and SubmissionConflictError for a key used otherwise.
+        Raises ParameterError with every fault, PlanValidationError for actions that
+        workers do not offer so, PlanNotFoundError, and SubmissionConflictError for a
+        key used otherwise.
         """
-        if isinstance(plan, str):
-            plan = self.get_plan(plan)
-        keys = () if idempotency_key is None else (idempotency_key,)
+        plan = self.get_plan(plan) if isinstance(plan, str) else plan
+        keys = [] if idempotency_key is None else [idempotency_key]
         self._admission.admit(
             plan, priority=priority, keys=keys, execution_id=execution_id
         )
