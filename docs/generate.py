@@ -193,7 +193,7 @@ MEANINGS: Mapping[str, str] = {
     "version": "version that the document names",
     "wake_at": "when it becomes ready again, while it waits",
     "worker_id": "who holds it",
-    "published_at@plans": "when its name was made to stand for it, if ever",
+    "published_at@plans": "when its name was last made to stand for it, if ever",
     "published_at@actions": "when it was last published otherwise than before",
     "digest@submissions": "SHA-256 of plan, parameters, tags and priority",
     "value@pulse": "seconds that were lived through",
@@ -272,6 +272,7 @@ REASONS: Mapping[str, str] = {
     "ix_submissions_execution_id": "the keys of an execution that is deleted",
     "ix_workers_living": "the sweep for silent workers",
     "uq_plan_steps_name": "a plan names each step once",
+    "uq_plans_published_version": "a version is published with one body only",
     "uq_plans_digest": "the same plan is stored once",
 }
 """Why there are these rules (by their names within the table) and indexes."""

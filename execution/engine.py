@@ -17,7 +17,6 @@ from execution.dispatcher import ExecutionDispatcher, create_app
 from execution.ending import finish_execution
 from execution.errors import (
     ExecutionNotFoundError,
-    PlanNotFoundError,
 )
 from execution.events import ExecutionEventEmitter, subscription
 from execution.faults import FaultPoint, reach
@@ -28,6 +27,7 @@ from execution.patience import ASK_TWICE, Patience
 from execution.plan import Plan
 from execution.pool import DatabasePool
 from execution.progress import compute_progress
+from execution.publication import PublishedPlans
 from execution.queries import ExecutionFilter, Transaction
 from execution.records import StepRecords
 from execution.repository import ExecutionRepository, Submitted
@@ -49,7 +49,7 @@ from execution.waiting import wait_for_end
 _POLL_SECONDS = 2.0
 
 
-class ExecutionEngine:
+class ExecutionEngine(PublishedPlans):
     """Runs plans; `connect` makes one."""
 
     def __init__(self, installation: Installation) -> None:
@@ -122,19 +122,18 @@ class ExecutionEngine:
     ) -> str:
         """Begin an execution of `plan` and return its id, without waiting.
 
-        `plan` is one, or the name of one that was published. What has returned is
-        committed; in a `transaction` that the caller has begun, of a SQLAlchemy
+        `plan` is one, or names one that was published, `NAME` or `NAME@VERSION`. What
+        has returned is committed; in a `transaction` of the caller's, of a SQLAlchemy
         connection or session on the same database, it is there once that commits. The
-        same `idempotency_key` with the same plan and parameters returns the execution
-        that exists; so does the same `execution_id`, drawn to repeat a submit.
+        same `idempotency_key`, or `execution_id`, with the same body returns the
+        execution that exists.
 
-        Raises ParameterError with every fault, PlanValidationError for actions that no
-        worker has published or that take other inputs, PlanNotFoundError for a name
-        without a plan, and SubmissionConflictError for a key used otherwise.
+        Raises ParameterError with every fault, PlanValidationError for actions that
+        workers do not offer so, PlanNotFoundError, and SubmissionConflictError for a
+        key used otherwise.
         """
-        if isinstance(plan, str):
-            plan = self.get_plan(plan)
-        keys = () if idempotency_key is None else (idempotency_key,)
+        plan = self.get_plan(plan) if isinstance(plan, str) else plan
+        keys = [] if idempotency_key is None else [idempotency_key]
         self._admission.admit(
             plan, priority=priority, keys=keys, execution_id=execution_id
         )
@@ -186,28 +185,6 @@ class ExecutionEngine:
         tags = [*plan.tags, *tags]
         order = Order(plan, bound, keys, tags, priority, self.settings.queue)
         return submit_chunks(order, self._repository, self._dispatcher)
-
-    def publish(self, plan: Plan) -> None:
-        """Store `plan` as the one that its name stands for from now on.
-
-        Whoever knows the name can submit it then: another program, or SQL. Executions
-        that have begun keep the plan that they began with. Raises PlanValidationError
-        as `submit` does.
-        """
-        self._admission.admit(plan)
-        self._repository.publish_plan(plan, queue=self.settings.queue)
-
-    def get_plan(self, name: str) -> Plan:
-        """Return the plan that was published last under `name`.
-
-        Raises PlanNotFoundError when there is none.
-        """
-        definition = self._repository.get_published_plan(name)
-        if definition is None:
-            raise PlanNotFoundError(
-                f"no plan {name!r} is published; publish it: plans publish FILE"
-            )
-        return Plan.from_mapping(definition)
 
     def execute(
         self,
@@ -282,6 +259,18 @@ class ExecutionEngine:
         there is no such one.
         """
         return read_result(self.get_status(execution_id))
+
+    def get_plan_of(self, execution_id: str) -> Plan:
+        """Return the plan that an execution runs, as it was when that was submitted.
+
+        Raises ExecutionNotFoundError when there is no such execution.
+        """
+        definition = None
+        if is_execution_id(execution_id):
+            definition = self._repository.get_plan_of(execution_id)
+        if definition is None:
+            raise _not_found(execution_id)
+        return Plan.from_mapping(definition)
 
     def list_executions(
         self,

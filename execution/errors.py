@@ -5,6 +5,7 @@
     │   ├── PlanValidationError    E001  the document has faults, all listed
     │   │   └── ParameterError     E001  the parameters do not fit the plan
     │   ├── PlanNotFoundError            no plan was published under the name
+    │   ├── PlanVersionConflictError     the version is published with another body
     │   ├── ActionNotFoundError          no worker has published the action
     │   ├── SubmissionConflictError      the idempotency key has another body
     │   └── ActionRegistrationError      the decorated function cannot be an action
@@ -101,7 +102,11 @@ class ParameterError(PlanValidationError):
 
 
 class PlanNotFoundError(PlanError):
-    """No plan was published under this name."""
+    """No plan was published under this name, or not in this version."""
+
+
+class PlanVersionConflictError(PlanError):
+    """This version of the plan was published before, and said something else."""
 
 
 class ActionNotFoundError(PlanError):

@@ -15,15 +15,18 @@ from typing import Protocol, Self
 
 from execution.errors import Fault, PlanValidationError
 from execution.language.canvas import draw_plan
-from execution.language.compilation import CompiledStep
+from execution.language.compilation import CompiledStep, OnFailure
 from execution.language.findings import Findings
 from execution.language.json_reader import read_json
+from execution.language.json_schema import build_schema
 from execution.language.mapping_reader import read_objects
 from execution.language.parameters import bind_parameters, bind_text_parameters
 from execution.language.tree import MAX_DOCUMENT_BYTES, Reading, UnreadableError
 from execution.language.validation import CompiledPlan, compile_plan
 from execution.language.yaml_reader import read_yaml
 from execution.states import EndReason
+
+__all__ = ["FORMAT", "CompiledStep", "NamedAction", "OnFailure", "Plan", "Step"]
 
 FORMAT = 1
 
@@ -195,6 +198,15 @@ class Plan:
             raise PlanValidationError(drawn.losses)
         warnings = (*compiled.warnings, *map(str, drawn.losses))
         return cls._from_compiled(replace(compiled, warnings=warnings))
+
+    @staticmethod
+    def json_schema() -> dict[str, object]:
+        """Return the JSON Schema (draft 2020-12) of plan documents, for editors.
+
+        What it refuses is a fault; edges, templates and what declarations mean are
+        beyond it, and are checked where a plan is made.
+        """
+        return build_schema()
 
     @property
     def name(self) -> str:

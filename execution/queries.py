@@ -40,6 +40,7 @@ from execution.results import (
     Event,
     ExecutionPage,
     ExecutionSummary,
+    PlanVersion,
     RunningSteps,
     StateChange,
     StepSummary,
@@ -271,14 +272,39 @@ class ExecutionQueries:
             ).all()
             return tuple(read_action(action, living) for action in actions)
 
-    def get_published_plan(self, name: str) -> Mapping[str, Any] | None:
-        """Return the document of the plan that `name` stands for; None without one."""
+    def get_published_plan(
+        self, name: str, version: str | None = None
+    ) -> Mapping[str, Any] | None:
+        """Return the document of a published plan; None without one.
+
+        Without a version it is the one that `name` stands for.
+        """
+        query = _select_published(name, PlanRow.definition).limit(1)
+        if version is not None:
+            query = query.where(PlanRow.version == version)
+        with self._reading() as session:
+            return session.scalars(query).one_or_none()
+
+    def list_versions(self, name: str) -> tuple[PlanVersion, ...]:
+        """Return what was published under `name`; the first is the current one."""
+        query = _select_published(
+            name, PlanRow.version, PlanRow.digest, PlanRow.published_at
+        )
+        with self._reading() as session:
+            return tuple(
+                PlanVersion(name, version, digest, published_at, index == 0)
+                for index, (version, digest, published_at) in enumerate(
+                    session.execute(query)
+                )
+            )
+
+    def get_plan_of(self, execution_id: str) -> Mapping[str, Any] | None:
+        """Return the document that an execution runs; None if there is no such one."""
         with self._reading() as session:
             return session.scalars(
                 sa.select(PlanRow.definition)
-                .where(PlanRow.name == name, PlanRow.published_at.is_not(None))
-                .order_by(PlanRow.published_at.desc(), PlanRow.id.desc())
-                .limit(1)
+                .join(Execution)
+                .where(Execution.id == execution_id)
             ).one_or_none()
 
     def list_workers(self) -> tuple[WorkerSummary, ...]:
@@ -332,6 +358,17 @@ def _translate(error: SQLAlchemyError) -> DatabaseError:
             f"PostgreSQL refused: {cause}; was `plans db upgrade` run?"
         )
     return DatabaseError(f"PostgreSQL refused: {cause}")
+
+
+def _select_published(
+    name: str, *columns: sa.orm.InstrumentedAttribute[Any]
+) -> sa.Select[Any]:
+    """Return a query for the plans that were published under a name, last one first."""
+    return (
+        sa.select(*columns)
+        .where(PlanRow.name == name, PlanRow.published_at.is_not(None))
+        .order_by(PlanRow.published_at.desc(), PlanRow.id.desc())
+    )
 
 
 def _build_conditions(wanted: ExecutionFilter) -> list[sa.ColumnElement[bool]]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from execution.errors import SubmissionConflictError
+from execution.errors import PlanVersionConflictError, SubmissionConflictError
 from execution.identity import draw_execution_id
 from execution.models import (
     Execution,
@@ -155,10 +155,17 @@ class ExecutionRepository(ExecutionQueries):
     def publish_plan(self, plan: Plan, *, queue: str) -> datetime:
         """Make `plan` the one that its name stands for; return when.
 
-        `queue` serves the steps that have none, where it is submitted by SQL.
+        `queue` serves the steps that have none, where it is submitted by SQL. Raises
+        PlanVersionConflictError when this version is published with another body.
         """
         row = self._call("publish_plan", self._register_plan(plan), queue)
-        published_at: datetime = row["publish_plan"]
+        if row["taken_by"] is not None:
+            raise PlanVersionConflictError(
+                f"version {plan.version} of plan {plan.name} is published with another"
+                f" body, of digest {row['taken_by'][:12]}, and this one has"
+                f" {plan.digest[:12]}; give what changed a version of its own"
+            )
+        published_at: datetime = row["moment"]
         return published_at
 
     def _register_plan(self, plan: Plan) -> str:

@@ -266,6 +266,20 @@ class ExecutionSummary:
 
 
 @dataclass(frozen=True)
+class PlanVersion:
+    """A published plan: which one, and when its name was last made to stand for it.
+
+    `is_current` says whether the name stands for it now.
+    """
+
+    name: str
+    version: str | None
+    digest: str
+    published_at: datetime
+    is_current: bool
+
+
+@dataclass(frozen=True)
 class ExecutionPage:
     """One page of a list, and how many rows there are in all."""
 

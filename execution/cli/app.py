@@ -27,7 +27,7 @@ not, `--local` runs it here.
 Exit codes:
 
   0: all is well;
-  1: what was asked about failed or is invalid;
+  1: what was asked about failed, is invalid or differs;
   2: wrong usage, settings or parameters;
   3: there is no such execution, plan or action;
   4: a server is unavailable;
@@ -55,7 +55,19 @@ _COMMANDS = {
     "watch": _Entry("looking", "Follow an execution until it has ended."),
     "workers": _Entry("looking", "List the workers, and what they mended."),
     "actions": _Entry("offering", "List the actions that workers have published."),
-    "validate": _Entry("checking", "Find every fault of a plan."),
+    "validate": _Entry("checking", "Find every fault of a plan, or of several."),
+    "schema": _Entry("describing", "Print the JSON Schema of plans, for editors."),
+    "graph": _Entry(
+        "describing", "Draw a plan, or an execution with the states of its steps."
+    ),
+    "explain": _Entry(
+        "describing",
+        "Say what a plan would do: in which order, where, and for how long.",
+    ),
+    "versions": _Entry(
+        "describing", "List what was published under a name, the current version first."
+    ),
+    "diff": _Entry("describing", "Say what B does differently from A."),
     "db": _Entry("checking", "Install, check or remove the database schema."),
 }
 

@@ -19,6 +19,7 @@ from execution.results import (
     ErrorRecord,
     Event,
     ExecutionSummary,
+    PlanVersion,
     StateChange,
     StepSummary,
     WorkerSummary,
@@ -194,6 +195,19 @@ def build_executions_table(executions: Sequence[ExecutionSummary]) -> Table:
             write_time(execution.created_at),
             write_seconds(execution.started_at, execution.ended_at),
             printable(", ".join(execution.tags)),
+        )
+    return table
+
+
+def build_versions_table(versions: Sequence[PlanVersion]) -> Table:
+    """Return the versions of a plan."""
+    table = Table("version", "digest", "published", "current")
+    for version in versions:
+        table.add_row(
+            printable(version.version or "-"),
+            version.digest[:12],
+            write_time(version.published_at),
+            "yes" if version.is_current else "",
         )
     return table
 

@@ -5,6 +5,7 @@ which the settings are read later on. So it may stand before or after the comman
 """
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,4 +31,16 @@ Queues = Annotated[
     typer.Option(
         "-Q", "--queues", metavar="A,B", help="Queues to serve instead of PLANS_QUEUE."
     ),
+]
+Pairs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-p",
+        "--parameter",
+        metavar="NAME=VALUE",
+        help="A parameter, written as its declaration asks; wins over the file's.",
+    ),
+]
+ParametersFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Parameters as a JSON object.")
 ]

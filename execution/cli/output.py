@@ -1,8 +1,13 @@
 """What `--json` prints. The shapes, whose keys do not change within a format:
 
     validate  {"valid": bool, "plan": str|null, "version": str|null, "digest": str|null,
-               "steps": int, "faults": [fault], "warnings": [str]}
+               "steps": int, "faults": [fault], "warnings": [str], "file": str}
+              of several files {"valid": bool, "faults": [fault], "files": [the above]}
+    explain   explanation
     publish   {"plan": str, "version": str|null, "digest": str}
+    versions  {"items": [version]}
+    diff      {"same": bool, "before": identity, "after": identity,
+               "changes": [difference]}
     submit    {"execution_id": str}; with --many {"execution_ids": [str]}
     run       result
     list      {"items": [execution], "total": int, "page": int, "page_size": int}
@@ -12,7 +17,16 @@
               and, with --events, "events": [event]
     watch     one update on each line
 
-    fault      place, message, line, column
+    fault      place, message, line, column, file, code (E001; W001 for a warning)
+    explanation
+               plan, version, digest, parameters, deadline_seconds, waves, longest_path,
+               end, queues, steps, result_reads, warnings; in steps: position, name,
+               action, section, wave, undoes, queue, priority, needs, reads, inputs,
+               timeout_seconds, deadline_seconds, retry, max_lost, on_failure,
+               skipped_if, for_each, max_parallel
+    version    name, version, digest, published_at, is_current
+    identity   name, version, digest
+    difference kind (added, removed, changed), place, before, after
     result     execution_id, status, value, error, started_at, ended_at
     execution  id, plan, version, status, reason, epoch, last_seq, open_steps,
                total_steps, tags, parameters, variables, result, error, created_at,
@@ -39,7 +53,7 @@ releases may add keys. The values are those of `execution.results`, field by fie
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
@@ -48,9 +62,9 @@ from typing import Any
 
 import typer
 
+from execution.cli.judging import Judged
 from execution.cli.record import Record
-from execution.errors import Fault
-from execution.plan import Plan
+from execution.comparison import Comparison
 
 
 def to_json(value: Any) -> Any:
@@ -85,17 +99,35 @@ def print_json(value: Any, *, on_one_line: bool = False) -> None:
     sys.stdout.flush()
 
 
-def shape_plan(plan: Plan | None, faults: tuple[Fault, ...]) -> dict[str, Any]:
-    """Return what `validate --json` prints; `plan` is None when it has faults."""
+def shape_judged(judged: Sequence[Judged]) -> dict[str, Any]:
+    """Return what `validate --json` prints of one file or of several."""
+    shapes = [_shape_one(one) for one in judged]
+    if len(shapes) == 1:
+        return shapes[0]
     return {
-        "valid": plan is not None,
+        "valid": all(one.is_valid for one in judged),
+        "faults": [fault for one in judged for fault in one.faults],
+        "files": shapes,
+    }
+
+
+def _shape_one(judged: Judged) -> dict[str, Any]:
+    plan = judged.plan
+    return {
+        "valid": judged.is_valid,
         "plan": plan.name if plan else None,
         "version": plan.version if plan else None,
         "digest": plan.digest if plan else None,
         "steps": len(plan.steps) if plan else 0,
-        "faults": faults,
+        "faults": judged.faults,
         "warnings": plan.warnings if plan else (),
+        "file": judged.file,
     }
+
+
+def shape_comparison(comparison: Comparison) -> dict[str, Any]:
+    """Return what `diff --json` prints."""
+    return {"same": comparison.is_same, **to_json(comparison)}
 
 
 def shape_record(record: Record, *, with_events: bool) -> dict[str, Any]:

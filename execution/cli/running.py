@@ -14,31 +14,20 @@ import typer
 from execution.cli.display import open_console, write_error
 from execution.cli.exits import ExitCode, UsageError
 from execution.cli.following import UNIMPORTANT, draw_bar, open_view
-from execution.cli.options import AsJson, Local
+from execution.cli.options import AsJson, Local, Pairs, ParametersFile
 from execution.cli.output import print_json
 from execution.cli.reading import bind_parameters, names_file, read_many, read_plan
 from execution.engine import ExecutionEngine
 from execution.plan import Plan
 from execution.results import ExecutionResult
 
-PlanFile = Annotated[Path, typer.Argument(metavar="FILE", help="The plan.")]
 PlanSource = Annotated[
     str,
     typer.Argument(
-        metavar="FILE|NAME", help="The plan: a file, or a name it was published under."
+        metavar="FILE|NAME",
+        help="The plan: a file, or a name it was published under; NAME@VERSION for a"
+        " certain version.",
     ),
-]
-Pairs = Annotated[
-    list[str] | None,
-    typer.Option(
-        "-p",
-        "--parameter",
-        metavar="NAME=VALUE",
-        help="A parameter, written as its declaration asks; wins over the file's.",
-    ),
-]
-ParametersFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Parameters as a JSON object.")
 ]
 Key = Annotated[
     str | None,
@@ -61,14 +50,29 @@ app = typer.Typer()
 
 @app.command()
 def publish(
-    plan_file: PlanFile, as_json: AsJson = False, _local: Local = False
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|NAME@VERSION",
+            help="The plan: a file, or a version that was published before.",
+        ),
+    ],
+    as_json: AsJson = False,
+    _local: Local = False,
 ) -> None:
-    """Store a plan under its name.
+    """Store a plan, to be submitted by its name.
 
     From now on the name stands for it, in `plans submit`, in Python and in SQL.
+    A version that was published cannot be published with another body. An
+    older version that is published again is the current one again:
+
+      plans publish hello.yaml
+
+      plans publish hello@1.4
     """
-    plan = read_plan(plan_file)
+    plan = read_plan(Path(source)) if names_file(source) else None
     with ExecutionEngine.connect() as engine:
+        plan = plan or engine.get_plan(source)
         engine.publish(plan)
         if as_json:
             print_json(

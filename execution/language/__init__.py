@@ -8,6 +8,7 @@
                                                   ├ graph, fallbacks, references
                                                   ├ sections, items, retry_rules
                                                   └ parameters
+    document ─▶ json_schema, for editors
 
 Pure: it reads values that it is given and knows no file, database or broker. Users
 meet it as `execution.plan`; workers import only `expressions` and `durations`, which

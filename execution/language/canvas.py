@@ -25,7 +25,7 @@ from execution.language.canvas_tasks import (
     read_policies,
     read_retry,
 )
-from execution.language.document import MAX_STEP_ID, is_step_id
+from execution.language.texts import MAX_STEP_ID, is_step_id
 
 _MOST_NESTING = 100
 _CELERYS_OWN = "celery."

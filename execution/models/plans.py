@@ -48,6 +48,14 @@ class Plan(Base):
             "(published_at IS NULL) = (default_queue IS NULL)",
             name="published_has_queue",
         ),
+        # a version is a promise; what is only submitted may repeat one
+        Index(
+            "uq_plans_published_version",
+            "name",
+            "version",
+            unique=True,
+            postgresql_where=text("published_at IS NOT NULL"),
+        ),
     )
 
     steps: Mapped[list["PlanStep"]] = relationship(order_by="PlanStep.position")

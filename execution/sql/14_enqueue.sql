@@ -1,28 +1,43 @@
 -- The way in for those who have no Python: other languages, triggers, psql.
 
 -- Name a stored plan as the one that its name stands for from now on. Steps that name
--- no queue, and whose action has none, go to p_queue.
-CREATE FUNCTION publish_plan(p_plan uuid, p_queue text) RETURNS timestamptz
+-- no queue, and whose action has none, go to p_queue. Where the version of that name is
+-- published with another body, nothing changes, and taken_by is the digest of that.
+CREATE FUNCTION publish_plan(
+    p_plan uuid, p_queue text, OUT moment timestamptz, OUT taken_by text
+)
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
-    moment timestamptz;
+    p plans;
 BEGIN
     PERFORM begin_write();
-    UPDATE plans SET published_at = plans_now(), default_queue = p_queue
-     WHERE id = p_plan RETURNING published_at INTO moment;
-    RETURN moment;
+    SELECT * INTO p FROM plans WHERE id = p_plan;
+    -- whoever publishes under this name at the same time waits here, and then sees us
+    PERFORM pg_advisory_xact_lock(hashtext('celery-plans publish'), hashtext(p.name));
+    SELECT digest INTO taken_by FROM plans
+     WHERE name = p.name AND version = p.version AND published_at IS NOT NULL
+       AND id <> p.id;
+    IF taken_by IS NULL THEN
+        UPDATE plans SET published_at = plans_now(), default_queue = p_queue
+         WHERE id = p.id RETURNING published_at INTO moment;
+    END IF;
 END $$;
 
 
--- The plan that a name stands for: the one that was published last under it.
+-- The published plan that NAME or NAME@VERSION stands for. Without a version, that is
+-- the one that was published last. Names hold no @.
 CREATE FUNCTION published_plan(p_name text) RETURNS plans
 LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
-    SELECT * FROM plans WHERE name = p_name AND published_at IS NOT NULL
+    SELECT * FROM plans
+     WHERE name = split_part(p_name, '@', 1) AND published_at IS NOT NULL
+       AND (strpos(p_name, '@') = 0
+            OR version = substr(p_name, strpos(p_name, '@') + 1))
      ORDER BY published_at DESC, id DESC LIMIT 1
 $$;
 
 
--- Begin an execution of a published plan, in the caller's transaction: it is there if,
+-- Begin an execution of a published plan (NAME, or NAME@VERSION), in the caller's
+-- transaction: it is there if,
 -- and as soon as, that commits. Returns its id; the same key with the same plan,
 -- parameters, tags and priority returns the id that was given first.
 --

@@ -154,11 +154,36 @@ def test_example_queries_find_something(
 
 
 def test_shown_plans_are_valid() -> None:
-    shown = read_blocks("docs/plans.md", "yaml") + read_blocks("README.md", "yaml")
+    pages = ("docs/plans.md", "docs/plan_tools.md", "README.md")
+    shown = [text for page in pages for text in read_blocks(page, "yaml")]
 
     assert len(shown) == 5
     for text in shown:
         Plan.from_text(text)
+
+
+def test_the_shown_tools_print_what_is_shown(tmp_path: Path) -> None:
+    (plan,) = read_blocks("README.md", "yaml")
+    (tmp_path / "hello.yaml").write_text(plan)
+    page = (ROOT / "docs/plan_tools.md").read_text("utf-8")
+    pairs = re.findall(
+        r"^```sh\n(.*?)^```$(?:\n+^```(?:text|mermaid|json)\n(.*?)^```$)?",
+        page,
+        re.MULTILINE | re.DOTALL,
+    )
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+
+    assert pairs
+    for typed, shown in pairs:
+        done = subprocess.run(
+            ["sh", "-c", typed],  # noqa: S607  # the shell of whoever reads the page
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.stdout, done.stderr) == (shown, ""), typed
 
 
 def test_shown_faults_are_what_the_command_prints(tmp_path: Path) -> None:

@@ -264,6 +264,20 @@ def test_a_plan_names_each_step_once(cursor: Cursor) -> None:
     assert refusal.value.diag.constraint_name == "uq_plan_steps_name"
 
 
+def test_a_version_is_published_with_one_body(cursor: Cursor) -> None:
+    version = {"name": "p", "version": "1", "definition": {}, "result_reads": []}
+    published = {"published_at": NOW, "default_queue": "q"}
+    insert(cursor, "plans", id=str(uuid.uuid4()), digest="a", **version, **published)
+    insert(cursor, "plans", id=str(uuid.uuid4()), digest="b", **version)
+
+    with pytest.raises(errors.UniqueViolation) as refusal:
+        insert(
+            cursor, "plans", id=str(uuid.uuid4()), digest="c", **version, **published
+        )
+
+    assert refusal.value.diag.constraint_name == "uq_plans_published_version"
+
+
 def test_a_step_belongs_to_an_execution(cursor: Cursor) -> None:
     with pytest.raises(errors.ForeignKeyViolation):
         insert_step(cursor, str(uuid.uuid4()))

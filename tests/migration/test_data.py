@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from datetime import timedelta
 
 import pytest
 from alembic import command
@@ -89,6 +90,34 @@ def test_an_execution_that_was_paused_before_can_be_resumed(url: str) -> None:
             "SELECT landed FROM resume_execution(%s, NULL, NULL)", (execution_id,)
         )
         assert cursor.fetchall() == [(True,)]
+
+
+def test_of_two_bodies_of_a_version_the_last_published_keeps_it(url: str) -> None:
+    install_tables(url, "versions_kept", "0007")
+    with committed(url, "versions_kept") as cursor:
+        for index, (digest, version) in enumerate(
+            [("old", "1"), ("new", "1"), ("other", "2"), ("a", None), ("b", None)]
+        ):
+            insert(
+                cursor,
+                "plans",
+                id=str(uuid.uuid4()),
+                name="p",
+                version=version,
+                digest=digest,
+                definition={},
+                result_reads=[],
+                published_at=NOW + timedelta(seconds=index),
+                default_queue="q",
+            )
+
+    schema.upgrade(url, "versions_kept")
+
+    with committed(url, "versions_kept") as cursor:
+        cursor.execute("SELECT digest FROM plans WHERE published_at IS NULL")
+        assert cursor.fetchall() == [("old",)]
+        cursor.execute("SELECT (published_plan('p@1')).digest")
+        assert cursor.fetchall() == [("new",)]
 
 
 def test_what_waits_is_ready_for_a_release_that_knows_no_waiting(url: str) -> None:

@@ -11,7 +11,7 @@ from kombu.entity import Queue
 from execution import Plan
 from execution.errors import PlanValidationError
 from execution.language.canvas_tasks import escape
-from execution.language.document import MAX_STEP_ID
+from execution.language.texts import MAX_STEP_ID
 
 app = Celery("canvas", broker="redis://nowhere", set_as_current=False)
 

@@ -26,6 +26,7 @@ COMMANDS = (
     "demo",
     "up",
     "worker",
+    "publish",
     "submit",
     "run",
     "list",
@@ -33,6 +34,11 @@ COMMANDS = (
     "watch",
     "actions",
     "validate",
+    "schema",
+    "graph",
+    "explain",
+    "versions",
+    "diff",
     "db",
 )
 FAULTS = (Fault("name", "is missing"),)

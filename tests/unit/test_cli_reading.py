@@ -95,6 +95,7 @@ def test_json_of_a_valid_plan_has_the_documented_keys(tmp_path: Path) -> None:
         "steps",
         "faults",
         "warnings",
+        "file",
     ]
     assert shape["valid"] is True
     assert shape["plan"] == "good"
@@ -110,7 +111,100 @@ def test_json_of_a_faulty_plan_lists_the_faults(tmp_path: Path) -> None:
     assert code == ExitCode.FAILED
     shape = json.loads(output)
     assert shape["valid"] is False
-    assert {"place", "message", "line", "column"} == set(shape["faults"][0])
+    assert shape["faults"][0] == {
+        "place": "steps[0].action",
+        "message": "is missing",
+        "line": 4,
+        "column": 5,
+        "file": str(path),
+        "code": "E001",
+    }
+
+
+def write_three(folder: Path) -> list[str]:
+    """Write a good plan, a faulty one and one with a warning; return their paths."""
+    texts = {
+        "good.yaml": GOOD.replace("action: a.b", "action: a.b, timeout: 1s"),
+        "faulty.yaml": FAULTY,
+        "warned.yaml": GOOD,
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    return [str(folder / name) for name in texts]
+
+
+def test_several_files_are_judged_each(tmp_path: Path) -> None:
+    good, faulty, warned = write_three(tmp_path)
+
+    code, output, _ = validate(Path(good), faulty, warned)
+
+    assert code == ExitCode.FAILED
+    lines = output.splitlines()
+    assert lines[0] == f"{good}: plan good with 1 steps has no faults"
+    assert len([line for line in lines if line.startswith(f"{faulty}:")]) == 5
+    assert lines[-1] == f"{warned}: plan good with 1 steps has no faults"
+
+
+def test_several_files_without_faults_end_with_0(tmp_path: Path) -> None:
+    good, _, warned = write_three(tmp_path)
+
+    code, _, _ = validate(Path(good), warned)
+
+    assert code == ExitCode.OK
+
+
+def test_json_of_several_files_lists_all_faults(tmp_path: Path) -> None:
+    files = write_three(tmp_path)
+
+    code, output, _ = validate(Path(files[0]), *files[1:], "--json")
+
+    assert code == ExitCode.FAILED
+    shape = json.loads(output)
+    assert list(shape) == ["valid", "faults", "files"]
+    assert shape["valid"] is False
+    assert [one["file"] for one in shape["files"]] == files
+    assert [one["valid"] for one in shape["files"]] == [True, False, True]
+    assert {fault["file"] for fault in shape["faults"]} == {files[1]}
+
+
+def test_strict_makes_a_warning_a_fault(tmp_path: Path) -> None:
+    good, _, warned = write_three(tmp_path)
+
+    code, output, _ = validate(Path(good), warned, "--strict")
+    _, as_json, _ = validate(Path(warned), "--strict", "--json")
+
+    assert code == ExitCode.FAILED
+    message = "steps without a timeout can run for ever: one"
+    assert output.splitlines()[1:] == [f"{warned}: {message}"]
+    (fault,) = json.loads(as_json)["faults"]
+    assert fault == {
+        "place": warned,
+        "message": message,
+        "line": None,
+        "column": None,
+        "file": warned,
+        "code": "W001",
+    }
+
+
+def test_files_that_cannot_be_read_are_all_named_and_none_is_judged(
+    tmp_path: Path,
+) -> None:
+    good, faulty, _ = write_three(tmp_path)
+    missing = [str(tmp_path / "no.yaml"), str(tmp_path / "nothing.yaml")]
+
+    code, output, complaint = validate(Path(good), faulty, *missing)
+
+    assert code == ExitCode.USAGE
+    assert output == ""
+    assert complaint.splitlines() == [
+        f"plans: {missing[0]} is not a file",
+        f"plans: {missing[1]} is not a file",
+    ]
+
+
+def test_no_file_is_wrong_usage() -> None:
+    assert CliRunner().invoke(app, ["validate"]).exit_code == ExitCode.USAGE
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "binary", "unreadable"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from execution.durations import DurationError, parse_duration_seconds
+from execution.durations import DurationError, parse_duration_seconds, write_duration
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,20 @@ def test_duration_is_read_in_seconds(text: str, seconds: float) -> None:
 def test_other_spellings_are_refused_with_a_hint(text: str, hint: str) -> None:
     with pytest.raises(DurationError, match=hint):
         parse_duration_seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0s"),
+        (0.25, "250ms"),
+        (30.0, "30s"),
+        (5400.0, "1h30m"),
+        (86_400.0, "1d"),
+        (93_784.005, "1d2h3m4s5ms"),
+        (315_360_000.0, "3650d"),
+    ],
+)
+def test_a_written_duration_reads_the_same(seconds: float, text: str) -> None:
+    assert write_duration(seconds) == text
+    assert parse_duration_seconds(text) == seconds

@@ -1,0 +1,71 @@
+"""What the catalogue of actions has against plans, where there is a database to ask.
+
+Promises: a catalogue that cannot be asked is no fault of a plan, and a warning. Must
+not know how faults are shown.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from typing import TypeAlias
+
+import typer
+
+from execution import schema
+from execution.admission import PlanAdmission
+from execution.cli.exits import mask, printable
+from execution.cli.target import open_target
+from execution.database import Database
+from execution.errors import Fault, ServerError, SetupError
+from execution.plan import Plan
+from execution.queries import ExecutionQueries
+from execution.settings import Settings
+
+FindFaults: TypeAlias = Callable[[Plan], tuple[Fault, ...]]
+
+
+@contextmanager
+def open_catalogue(*, is_wanted: bool) -> Iterator[FindFaults]:
+    """Give what finds the faults of plans; nothing where no server is named."""
+    if not is_wanted:
+        yield _find_nothing
+        return
+    settings = Settings.from_environment()
+    if settings.database_url is None and not settings.local:
+        yield _find_nothing
+        return
+    with ExitStack() as opened:
+        try:
+            queries = _connect(settings, opened)
+        except (ServerError, SetupError) as error:
+            _warn(error)
+            yield _find_nothing
+            return
+        yield partial(_ask, PlanAdmission(queries, settings.check))
+
+
+def _connect(settings: Settings, opened: ExitStack) -> ExecutionQueries:
+    target = opened.enter_context(open_target(settings))
+    if settings.database_url is None:
+        # a local one is brought up to date by whoever comes first
+        schema.upgrade_if_needed(target.url, target.schema)
+    with closing(Database(target.url, target.schema)) as database:
+        database.check()
+    return opened.enter_context(closing(ExecutionQueries(target.url, target.schema)))
+
+
+def _ask(admission: PlanAdmission, plan: Plan) -> tuple[Fault, ...]:
+    try:
+        return admission.find_faults(plan)
+    except (ServerError, SetupError) as error:
+        _warn(error)
+        return ()
+
+
+def _find_nothing(_plan: Plan) -> tuple[Fault, ...]:
+    return ()
+
+
+def _warn(error: Exception) -> None:
+    reason = printable(mask(str(error)))
+    typer.echo(f"warning: actions were not checked: {reason}", err=True)

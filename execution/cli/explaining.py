@@ -1,0 +1,144 @@
+"""What `plans explain` and `diff` show to people.
+
+Promises: as `display`, nothing of a plan is taken for markup. It must not know how an
+explanation or a comparison comes about.
+"""
+
+import json
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from execution.cli.exits import printable
+from execution.comparison import Change, ChangeKind, Comparison
+from execution.durations import write_duration
+from execution.explanation import Explanation, StepOutlook
+from execution.states import Section
+
+_MOST_STEPS = 100
+_MOST_ON_PATH = 12
+_DEFAULT = "(default)"
+_SECTIONS = tuple(Section)
+"""In the order in which they come."""
+
+
+def print_explanation(console: Console, explanation: Explanation) -> None:
+    """Show what a plan would do; of many steps the first hundred."""
+    for line in _write_head(explanation):
+        console.print(line, soft_wrap=True)
+    shown = sorted(explanation.steps, key=_order)[:_MOST_STEPS]
+    console.print(_build_table(shown))
+    if len(shown) < len(explanation.steps):
+        console.print(
+            f"the first {len(shown)} of {len(explanation.steps):,} steps;"
+            " --json prints all"
+        )
+    for step in shown:
+        for reason in step.skipped_if:
+            console.print(
+                f"{step.name} is left out if {printable(reason)}", soft_wrap=True
+            )
+    for warning in explanation.warnings:
+        console.print(f"warning: {printable(warning)}", soft_wrap=True)
+
+
+def _order(step: StepOutlook) -> tuple[int, int]:
+    return _SECTIONS.index(step.section), step.wave or 0
+
+
+def print_comparison(console: Console, comparison: Comparison) -> None:
+    """Show each change as a line, or that there is none."""
+    if comparison.is_same:
+        is_identical = comparison.before.digest == comparison.after.digest
+        console.print(
+            "the plans are the same"
+            if is_identical
+            else "the plans do the same, and are written differently"
+        )
+    for change in comparison.changes:
+        console.print(_write_change(change), soft_wrap=True)
+
+
+def _write_change(change: Change) -> Text:
+    place = printable(change.place)
+    before, after = (
+        printable(json.dumps(value, ensure_ascii=False))
+        for value in (change.before, change.after)
+    )
+    match change.kind:
+        case ChangeKind.ADDED:
+            return Text(f"+ {place}: {after}", style="green")
+        case ChangeKind.REMOVED:
+            return Text(f"- {place}: {before}", style="red")
+        case ChangeKind.CHANGED:
+            return Text(f"~ {place}: {before} → {after}", style="yellow")
+
+
+def _write_head(explanation: Explanation) -> Iterator[str]:
+    named = " ".join(filter(None, (explanation.plan, explanation.version)))
+    yield (
+        f"plan {printable(named)}: {len(explanation.steps):,} steps in"
+        f" {len(explanation.waves):,} waves"
+    )
+    path = list(explanation.longest_path)
+    more = len(path) - _MOST_ON_PATH
+    if more > 0:
+        path[_MOST_ON_PATH // 2 : -_MOST_ON_PATH // 2] = [f"… {more:,} more …"]
+    yield f"longest path: {' → '.join(path)}"
+    if explanation.end:
+        yield f"at the end: {', '.join(explanation.end)}"
+    shares = (
+        f"{printable(share.queue or _DEFAULT)} {share.steps:,}"
+        for share in explanation.queues
+    )
+    yield f"queues: {', '.join(shares)}"
+    yield f"deadline: {_write_limit(explanation.deadline_seconds)}"
+    if explanation.parameters is None:
+        yield "parameters: not given, and some are required"
+    elif explanation.parameters:
+        pairs = (
+            f"{name}={json.dumps(value, ensure_ascii=False)}"
+            for name, value in explanation.parameters.items()
+        )
+        yield printable(f"parameters: {', '.join(pairs)}")
+    if explanation.result_reads:
+        yield f"result: from {', '.join(explanation.result_reads)}"
+
+
+def _build_table(steps: list[StepOutlook]) -> Table:
+    table = Table(
+        *("wave", "step", "action", "queue", "timeout", "deadline", "attempts"),
+        *("on failure", "reads"),
+    )
+    for step in steps:
+        table.add_row(
+            str(step.wave or step.section),
+            step.name,
+            printable(step.action),
+            printable(step.queue or _DEFAULT),
+            _write_limit(step.timeout_seconds),
+            _write_limit(step.deadline_seconds),
+            _write_attempts(step),
+            str(step.on_failure),
+            printable(", ".join(step.reads)),
+        )
+    return table
+
+
+def _write_limit(seconds: float | None) -> str:
+    return "none" if seconds is None else write_duration(seconds)
+
+
+def _write_attempts(step: StepOutlook) -> str:
+    """Say how often it may begin, and how long the waits between are."""
+    retry = step.retry
+    if retry.max_attempts == 1:
+        return "1"
+    first, last = (
+        write_duration(s) for s in (retry.initial_seconds, retry.max_seconds)
+    )
+    # a wait that never grows does not come to its longest
+    waits = first if retry.wait == "fixed" else f"{first} to {last}"
+    return f"{retry.max_attempts:,}, {retry.wait} {waits}"

@@ -1,0 +1,96 @@
+"""What `plans validate` finds in files: faults with their file, place and code.
+
+Promises: every file is judged, whatever the others hold; one that cannot be read is
+wrong usage, and then none is. Must not know how the findings are shown.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from execution.cli.consulting import FindFaults
+from execution.cli.exits import UsageError
+from execution.cli.reading import read_plan
+from execution.errors import ErrorCode, Fault, PlanValidationError
+from execution.plan import Plan
+
+WARNING_CODE = "W001"
+"""Of what is allowed and likely to be regretted."""
+
+
+@dataclass(frozen=True)
+class FileFault:
+    """A fault of a plan in a file; `code` is stable, and E001 for what is refused."""
+
+    place: str
+    message: str
+    line: int | None
+    column: int | None
+    file: str
+    code: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A file with its plan, which is None if it has faults that make it none."""
+
+    file: str
+    plan: Plan | None
+    faults: tuple[FileFault, ...]
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether nothing was found."""
+        return not self.faults
+
+
+def judge_files(
+    paths: Sequence[Path], find_faults: FindFaults, *, is_strict: bool
+) -> tuple[Judged, ...]:
+    """Return what is found in each file; warnings are faults if it is strict.
+
+    `find_faults` says what else speaks against a plan that has none of its own.
+    Raises UsageError naming every file that cannot be read.
+    """
+    judged: list[Judged] = []
+    unreadable: list[str] = []
+    for path in paths:
+        try:
+            judged.append(_judge(path, find_faults, is_strict=is_strict))
+        except UsageError as error:
+            unreadable.append(str(error))
+    if unreadable:
+        raise UsageError("\n".join(unreadable))
+    return tuple(judged)
+
+
+def _judge(path: Path, find_faults: FindFaults, *, is_strict: bool) -> Judged:
+    file = str(path)
+    try:
+        plan = read_plan(path)
+        faults = find_faults(plan)
+    except PlanValidationError as error:
+        faults = error.faults
+    if faults:
+        return Judged(file, None, tuple(_list_faults(faults, file)))
+    warnings = plan.warnings if is_strict else ()
+    return Judged(
+        file,
+        plan,
+        tuple(
+            FileFault(file, warning, None, None, file, WARNING_CODE)
+            for warning in warnings
+        ),
+    )
+
+
+def _list_faults(faults: Sequence[Fault], file: str) -> Iterator[FileFault]:
+    for fault in faults:
+        yield FileFault(
+            fault.place,
+            fault.message,
+            fault.line,
+            fault.column,
+            file,
+            ErrorCode.VALIDATION.value,
+        )

@@ -1,0 +1,176 @@
+"""What differs between two plans: not how they are written, but what they do.
+
+    two plans ─▶ described as mappings, by place ─▶ compared ─▶ changes
+
+Promises: pure. Profiles and defaults are compared where they take effect, in the steps;
+needs by name, so that a step is the same wherever it stands. Two plans without a
+change do the same, whatever their digests. Must not know how changes are shown.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+from execution.durations import write_duration
+from execution.places import Path, place_of
+from execution.plan import CompiledStep, Plan
+from execution.retry import RetryPolicy
+
+_DERIVED = frozenset(
+    ("position", "name", "successors", "reads", "max_attempts", "section", "undoes")
+)
+"""Of a compiled step, what follows from the rest of the plan."""
+
+_WRITTEN_AS = {
+    "inputs": "with",
+    "timeout_seconds": "timeout",
+    "deadline_seconds": "deadline",
+    "max_attempts": "attempts",
+    "initial_seconds": "initial",
+    "max_seconds": "max",
+    "jitter_seconds": "jitter",
+}
+"""The names that fields have in a document, where they are others."""
+
+_OF_THE_DOCUMENT = ("name", "version", "description", "tags", "parameters", "result")
+
+
+class ChangeKind(StrEnum):
+    """What became of a value."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A value that differs; `place` is such as `steps.fetch.retry.attempts`.
+
+    `before` or `after` is None where there is none.
+    """
+
+    kind: ChangeKind
+    place: str
+    before: object
+    after: object
+
+
+@dataclass(frozen=True)
+class PlanIdentity:
+    """Which plan was compared."""
+
+    name: str
+    version: str | None
+    digest: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What differs between two plans."""
+
+    before: PlanIdentity
+    after: PlanIdentity
+    changes: tuple[Change, ...]
+
+    @property
+    def is_same(self) -> bool:
+        """Whether both do the same."""
+        return not self.changes
+
+
+def compare_plans(before: Plan, after: Plan) -> Comparison:
+    """Return what differs between two plans, in the order of the second."""
+    return Comparison(
+        before=_identify(before),
+        after=_identify(after),
+        changes=tuple(_compare(_describe(before), _describe(after), ())),
+    )
+
+
+def _identify(plan: Plan) -> PlanIdentity:
+    return PlanIdentity(plan.name, plan.version, plan.digest)
+
+
+def _describe(plan: Plan) -> dict[str, object]:
+    """Return what a plan says and does, under the names of documents."""
+    document = plan.definition
+    written: Any = document["steps"]
+    steps = {
+        step.name: _describe_step(step, plan, fields_written)
+        # behind the steps that are written come those that undo them
+        for step, fields_written in zip(plan.steps, written, strict=False)
+    }
+    for step in plan.steps:
+        if step.undoes is not None:
+            undone = steps[plan.steps[step.undoes].name]
+            undone["undo"] = _describe_step(step, plan, {})
+    return {
+        **{name: document[name] for name in _OF_THE_DOCUMENT if name in document},
+        **_write_fields({"deadline_seconds": plan.deadline_seconds}),
+        **({"rollback": sorted(plan.rollback)} if plan.rollback else {}),
+        **({"failing": "cancel_running"} if plan.cancels_running else {}),
+        "steps": steps,
+    }
+
+
+def _describe_step(
+    step: CompiledStep, plan: Plan, written: Mapping[str, object]
+) -> dict[str, object]:
+    effective = {
+        field.name: getattr(step, field.name)
+        for field in fields(step)
+        if field.name not in _DERIVED
+    }
+    effective["needs"] = sorted(plan.steps[need].name for need in step.needs)
+    effective["description"] = written.get("description")
+    # a share is compiled apart from a number
+    del effective["tolerate_percent"]
+    effective["tolerate"] = written.get("tolerate")
+    return _write_fields(effective)
+
+
+def _write_fields(values: Mapping[str, object]) -> dict[str, object]:
+    """Return fields as a document has them, without those that are not set."""
+    return {
+        _WRITTEN_AS.get(name, name): _write_value(name, value)
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def _write_value(name: str, value: object) -> object:
+    match value:
+        case RetryPolicy():
+            return _write_fields(asdict(value))
+        case int() | float() if name.endswith("_seconds"):
+            return write_duration(value)
+        case tuple():
+            return list(value)
+        case _:
+            return value
+
+
+def _compare(before: object, after: object, path: Path) -> Iterator[Change]:
+    """Yield the smallest parts that differ; lists are compared as a whole."""
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        # Python calls 1, 1.0 and True equal
+        if _spell(before) != _spell(after):
+            yield Change(ChangeKind.CHANGED, place_of(path), before, after)
+        return
+    for name, value in after.items():
+        place = (*path, name)
+        if name in before:
+            yield from _compare(before[name], value, place)
+        else:
+            yield Change(ChangeKind.ADDED, place_of(place), None, value)
+    for name, value in before.items():
+        if name not in after:
+            place = (*path, name)
+            yield Change(ChangeKind.REMOVED, place_of(place), value, None)
+
+
+def _spell(value: object) -> str:
+    return json.dumps(value, sort_keys=True)

@@ -1,0 +1,217 @@
+"""Nodes, edges, and the words on them: what is drawn, whatever it is drawn with.
+
+Promises: frozen values with plain text, nothing escaped; an edge points from a node to
+one that waits for it. Must not know any format.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count, pairwise
+from typing import NamedTuple
+
+from execution.plan import CompiledStep, OnFailure, Plan
+from execution.results import StepSummary
+from execution.states import Section, StepStatus
+from execution.waves import compute_depths
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+_BY_URGENCY = (
+    StepStatus.FAILED,
+    StepStatus.TIMED_OUT,
+    StepStatus.RUNNING,
+    StepStatus.WAITING,
+    StepStatus.READY,
+    StepStatus.PENDING,
+    StepStatus.CANCELLED,
+    StepStatus.SKIPPED,
+    StepStatus.COMPLETED,
+)
+"""Of many steps that are drawn as one, the first of these gives the colour."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One step, or many that are drawn as one.
+
+    `name` is that of the first and `last` of the last of them. `details` are what else
+    is known of the step, line by line; `statuses` has the state of each, or is empty.
+    """
+
+    name: str
+    last: str
+    details: tuple[str, ...]
+    is_join: bool = False
+    may_be_left_out: bool = False
+    count: int = 1
+    statuses: tuple[StepStatus, ...] = ()
+    reason: str | None = None
+
+    @property
+    def status(self) -> StepStatus | None:
+        """The state that needs a look most, if states are known."""
+        return next((s for s in _BY_URGENCY if s in self.statuses), None)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All that is written on the node, its name first."""
+        head = self.name
+        if self.count > 1:
+            head = f"{self.name} … {self.last} {TIMES}{self.count:,}"
+        return (head, *self.details, *self._write_states())
+
+    def _write_states(self) -> tuple[str, ...]:
+        counts = Counter(self.statuses)
+        if len(counts) > 1:
+            return (_write_counts(counts),)
+        reason = f" ({self.reason})" if self.reason else ""
+        return tuple(f"{status}{reason}" for status in counts)
+
+
+class Edge(NamedTuple):
+    """An arrow between two nodes, by their indexes, to the one that waits.
+
+    It is dashed where one of them may be left out.
+    """
+
+    before: int
+    after: int
+    is_dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A graph to draw; `notes` are said below it."""
+
+    title: str
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    def needs(self) -> list[list[int]]:
+        """Return, for each node, those that it waits for."""
+        found: list[list[int]] = [[] for _ in self.nodes]
+        for before, after, _ in self.edges:
+            found[after].append(before)
+        return found
+
+    def successors(self) -> list[list[int]]:
+        """Return, for each node, those that wait for it."""
+        found: list[list[int]] = [[] for _ in self.nodes]
+        for before, after, _ in self.edges:
+            found[before].append(after)
+        return found
+
+    def layers(self) -> list[int]:
+        """Return, for each node, the length of the longest way to it from a root."""
+        return compute_depths(self.needs())
+
+    @property
+    def runs_down(self) -> bool:
+        """Whether it is better drawn from top to bottom than from left to right.
+
+        Pages are scrolled downwards, so the longer side should be the height.
+        """
+        depths = Counter(self.layers())
+        return max(depths.values()) <= len(depths)
+
+
+def picture_plan(
+    plan: Plan,
+    *,
+    title: str | None = None,
+    states: Mapping[str, StepSummary] | None = None,
+) -> Picture:
+    """Return what a plan looks like, with the states of an execution if given.
+
+    `states` has steps by name; `title` is the plan's name and version by default.
+    """
+    named = " ".join(filter(None, (plan.name, plan.version)))
+    nodes = tuple(_picture_step(step, plan.steps, states or {}) for step in plan.steps)
+    edges = [Edge(*pair) for pair in _list_edges(plan.steps)]
+    return Picture(
+        title=title or named,
+        nodes=nodes,
+        edges=tuple(
+            edge._replace(is_dashed=_is_dashed(edge, nodes, plan.steps))
+            for edge in edges
+        ),
+    )
+
+
+def _picture_step(
+    step: CompiledStep, steps: Sequence[CompiledStep], states: Mapping[str, StepSummary]
+) -> Node:
+    is_join = len(step.needs) > 1
+    is_skipped_over = step.on_failure is OnFailure.SKIP
+    undone = None if step.undoes is None else steps[step.undoes].name
+    when = {"always": "at the end", "failure": "at the end, unless all went well"}
+    state = states.get(step.name)
+    return Node(
+        name=step.name,
+        last=step.name,
+        details=(
+            step.action,
+            *([f"queue {step.queue}"] if step.queue else ()),
+            *([f"join of {len(step.needs):,}"] if is_join else ()),
+            *([f"for each of {step.for_each[2:-1]}"] if step.for_each else ()),
+            *(["skipped if it fails"] if is_skipped_over else ()),
+            *([f"undoes {undone}"] if undone else ()),
+            *([when[step.run_on]] if step.run_on else ()),
+            *_count_items(step, states),
+        ),
+        is_join=is_join,
+        may_be_left_out=is_skipped_over or bool(undone) or step.run_on == "failure",
+        statuses=(state.status,) if state else (),
+        reason=state.reason if state else None,
+    )
+
+
+def _count_items(step: CompiledStep, states: Mapping[str, StepSummary]) -> list[str]:
+    """Say how many of a step's items are in each state, if it has any yet."""
+    if step.for_each is None:
+        return []
+    counts: Counter[StepStatus] = Counter()
+    # they are steps called x[0], x[1] …
+    for index in count():
+        item = states.get(f"{step.name}[{index}]")
+        if item is None:
+            break
+        counts[item.status] += 1
+    return [f"items: {_write_counts(counts)}"] if counts else []
+
+
+def _write_counts(counts: Mapping[StepStatus, int]) -> str:
+    present = [status for status in _BY_URGENCY if status in counts]
+    return ", ".join(f"{counts[status]:,} {status}" for status in present)
+
+
+def _list_edges(steps: Sequence[CompiledStep]) -> Iterator[tuple[int, int]]:
+    """Yield who waits for whom; the first step of the end waits for all others."""
+    for step in steps:
+        yield from ((need, step.position) for need in step.needs)
+        if step.undoes is not None:
+            yield step.undoes, step.position
+    ending = [step.position for step in steps if step.section is Section.END]
+    for first in ending[:1]:
+        yield from ((position, first) for position in _list_leaves(steps))
+    yield from pairwise(ending)
+
+
+def _list_leaves(steps: Sequence[CompiledStep]) -> list[int]:
+    """Return the positions of the steps that nothing waits for, the end apart."""
+    return [
+        step.position
+        for step in steps
+        if step.section is Section.STEPS and not step.successors
+    ]
+
+
+def _is_dashed(
+    edge: Edge, nodes: Sequence[Node], steps: Sequence[CompiledStep]
+) -> bool:
+    comes_later = steps[edge.after].section is not Section.STEPS
+    return nodes[edge.before].may_be_left_out or (
+        comes_later and nodes[edge.after].may_be_left_out
+    )
