@@ -438,14 +438,13 @@ def test_texts_are_no_templates(value: object, escaped: object) -> None:
         (add.s(1, right=[{"a": "secret://token"}]), ["task.kwargs.right"]),
         (spread.s(1, 2, "secret://token"), ["task.args"]),
     ],
-    ids=str,
 )
 def test_what_is_lost_is_listed_with_its_place(canvas: Any, places: list[str]) -> None:
     assert list_lost_places(canvas) == places
 
 
 @pytest.mark.parametrize(
-    "canvas", [chain(), group([]), 5, {"task": "x"}, {"kwargs": {}}], ids=str
+    "canvas", [chain(), group([]), 5, {"task": "x"}, {"kwargs": {}}]
 )
 def test_without_tasks_there_is_no_plan(canvas: Any) -> None:
     assert "steps: must not be empty" in list_faults(canvas)

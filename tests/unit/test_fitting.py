@@ -105,7 +105,6 @@ def test_what_is_known_of_a_template(template: object, known: object) -> None:
         ({"type": "string", "format": "date", "minLength": 50}, Unknown.TEXT),
         ({"minimum": 5}, Unknown.TEXT),
     ],
-    ids=str,
 )
 def test_what_fits(schema: object, value: object) -> None:
     assert list_misfits(schema, value) == []
