@@ -26,8 +26,8 @@ from execution.context import Context
 from execution.dispatcher import ExecutionDispatcher
 from execution.ending import finish_execution
 from execution.errors import ActionInputError, ExecutionError, ExpressionError
+from execution.evaluation import evaluate_inputs, evaluate_items, is_wanted
 from execution.events import ExecutionEventEmitter
-from execution.expressions import evaluate_condition, evaluate_list, evaluate_template
 from execution.faults import FaultPoint, reach
 from execution.patience import Patience
 from execution.records import (
@@ -41,7 +41,6 @@ from execution.records import (
     Rider,
     StepRecords,
 )
-from execution.results import encode_json
 from execution.ride import Delivery, Ride, RideLimits
 from execution.secrets import NO_SECRETS, SCHEME, SecretStore, StepSecrets
 from execution.states import ExecutionStatus, StepStatus
@@ -50,10 +49,6 @@ logger = logging.getLogger(__name__)
 
 MOST_SECONDS_IN_PLACE = 2.0
 """The longest wait between two attempts that a slot is held for."""
-
-MOST_ITEMS = 10_000
-MOST_ITEM_BYTES = 4 * 2**20
-"""Of all items of a step together, as JSON."""
 
 
 class Holder(Protocol):
@@ -270,7 +265,7 @@ class ExecutionTaskRunner:
         if claim.for_each is None:
             return None
         try:
-            items = _evaluate_items(claim)
+            items = evaluate_items(claim)
         except ExecutionError as error:
             record = describe_error(error, claim)
             return Outcome(StepStatus.FAILED, None, error=record)
@@ -291,7 +286,7 @@ class ExecutionTaskRunner:
         recorded = None
         secrets = NO_SECRETS
         try:
-            inputs, recorded = _evaluate_inputs(claim)
+            inputs, recorded = evaluate_inputs(claim)
             action = self._registry.get(claim.action)
             _refuse_misfit(claim, action, inputs)
             if SCHEME in recorded:
@@ -352,37 +347,11 @@ class ExecutionTaskRunner:
 
 
 def _judge(claim: Claim) -> Outcome | None:
-    """Return how a step ends by its condition; None when it is to run.
-
-    An attempt that is repeated is to run whatever the condition says by now.
-    """
-    if claim.condition is None or claim.recorded_input is not None:
-        return None
-    place = f"steps.{claim.step}.when"
+    """Return how a step ends by its condition; None when it is to run."""
     try:
-        if evaluate_condition(claim.condition, claim.scope, place=place):
-            return None
+        return None if is_wanted(claim) else Outcome(StepStatus.SKIPPED)
     except ExpressionError as error:
         return Outcome(StepStatus.FAILED, error=describe_error(error, claim))
-    return Outcome(StepStatus.SKIPPED)
-
-
-def _evaluate_inputs(claim: Claim) -> tuple[Mapping[str, Any], str]:
-    place = f"steps.{claim.step}.with"
-    inputs = claim.recorded_input
-    if inputs is None:
-        inputs = evaluate_template(claim.inputs, claim.scope, place=place)
-    return inputs, encode_json(inputs, place=place)
-
-
-def _evaluate_items(claim: Claim) -> str:
-    place = f"steps.{claim.step}.for_each"
-    items = evaluate_list(str(claim.for_each), claim.scope, place=place)
-    if len(items) > MOST_ITEMS:
-        raise ExpressionError(
-            f"{place}: has {len(items):,} items; {MOST_ITEMS:,} are allowed"
-        )
-    return encode_json(items, place=place, most_bytes=MOST_ITEM_BYTES)
 
 
 def _refuse_misfit(claim: Claim, action: Action, inputs: Mapping[str, Any]) -> None:

@@ -123,6 +123,7 @@ MUTATIONS = (
         "a clock tells which sample is the younger one",
         "w.beats >= s.claimed_beat + 2",
         "w.sampled_at > s.claimed_at",
+        first_seed=200,
     ),
     Mutation("lost messages are not sent again", muted=frozenset({"unsent_steps"})),
     Mutation("what was never sent is not sent", muted=frozenset({"unsent_executions"})),

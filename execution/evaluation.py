@@ -1,0 +1,57 @@
+"""What a claimed step is to do, by its expressions: whether, for what, with what.
+
+Promises: an expression is evaluated from the claim alone, and one that was recorded is
+not evaluated again. Knows neither the action nor who calls it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from execution.errors import ExpressionError
+from execution.expressions import evaluate_condition, evaluate_list, evaluate_template
+from execution.records import Claim
+from execution.results import encode_json
+
+MOST_ITEMS = 10_000
+MOST_ITEM_BYTES = 4 * 2**20
+"""Of all items of a step together, as JSON."""
+
+
+def is_wanted(claim: Claim) -> bool:
+    """Say whether a step is to run, by its condition.
+
+    An attempt that is repeated is, whatever the condition says by now. Raises
+    ExpressionError when it cannot be evaluated, or is neither true nor false.
+    """
+    if claim.condition is None or claim.recorded_input is not None:
+        return True
+    place = f"steps.{claim.step}.when"
+    return evaluate_condition(claim.condition, claim.scope, place=place)
+
+
+def evaluate_items(claim: Claim) -> str:
+    """Return the items that a step is to be run for, as a JSON array.
+
+    Raises ExpressionError when they are no list or too many, ResultError when they are
+    too large.
+    """
+    place = f"steps.{claim.step}.for_each"
+    items = evaluate_list(str(claim.for_each), claim.scope, place=place)
+    if len(items) > MOST_ITEMS:
+        raise ExpressionError(
+            f"{place}: has {len(items):,} items; {MOST_ITEMS:,} are allowed"
+        )
+    return encode_json(items, place=place, most_bytes=MOST_ITEM_BYTES)
+
+
+def evaluate_inputs(claim: Claim) -> tuple[Mapping[str, Any], str]:
+    """Return the inputs of a step, and the JSON text that is recorded of them.
+
+    Raises ExpressionError when one cannot be evaluated, ResultError when they are too
+    large.
+    """
+    place = f"steps.{claim.step}.with"
+    inputs = claim.recorded_input
+    if inputs is None:
+        inputs = evaluate_template(claim.inputs, claim.scope, place=place)
+    return inputs, encode_json(inputs, place=place)
