@@ -31,6 +31,7 @@ from tests.integration.test_protocol import register
 from tests.simulation.broker import Channel, Message, create_simulated_app
 
 _MOST_AT_ONCE = 3
+_MOST_FOUND = 1000
 _QUIET = ExecutionEventEmitter(None, "")
 
 
@@ -63,6 +64,7 @@ class Stage:
     execution_id: str = ""
     tray: list[Message] = field(default_factory=list)
     at_once: int = 0
+    was_cancelled: bool = False
 
     def __post_init__(self) -> None:
         self.records = StepRecords(self.database)
@@ -116,6 +118,7 @@ class Stage:
     def _change(self, status: ExecutionStatus) -> None:
         move = self.repository.update_state(self.execution_id, status)
         if move.landed:
+            self.was_cancelled |= status is ExecutionStatus.ENDING
             self.dispatcher.publish(move.windows)
             finish_execution(self.records, _QUIET, self.execution_id)
 
@@ -127,15 +130,36 @@ class Stage:
         self.dispatcher.forward((links or ())[: len(rest)])
 
     def _wake(self) -> None:
-        """Let the time pass that steps wait for; the one thing that may be missing."""
+        """Let the time pass that steps wait for; all else was sent by who caused it.
+
+        Only a cancel leaves its end to reconcilers, which are told of it.
+        """
+        if self.was_cancelled and self.execution_id in self.liveness.find_unsent_executions(_MOST_FOUND):
+            self.dispatcher.publish(self.liveness.mark_sent(self.execution_id))
+            return
         self.database.query(
             "UPDATE {schema}.execution_steps SET wake_at = wake_at - interval '1 day'"
             " WHERE execution_id = %s AND wake_at IS NOT NULL RETURNING 1",
             (self.execution_id,),
         )
         woken = self.liveness.wake_steps(self.execution_id)
-        assert woken is not None, "nothing is under way, and nothing has ended"
+        assert woken is not None, "nothing is under way: " + self._describe()
         self.dispatcher.publish(woken.windows)
+
+    def _describe(self) -> str:
+        """Return where the execution stands, and how it has come there."""
+        execution = self.repository.get_by_id(self.execution_id)
+        assert execution is not None
+        steps = [
+            f"{step.name} {step.status}"
+            for step in self.repository.list_steps(self.execution_id)
+            if step.ended_at is None
+        ]
+        events = [
+            f"{event.type} {event.step or ''}"
+            for event in self.repository.list_events(self.execution_id, limit=1000)
+        ]
+        return f"{execution.status}, {steps}, after {events}"
 
     def _build_action(self) -> Callable[..., object]:
         def play(ctx: Context, saw: object = None) -> object:
