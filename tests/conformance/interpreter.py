@@ -198,6 +198,7 @@ class Interpreter:
             self._fail(node, "E005" if was_last else "E003")
         elif fate.asks and self._is_unwanted(node):
             node.status = "cancelled"
+            node.error = {"code": "E004", "step": node.name}
             self._end_item(node)
         else:
             self._succeed(node, fate.build_result(node.name, saw))

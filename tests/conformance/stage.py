@@ -98,7 +98,7 @@ class Stage:
         while not self._has_ended():
             if self.dice.random() < self.share_of_cancels:
                 self._change(ExecutionStatus.ENDING)
-            if self.tray:
+            elif self.tray:
                 self._deliver()
             else:
                 self._wake()
