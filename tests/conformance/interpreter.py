@@ -1,17 +1,18 @@
 """A second opinion: what a plan comes to, worked out from the user's pages alone.
 
-It knows neither the engine nor its tables. A document and the fates of its steps go in;
-then it is told, in the order of the timeline, what only chance decides: which ready step
-begins, which running one ends, when somebody cancels. Everything that follows from that it
-says itself, and it refuses what must not be.
+It knows neither the engine nor its tables. A document and the fates of its steps go
+in; then it is told, in the order of the timeline, what only chance decides: which ready
+step begins, which running one ends, when somebody cancels. Everything that follows from
+that it says itself, and it refuses what must not be.
 
-Its expressions are the few forms that `tests.conformance.scenarios` draws.
+Its expressions are those of `tests.conformance.paths`.
 """
 
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from tests.conformance.nodes import Fate, Node
+from tests.conformance.paths import UnreadableError, fill_in, judge, read
 
 OPEN = {"pending", "ready", "running", "waiting"}
 SETTLED = {"completed", "skipped"}
@@ -19,72 +20,6 @@ SETTLED = {"completed", "skipped"}
 
 class ImpossibleError(AssertionError):
     """The engine did what the pages do not allow."""
-
-
-class UnreadableError(Exception):
-    """An expression leads nowhere, or to a wrong type."""
-
-
-@dataclass(frozen=True)
-class Fate:
-    """What the code of a step does."""
-
-    failing_attempts: int = 0
-    is_fatal: bool = False
-    asks: bool = False
-    """Whether it asks if anybody wants its work, before it returns."""
-    items: int = 0
-
-    def build_result(self, step: str, saw: object) -> dict[str, object]:
-        """Return what the code returns."""
-        return {
-            "step": step,
-            "saw": saw,
-            "ok": self.items != 1,
-            "items": list(range(self.items)),
-        }
-
-
-@dataclass(eq=False)
-class Node:
-    """A step as it stands: what is written of it, and what has become of it."""
-
-    name: str
-    written: Mapping[str, Any]
-    status: str = "pending"
-    reason: str | None = None
-    result: object = None
-    results: list[object] | None = None
-    error: dict[str, object] | None = None
-    attempt: int = 0
-    section: str = "steps"
-    owner: "Node | None" = None
-    item: Mapping[str, object] = field(default_factory=dict)
-    items: "list[Node]" = field(default_factory=list)
-    parks: bool = False
-    undoes: "Node | None" = None
-    stands_in_for: "Node | None" = None
-    fallback: "Node | None" = None
-    needs: "list[Node]" = field(default_factory=list)
-
-    @property
-    def policy(self) -> object:
-        return self.written.get("on_failure", "abort")
-
-    @property
-    def max_attempts(self) -> int:
-        retry = self.written.get("retry") or {}
-        return int(retry.get("attempts", 1))
-
-    def outcome(self) -> dict[str, object]:
-        """Return what expressions see of the step."""
-        return {
-            "status": self.status,
-            "result": self.result,
-            "results": self.results,
-            "error": self.error,
-            "attempt": self.attempt,
-        }
 
 
 class Interpreter:
@@ -181,14 +116,14 @@ class Interpreter:
     def _run(self, node: Node) -> None:
         condition = node.written.get("when")
         if condition is not None and node.owner is None and node.attempt == 1:
-            wanted = self._judge(condition, node)
+            wanted = judge(condition, self._scope(node))
             if not wanted:
                 self._skip(node, "condition")
                 return
         if "for_each" in node.written and node.owner is None:
             self._expand(node)
             return
-        saw = self._fill((node.written.get("with") or {}).get("saw"), node)
+        saw = fill_in((node.written.get("with") or {}).get("saw"), self._scope(node))
         fate = self.fate_of(node.name)
         if node.attempt <= fate.failing_attempts:
             is_over = fate.is_fatal or node.attempt == node.max_attempts
@@ -216,12 +151,11 @@ class Interpreter:
         if node.section != "steps":
             return False
         return self.reason == "cancel" or (
-            self.reason == "abort"
-            and self.document.get("failing") == "cancel_running"
+            self.reason == "abort" and self.document.get("failing") == "cancel_running"
         )
 
     def _expand(self, node: Node) -> None:
-        items = self._read(node.written["for_each"], node)
+        items = read(node.written["for_each"], self._scope(node))
         if not isinstance(items, list):
             raise UnreadableError
         if self.reason is not None and node.section == "steps":
@@ -366,8 +300,10 @@ class Interpreter:
                 self.section = "over"
 
     def _counts(self, node: Node) -> bool:
-        return node.section == self.section and node not in self.queue and (
-            node.section != "end" or self._is_asked_for(node)
+        return (
+            node.section == self.section
+            and node not in self.queue
+            and (node.section != "end" or self._is_asked_for(node))
         )
 
     def _is_asked_for(self, node: Node) -> bool:
@@ -400,7 +336,7 @@ class Interpreter:
             only = self.leaves[0].result if len(self.leaves) == 1 else None
             return "completed", only
         try:
-            return "completed", self._fill(template, None)
+            return "completed", fill_in(template, self._scope(None))
         except UnreadableError:
             return "failed", None
 
@@ -429,39 +365,6 @@ class Interpreter:
             if node.stands_in_for is not None:
                 scope["failure"] = node.stands_in_for.error
         return scope
-
-    def _fill(self, template: object, node: Node | None) -> object:
-        if isinstance(template, list):
-            return [self._fill(part, node) for part in template]
-        if isinstance(template, dict):
-            return {key: self._fill(part, node) for key, part in template.items()}
-        if isinstance(template, str) and template.startswith("${"):
-            return self._read(template[2:-1], node)
-        return template
-
-    def _read(self, path: str, node: Node | None) -> Any:
-        value: Any = self._scope(node)
-        for key in path.split("."):
-            if not isinstance(value, dict) or key not in value:
-                raise UnreadableError(path)
-            value = value[key]
-        return value
-
-    def _judge(self, condition: str, node: Node) -> bool:
-        if condition in {"true", "false"}:
-            return condition == "true"
-        if found := re.fullmatch(r"(\S+) == (null|\"\w+\")", condition):
-            wanted = None if found[2] == "null" else found[2].strip('"')
-            return bool(self._read(found[1], node) == wanted)
-        if found := re.fullmatch(r"size\(completed\((\S+)\)\) > (\d+)", condition):
-            values = self._read(found[1], node)
-            if not isinstance(values, list):
-                raise UnreadableError(condition)
-            return sum(v is not None for v in values) > int(found[2])
-        value = self._read(condition, node)
-        if not isinstance(value, bool):
-            raise UnreadableError(condition)
-        return value
 
     def _find(self, name: str) -> Node:
         self._demand(name in self.nodes, f"there is no {name}")

@@ -1,4 +1,4 @@
-"""Random plans with the fates of their steps: all that ends executions one way or another.
+"""Random plans with the fates of their steps: all that can come of an execution.
 
 Knows what may be written, and nothing of what comes of it.
 """
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.conformance.interpreter import Fate
+from tests.conformance.nodes import Fate
 
 ACTION = "play.step"
 PARAMETERS = {"none": [], "some": ["a", "b", "c", "d"], "text": "no list"}
@@ -57,7 +57,9 @@ def draw_scenario(seed: int) -> Scenario:
             "some": {"type": "array"},
             "text": {"type": "string"},
         },
-        "rollback": dice.choice(["on_failure", "on_cancel", ["on_failure", "on_cancel"]]),
+        "rollback": dice.choice(
+            ["on_failure", "on_cancel", ["on_failure", "on_cancel"]]
+        ),
         "failing": dice.choice(["finish_running", "cancel_running"]),
         "steps": steps,
     }

@@ -25,7 +25,7 @@ from execution.records import StepRecords
 from execution.repository import ExecutionRepository
 from execution.ride import Delivery, RideLimits
 from execution.runner import ExecutionTaskRunner
-from tests.conformance.interpreter import Fate
+from tests.conformance.nodes import Fate
 from tests.conformance.scenarios import ACTION
 from tests.integration.test_protocol import register
 from tests.simulation.broker import Channel, Message, create_simulated_app
@@ -84,9 +84,7 @@ class Stage:
             self.player,
             Patience(sleep=lambda _: None),
             # of a clock that stands still, so that only the number of steps counts
-            ride_limits=RideLimits(
-                steps=self.dice.choice([1, 2, 64]), now=lambda: 0.0
-            ),
+            ride_limits=RideLimits(steps=self.dice.choice([1, 2, 64]), now=lambda: 0.0),
         )
 
     def play(self, plan: Plan, parameters: Mapping[str, Any]) -> str:
@@ -134,7 +132,10 @@ class Stage:
 
         Only a cancel leaves its end to reconcilers, which are told of it.
         """
-        if self.was_cancelled and self.execution_id in self.liveness.find_unsent_executions(_MOST_FOUND):
+        if (
+            self.was_cancelled
+            and self.execution_id in self.liveness.find_unsent_executions(_MOST_FOUND)
+        ):
             self.dispatcher.publish(self.liveness.mark_sent(self.execution_id))
             return
         self.database.query(
@@ -176,9 +177,7 @@ class Stage:
 
     def _let_others_go_on(self) -> None:
         self.at_once += 1
-        while (
-            self.at_once < _MOST_AT_ONCE and self.tray and self.dice.random() < 0.5
-        ):
+        while self.at_once < _MOST_AT_ONCE and self.tray and self.dice.random() < 0.5:
             self._deliver()
         if self.dice.random() < self.share_of_cancels:
             self._change(ExecutionStatus.ENDING)

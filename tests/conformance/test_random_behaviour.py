@@ -41,7 +41,6 @@ def test_a_random_plan_ends_as_the_pages_say(
     repository: ExecutionRepository,
     seed: int,
 ) -> None:
-    print(f"seed {seed}")
     dice = random.Random(f"stage {seed}")
     scenario = draw_scenario(seed)
     stage = Stage(settings, database, repository, dice, scenario.fate_of)
