@@ -461,6 +461,12 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         "steps[1].deadline",
         "is missing",
     ),
+    "a profile has a name, at the end as well": (
+        "profiles: {slow: {}}\ndefaults: {deadline: 1m}\n"
+        + with_step("", "{id: e, action: t, run_on: always, profile: [slow]}"),
+        "steps[1].profile",
+        "must be text",
+    ),
     "the end is not all there is": (
         with_step("run_on: always, deadline: 1m"),
         "steps",

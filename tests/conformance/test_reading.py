@@ -7,6 +7,7 @@ and then damaged: parts are cut, swapped, repeated, or replaced by what does not
 import json
 import random
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
@@ -94,11 +95,11 @@ def draw_document(dice: random.Random) -> dict[str, Any]:
     document = dict(draw_scenario(dice.randrange(10**9)).document)
     for name, values in DOCUMENT.items():
         if dice.random() < 0.4:
-            document[name] = dice.choice(values)
+            document[name] = deepcopy(dice.choice(values))
     for step in document["steps"]:
         for name, values in POLICIES.items():
             if dice.random() < 0.2:
-                step[name] = dice.choice(values)
+                step[name] = deepcopy(dice.choice(values))
         if "profiles" in document and dice.random() < 0.3:
             step["profile"] = "slow"
     return document
@@ -196,7 +197,7 @@ def damage(dice: random.Random, document: dict[str, Any]) -> None:
             other, name = dice.choice(list_places(document))
             container[key] = json.loads(json.dumps(other[name], default=str))
         case _:
-            container[key] = dice.choice(ODDITIES)
+            container[key] = deepcopy(dice.choice(ODDITIES))
 
 
 def list_places(document: dict[str, Any]) -> list[tuple[Any, Any]]:
