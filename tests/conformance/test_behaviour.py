@@ -178,6 +178,12 @@ ROWS: dict[str, Row] = {
         {"a": "skipped failed", "f": "skipped failed", "b": "completed"},
         {"a": FAILS, "f": FAILS},
     ),
+    "a fallback that is not wanted skips its step": Row(
+        steps("a, on_failure: {fallback: f}", "f, when: 'false'", "b"),
+        "completed",
+        {"a": "skipped failed", "f": "skipped condition", "b": "completed"},
+        {"a": FAILS},
+    ),
     "a fallback that aborts fails its step as well": Row(
         steps("a, on_failure: {fallback: f}", "f", "b"),
         "failed",
