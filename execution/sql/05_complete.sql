@@ -149,7 +149,8 @@ BEGIN
            coalesce(p.timeout_seconds, a.timeout_seconds) AS timeout_seconds,
            p.inputs, p.reads, p.retry, w.hostname, w.beats,
            CASE WHEN t.item_of IS NULL THEN p.condition END AS condition,
-           CASE WHEN t.item_of IS NULL THEN p.for_each END AS for_each, t.item
+           CASE WHEN t.item_of IS NULL THEN p.for_each END AS for_each, t.item,
+           t.stands_in_for IS NOT NULL AS is_fallback
       INTO n
       FROM execution_steps t
       JOIN plan_steps p ON p.plan_id = p_plan
@@ -220,7 +221,7 @@ BEGIN
     next := describe_claim(p_execution, ROW(
         n."position", n.name, n.action, NULL, n.attempt, n.failures, NULL, NULL, n.input,
         n.inputs, n.reads, n.retry, n.hostname, 'steps', n.condition, n.for_each, n.item,
-        false)::started_step);
+        n.is_fallback)::started_step);
 END $$;
 
 

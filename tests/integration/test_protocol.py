@@ -664,3 +664,27 @@ def test_a_long_line_of_skips_is_recorded_in_time(
     done = records.complete(held, StepStatus.FAILED, error="{}", epoch=1)
 
     assert done.has_ended
+
+
+def test_a_ride_to_a_fallback_that_was_never_sent_tells_it_of_the_failure(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    failing = Step("a", action="test.nothing", needs=[], on_failure={"fallback": "b"})
+    others = [nothing(f"s{n}", []) for n in range(17)]
+    plan = Plan("p", steps=[failing, *others, nothing("b")])
+    execution_id = engine.submit(plan)
+    held = claim(records, worker_id, execution_id, 0).held
+    engine.pause(execution_id)
+    records.complete(held, StepStatus.FAILED, error='{"code": "E003"}', epoch=1)
+    # so many others are sent that the fallback waits
+    engine.resume(execution_id)
+
+    begun = try_claim(records, worker_id, execution_id, 1, epoch=2).claim
+    while begun is not None and begun.step != "b":
+        rider = Rider(begun.run, str(uuid.uuid4()), worker_id, delivery="by-hand")
+        begun = records.complete(
+            begun.held, StepStatus.COMPLETED, epoch=2, rider=rider
+        ).next_claim
+
+    assert begun is not None
+    assert begun.scope["failure"] == {"code": "E003"}
