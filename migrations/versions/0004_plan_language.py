@@ -69,6 +69,11 @@ def upgrade() -> None:
     for table, checks in _CHECKS.items():
         for name, condition in checks.items():
             op.create_check_constraint(op.f(f"ck_{table}_{name}"), table, condition)
+    # their steps had ended, and nothing came after them: what is left is to finish
+    op.execute(
+        "UPDATE executions SET section = 'over'"
+        " WHERE status = 'ending' AND open_steps = 0"
+    )
 
 
 def downgrade() -> None:
