@@ -19,7 +19,10 @@ from execution.plan import CompiledStep, Plan
 from execution.retry import RetryPolicy
 
 _DERIVED = frozenset(
-    ("position", "name", "successors", "reads", "max_attempts", "section", "undoes")
+    (
+        *("position", "name", "successors", "reads", "item_reads"),
+        *("max_attempts", "section", "undoes"),
+    )
 )
 """Of a compiled step, what follows from the rest of the plan."""
 

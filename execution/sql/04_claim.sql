@@ -113,8 +113,9 @@ BEGIN
        AND w.id = p_worker AND w.ended_at IS NULL
        AND n.action = ANY (w.actions) AND n.queue = ANY (w.queues)
     RETURNING n."position", n.name, n.action, n.queue, n.attempt, n.failures,
-              n.published_at, n.publishes, n.input, p.inputs, p.reads, p.retry, w.hostname,
-              n.section, CASE WHEN n.item_of IS NULL THEN p.condition END,
+              n.published_at, n.publishes, n.input, p.inputs,
+              CASE WHEN n.item_of IS NULL THEN p.reads ELSE p.item_reads END, p.retry,
+              w.hostname, n.section, CASE WHEN n.item_of IS NULL THEN p.condition END,
               CASE WHEN n.item_of IS NULL THEN p.for_each END, n.item,
               n.stands_in_for IS NOT NULL
          INTO s;
@@ -129,7 +130,8 @@ DECLARE
     s started_step;
 BEGIN
     SELECT n."position", n.name, n.action, n.queue, n.attempt, n.failures,
-           n.published_at, n.publishes, n.input, p.inputs, p.reads, p.retry, NULL,
+           n.published_at, n.publishes, n.input, p.inputs,
+           CASE WHEN n.item_of IS NULL THEN p.reads ELSE p.item_reads END, p.retry, NULL,
            n.section, CASE WHEN n.item_of IS NULL THEN p.condition END,
            CASE WHEN n.item_of IS NULL THEN p.for_each END, n.item,
            n.stands_in_for IS NOT NULL

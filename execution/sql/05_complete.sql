@@ -147,7 +147,8 @@ BEGIN
     END IF;
     SELECT t."position", t.name, t.action, t.failures, t.attempt + 1 AS attempt, t.input,
            coalesce(p.timeout_seconds, a.timeout_seconds) AS timeout_seconds,
-           p.inputs, p.reads, p.retry, w.hostname, w.beats,
+           p.inputs, p.retry, w.hostname, w.beats,
+           CASE WHEN t.item_of IS NULL THEN p.reads ELSE p.item_reads END AS reads,
            CASE WHEN t.item_of IS NULL THEN p.condition END AS condition,
            CASE WHEN t.item_of IS NULL THEN p.for_each END AS for_each, t.item,
            t.stands_in_for IS NOT NULL AS is_fallback

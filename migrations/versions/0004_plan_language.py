@@ -34,6 +34,7 @@ def _columns() -> dict[str, list[sa.Column[Any]]]:
             sa.Column("run_on", sa.Text),
             sa.Column("undoes", sa.Integer),
             sa.Column("for_each", sa.Text),
+            sa.Column("item_reads", sa.ARRAY(sa.Integer)),
             sa.Column("max_parallel", sa.Integer),
             sa.Column("tolerate", sa.Integer),
             sa.Column("tolerate_percent", sa.Float),

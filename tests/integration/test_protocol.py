@@ -688,3 +688,23 @@ def test_a_ride_to_a_fallback_that_was_never_sent_tells_it_of_the_failure(
 
     assert begun is not None
     assert begun.scope["failure"] == {"code": "E003"}
+
+
+def test_an_item_is_not_told_of_the_list_that_it_is_of(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    each = Step(
+        "each", action="test.nothing", for_each="steps.list.result", max_parallel=1
+    )
+    execution_id = engine.submit(Plan("p", steps=[nothing("list"), each]))
+    held = claim(records, worker_id, execution_id, 0).held
+    records.complete(held, StepStatus.COMPLETED, result="[1, 2]", epoch=1)
+    expanding = claim(records, worker_id, execution_id, 1)
+    records.expand(expanding.held, attempt=1, items="[1, 2]")
+
+    first = claim(records, worker_id, execution_id, 2)
+    second = ride(records, worker_id, first, covered=0).next_claim
+
+    assert second is not None
+    assert expanding.scope["steps"]["list"]["result"] == [1, 2]
+    assert (first.scope["steps"], second.scope["steps"]) == ({}, {})
