@@ -25,8 +25,8 @@ def _find_unused(plan: Plan) -> Iterator[str]:
     document = plan.definition
     expressions = [e for step in plan.steps for e in list_expressions(step)]
     expressions.extend(list_template_expressions(plan.result))
-    paths = (path.parts for path in list_paths(expressions))
-    used = {name for root, name, *_ in paths if root == "parameters"}
+    paths = [path.parts for path in list_paths(expressions)]
+    used = {parts[1] for parts in paths if parts[0] == "parameters"}
     yield from _name_unused("parameter", document.get("parameters"), used)
     profiles = {str(step.get("profile")) for step in _written_steps(document)}
     yield from _name_unused("profile", document.get("profiles"), profiles)

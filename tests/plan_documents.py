@@ -139,7 +139,7 @@ def _draw_fallbacks(draw: st.DrawFn, step: dict[str, Any]) -> list[dict[str, Any
         return []
     found: list[dict[str, Any]] = []
     for number in range(draw(st.integers(1, 2))):
-        fallback = {"id": f"f{number}_{step['id']}", "action": "demo.f"}
+        fallback: dict[str, Any] = {"id": f"f{number}_{step['id']}", "action": "demo.f"}
         fallback |= draw(policies) | {"with": {"because": "${failure.message}"}}
         if draw(st.booleans()):
             fallback["when"] = draw(conditions)
