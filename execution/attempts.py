@@ -18,6 +18,7 @@ from typing import Any
 from tenacity import RetryCallState, Retrying, retry_if_exception
 
 from execution.actions import Action
+from execution.answers import Claim
 from execution.context import Context
 from execution.database import DatabaseUnavailableError
 from execution.errors import (
@@ -26,7 +27,6 @@ from execution.errors import (
     StaleLeaseError,
     StepTimeoutError,
 )
-from execution.records import Claim
 from execution.results import ErrorRecord, as_storable, encode_json, error_code
 from execution.retry import FATAL_ERRORS
 from execution.secrets import NO_SECRETS, StepSecrets

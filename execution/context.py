@@ -17,9 +17,10 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Self
 
+from execution.answers import Claim
 from execution.errors import ExecutionCancelledError, StaleLeaseError
 from execution.patience import Patience
-from execution.records import Claim, StepRecords
+from execution.records import StepRecords
 from execution.results import as_storable, encode_json
 from execution.secrets import NO_SECRETS, StepSecrets
 

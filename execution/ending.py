@@ -8,10 +8,11 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
+from execution.answers import Ending
 from execution.errors import ErrorCode, ExpressionError, ResultError
 from execution.events import ExecutionEventEmitter
 from execution.expressions import evaluate_template
-from execution.records import Ending, StepRecords
+from execution.records import StepRecords
 from execution.results import ErrorRecord, encode_json, error_code
 from execution.states import EndReason, ExecutionStatus, final_status
 

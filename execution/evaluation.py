@@ -7,9 +7,9 @@ not evaluated again. Knows neither the action nor who calls it.
 from collections.abc import Mapping
 from typing import Any
 
+from execution.answers import Claim
 from execution.errors import ExpressionError
 from execution.expressions import evaluate_condition, evaluate_list, evaluate_template
-from execution.records import Claim
 from execution.results import encode_json
 
 MOST_ITEMS = 10_000

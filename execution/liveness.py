@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
+from execution.answers import Completion, Recorded, read_completion
 from execution.database import Database
-from execution.records import Completion, Recorded, read_completion
 from execution.retry import RetryPolicy
 from execution.windows import Window, read_windows
 

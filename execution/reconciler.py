@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from execution.answers import Completion
 from execution.database import DatabaseBusyError, DatabaseUnavailableError
 from execution.dispatcher import ExecutionDispatcher
 from execution.ending import finish_execution
@@ -27,7 +28,7 @@ from execution.liveness import (
     Sweep,
     UnsentStep,
 )
-from execution.records import Completion, StepRecords
+from execution.records import StepRecords
 from execution.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -15,6 +15,16 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Protocol
 
 from execution.actions import Action, ActionRegistry
+from execution.answers import (
+    Claim,
+    ClaimAnswer,
+    ClaimOutcome,
+    Completion,
+    Expanded,
+    Recorded,
+    Retried,
+    Rider,
+)
 from execution.attempts import (
     NoMoreAttemptsError,
     Outcome,
@@ -30,17 +40,7 @@ from execution.evaluation import evaluate_inputs, evaluate_items, is_wanted
 from execution.events import ExecutionEventEmitter
 from execution.faults import FaultPoint, reach
 from execution.patience import Patience
-from execution.records import (
-    Claim,
-    ClaimAnswer,
-    ClaimOutcome,
-    Completion,
-    Expanded,
-    Recorded,
-    Retried,
-    Rider,
-    StepRecords,
-)
+from execution.records import StepRecords
 from execution.ride import Delivery, Ride, RideLimits
 from execution.secrets import NO_SECRETS, SCHEME, SecretStore, StepSecrets
 from execution.states import ExecutionStatus, StepStatus

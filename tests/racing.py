@@ -21,11 +21,12 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from execution import ExecutionEngine, ExecutionRepository, Plan, Settings, StepStatus
+from execution.answers import ClaimAnswer, Completion, HeldStep
 from execution.database import Database
 from execution.errors import PlansError
 from execution.installation import Installation
 from execution.liveness import LivenessRecords
-from execution.records import ClaimAnswer, Completion, HeldStep, StepRecords
+from execution.records import StepRecords
 from tests.beating import beat
 from tests.rows import connect
 

@@ -16,9 +16,9 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
+from execution.answers import Claim
 from execution.celery.board import WorkerBoard
 from execution.errors import StepTimeoutError
-from execution.records import Claim
 
 # not SIGUSR1: in a pool's child that is how Celery ends tasks by a limit of its own
 INTERRUPT_SIGNAL = signal.SIGUSR2

@@ -18,8 +18,8 @@ from typing import Any
 from celery import Celery
 from kombu.exceptions import KombuError
 
+from execution.answers import Claim
 from execution.attempts import Outcome
-from execution.records import Claim
 from execution.ride import Delivery
 from execution.states import StepStatus
 

@@ -6,9 +6,7 @@ from functools import partial
 import pytest
 
 from execution import ExecutionEngine, ExecutionStatus, Plan, Settings, Step, StepStatus
-from execution.database import Database
-from execution.liveness import LivenessRecords, OverdueStep
-from execution.records import (
+from execution.answers import (
     Claim,
     ClaimAnswer,
     ClaimOutcome,
@@ -18,8 +16,10 @@ from execution.records import (
     Retried,
     RetryAnswer,
     Rider,
-    StepRecords,
 )
+from execution.database import Database
+from execution.liveness import LivenessRecords, OverdueStep
+from execution.records import StepRecords
 from tests.racing import run_at_once
 from tests.sweeping import look
 from tests.timeline import check_timeline, heads, read_timeline

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from execution import ExecutionStatus, Plan, Settings, Step, StepStatus
+from execution.answers import ClaimOutcome, Recorded
 from execution.ending import finish_execution
 from execution.errors import SubmissionConflictError
 from execution.events import ExecutionEventEmitter
 from execution.identity import draw_execution_id
 from execution.liveness import LostStep
-from execution.records import ClaimOutcome, Recorded
 from execution.repository import Move, Submitted
 from tests.racing import Arena, arena_of, count_wrong_rounds
 from tests.timeline import check_timeline, heads, read_timeline

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from execution import ExecutionStatus, Plan, Settings, Step, StepStatus
+from execution.answers import Claim, Completion, Recorded, Rider
 from execution.database import Database
 from execution.ending import finish_execution
 from execution.engine import ExecutionEngine
@@ -22,13 +23,7 @@ from execution.events import ExecutionEventEmitter
 from execution.expressions import evaluate_condition
 from execution.language.compilation import CompiledStep
 from execution.liveness import LivenessRecords
-from execution.records import (
-    Claim,
-    Completion,
-    Recorded,
-    Rider,
-    StepRecords,
-)
+from execution.records import StepRecords
 from execution.repository import ExecutionRepository
 from execution.windows import Window
 from tests.beating import beat

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from execution import ExecutionEngine, ExecutionStatus, Plan, Settings, Step, StepStatus
+from execution.answers import ClaimOutcome, Completion, HeldStep, Retried
 from execution.database import Database
 from execution.ending import finish_execution
 from execution.events import ExecutionEventEmitter
 from execution.liveness import LivenessRecords
-from execution.records import ClaimOutcome, Completion, HeldStep, Retried, StepRecords
+from execution.records import StepRecords
 from tests.integration.test_protocol import claim, fail, register, try_claim
 from tests.integration.test_random_plans import ERROR
 from tests.sweeping import look

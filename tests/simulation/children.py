@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from execution.actions import ActionRegistry
+from execution.answers import Claim
 from execution.database import DatabaseUnavailableError
 from execution.dispatcher import ExecutionDispatcher
 from execution.events import ExecutionEventEmitter
 from execution.liveness import LivenessRecords
 from execution.patience import Patience
-from execution.records import Claim, StepRecords
+from execution.records import StepRecords
 from execution.ride import Delivery, RideLimits
 from execution.runner import ExecutionTaskRunner
 from execution.settings import Settings

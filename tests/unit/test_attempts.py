@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from execution.actions import ActionRegistry
+from execution.answers import Claim, HeldStep, Run
 from execution.attempts import (
     NoMoreAttemptsError,
     Outcome,
@@ -27,7 +28,7 @@ from execution.errors import (
     StepTimeoutError,
 )
 from execution.patience import Patience
-from execution.records import Claim, HeldStep, Run, StepRecords
+from execution.records import StepRecords
 from execution.results import ErrorRecord
 from execution.retry import RetryPolicy
 from execution.states import StepStatus

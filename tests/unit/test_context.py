@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from execution.answers import Claim, HeldStep, Run
 from execution.context import Context, Variables
 from execution.database import Database, DatabaseUnavailableError
 from execution.errors import ResultError
 from execution.patience import Patience
-from execution.records import Claim, HeldStep, Run, StepRecords
+from execution.records import StepRecords
 from execution.retry import RetryPolicy
 from execution.secrets import NO_SECRETS, StepSecrets
 
