@@ -23,8 +23,8 @@ from execution.retry import RetryPolicy
 _DERIVED = frozenset(
     (
         *("position", "name", "successors", "reads", "item_reads", "max_attempts"),
-        "section",
-        *("undoes", "fallback", "stands_in_for", "survives_skips", "tolerate_percent"),
+        *("section", "undoes", "fallback", "stands_in_for", "survives_skips"),
+        "tolerate_percent",
     )
 )
 """Of a compiled step, what follows from the rest of the plan."""
