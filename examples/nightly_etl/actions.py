@@ -51,7 +51,7 @@ def report(
     lines = [
         f"{'loaded' if loaded is not None else 'FAILED'}: {ctx.execution_id}",
         *(f"left out: {name}" for name in left_out),
-        f"the table has {sales} sales of {cents / 100:.2f} in all",
+        f"sales in the table: {sales}, of {cents / 100:.2f} in all",
     ]
     whole = Path(report).with_suffix(".part")
     whole.write_text("\n".join(lines) + "\n", encoding="utf-8")
