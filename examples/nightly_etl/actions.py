@@ -15,6 +15,8 @@ from .sales import UnreadableFileError, create_table, read_rows, sum_up, upsert
 @action("etl.find")
 def find(folder: str) -> list[str]:
     """Return the CSV files of a folder, in the order of their names."""
+    if not Path(folder).is_dir():
+        raise FatalError(f"{folder} is no folder")
     return sorted(str(path) for path in Path(folder).glob("*.csv"))
 
 

@@ -8,7 +8,7 @@ Must not know how a tool finds what it finds.
 
 from typing import TypedDict
 
-from execution import action
+from execution import FatalError, action
 
 from .library import Findings, find_words, merge, pick_words
 
@@ -23,7 +23,10 @@ class Judgement(TypedDict):
 @action("research.plan")
 def plan(question: str) -> list[str]:
     """Return what is to be looked up."""
-    return pick_words(question)
+    words = pick_words(question)
+    if not words:
+        raise FatalError("the question has no word that is worth looking up")
+    return words
 
 
 @action("research.look_up")

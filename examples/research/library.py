@@ -1,12 +1,15 @@
 """A tool: looks words up in the docstrings of a module of the standard library.
 
+Promises: sources are read, and nothing in them is run.
+
 Must not know plans, nor who asks.
 """
 
-import importlib
-import inspect
+import ast
 import re
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 _FEWEST_LETTERS = 4  # shorter words are those that every sentence has
 
@@ -23,7 +26,7 @@ def pick_words(question: str) -> list[str]:
 def find_words(module: str, words: list[str]) -> Findings:
     """Return what in a module speaks of which word.
 
-    Raises LookupError for what is no module of the standard library.
+    Raises LookupError for what is no module of the standard library, or none of Python.
     """
     if module not in sys.stdlib_module_names:
         raise LookupError(f"{module} is no module of the standard library")
@@ -35,11 +38,15 @@ def find_words(module: str, words: list[str]) -> Findings:
 
 
 def _read_docs(module: str) -> dict[str, str]:
-    members = inspect.getmembers(importlib.import_module(module))
+    spec = find_spec(module)
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        raise LookupError(f"{module} has no source to read here")
+    tree = ast.parse(Path(spec.origin).read_bytes())
     return {
-        f"{module}.{name}": (inspect.getdoc(value) or "").lower()
-        for name, value in members
-        if callable(value) and not name.startswith("_")
+        f"{module}.{node.name}": (ast.get_docstring(node) or "").lower()
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
     }
 
 

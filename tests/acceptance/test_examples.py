@@ -114,6 +114,16 @@ def test_a_night_with_too_many_bad_files_fails_and_is_reported(
     assert f"FAILED: {result.execution_id}" in Path(night["report"]).read_text()
 
 
+def test_a_night_without_its_folder_fails_and_is_reported(
+    engine: ExecutionEngine, night: dict[str, str]
+) -> None:
+    result = run(engine, "nightly_etl/plan.yaml", **{**night, "folder": "/nowhere"})
+
+    assert result.error is not None
+    assert "/nowhere is no folder" in result.error.message
+    assert f"FAILED: {result.execution_id}" in Path(night["report"]).read_text()
+
+
 @pytest.fixture
 def book(tmp_path: Path) -> str:
     """Where the effects of an order are booked."""
@@ -178,7 +188,7 @@ def test_an_order_that_is_cancelled_while_it_is_packed_is_undone(
     ("question", "looked", "is_answered"),
     [
         ("serialize object", 2, True),
-        ("serialize pickle", 5, True),
+        ("serialize sections", 5, True),
         ("serialize quaternions", 5, False),
     ],
 )
