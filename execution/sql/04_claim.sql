@@ -59,6 +59,7 @@ BEGIN
             SELECT r.refusal_outcome, r.refusal_detail INTO outcome, detail
               FROM refuse_claim(p_execution, link, p_worker)
                 AS r(refusal_outcome, refusal_detail);
+            PERFORM unsend_refused(p_execution, link);
             RETURN;
         END IF;
         e := begin_execution(e, s, p_worker);
@@ -222,6 +223,20 @@ BEGIN
         'item', s.item,
         'checkpoint', checkpoint);
 END $$;
+
+
+-- Forget that a ready step was sent whose message came to a worker that cannot run it, if
+-- another one can: the next look of a reconciler sends it again, and it need not be missed
+-- first. If nobody can, it waits as one whose message is lost.
+CREATE FUNCTION unsend_refused(p_execution uuid, p_position int) RETURNS void
+LANGUAGE sql VOLATILE AS $$
+    UPDATE execution_steps s SET published_at = NULL
+     WHERE s.execution_id = p_execution AND s."position" = p_position
+       AND s.status = 'ready'
+       AND EXISTS (SELECT FROM workers w
+                    WHERE w.ended_at IS NULL AND s.queue = ANY (w.queues)
+                      AND s.action = ANY (w.actions))
+$$;
 
 
 -- Walk the links of a message to the first one that is not settled.
