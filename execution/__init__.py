@@ -11,7 +11,18 @@ if TYPE_CHECKING:
     from execution.actions import action
     from execution.context import Context
     from execution.engine import ExecutionEngine
-    from execution.errors import FatalError, PlansError, RetryableError
+    from execution.errors import (
+        ExecutionFailedError,
+        ExecutionNotFinishedError,
+        ExecutionNotFoundError,
+        FatalError,
+        ParameterError,
+        PlanNotFoundError,
+        PlansError,
+        PlanValidationError,
+        RetryableError,
+        SubmissionConflictError,
+    )
     from execution.events import ExecutionEventEmitter
     from execution.lifecycle import ExecutionStateManager
     from execution.plan import Plan, Step
@@ -30,7 +41,10 @@ __all__ = [
     "Context",
     "ExecutionEngine",
     "ExecutionEventEmitter",
+    "ExecutionFailedError",
     "ExecutionFilter",
+    "ExecutionNotFinishedError",
+    "ExecutionNotFoundError",
     "ExecutionProgress",
     "ExecutionProgressTracker",
     "ExecutionRepository",
@@ -40,12 +54,16 @@ __all__ = [
     "ExecutionTaskRunner",
     "ExecutionUpdate",
     "FatalError",
+    "ParameterError",
     "Plan",
+    "PlanNotFoundError",
+    "PlanValidationError",
     "PlansError",
     "RetryableError",
     "Settings",
     "Step",
     "StepStatus",
+    "SubmissionConflictError",
     "action",
 ]
 
@@ -53,7 +71,10 @@ _HOMES = {
     "Context": "context",
     "ExecutionEngine": "engine",
     "ExecutionEventEmitter": "events",
+    "ExecutionFailedError": "errors",
     "ExecutionFilter": "queries",
+    "ExecutionNotFinishedError": "errors",
+    "ExecutionNotFoundError": "errors",
     "ExecutionProgress": "results",
     "ExecutionProgressTracker": "progress",
     "ExecutionRepository": "repository",
@@ -63,12 +84,16 @@ _HOMES = {
     "ExecutionTaskRunner": "runner",
     "ExecutionUpdate": "results",
     "FatalError": "errors",
+    "ParameterError": "errors",
     "Plan": "plan",
+    "PlanNotFoundError": "errors",
+    "PlanValidationError": "errors",
     "PlansError": "errors",
     "RetryableError": "errors",
     "Settings": "settings",
     "Step": "plan",
     "StepStatus": "states",
+    "SubmissionConflictError": "errors",
     "action": "actions",
 }
 

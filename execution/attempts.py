@@ -91,10 +91,16 @@ class StepAttempts:
             # nothing of the code's own: not an attempt that failed
             raise
         except NoMoreAttemptsError as refusal:
-            return self._end(refusal.__cause__ or refusal, recorded_input)
+            failure = refusal.__cause__ or refusal
         except Exception as error:  # noqa: BLE001  # users' code raises what it likes
-            return self._end(error, recorded_input)
-        return Outcome(StepStatus.COMPLETED, recorded_input, result, None, variables)
+            failure = error
+        else:
+            return Outcome(
+                StepStatus.COMPLETED, recorded_input, result, None, variables
+            )
+        # not above: what this raises is logged, and would have in its context an error
+        # that may quote a secret
+        return self._end(failure, recorded_input)
 
     def _end(self, error: BaseException, recorded_input: str) -> Outcome:
         # what the code told before it failed is what people look for

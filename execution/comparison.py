@@ -3,8 +3,9 @@
     two plans ─▶ described as mappings, by place ─▶ compared ─▶ changes
 
 Promises: pure. Profiles and defaults are compared where they take effect, in the steps;
-needs by name, so that a step is the same wherever it stands. Two plans without a
-change do the same, whatever their digests. Must not know how changes are shown.
+needs by name, so that a step is the same wherever it stands; expressions by their
+tokens. Two plans without a change do the same, whatever their digests. Must not know
+how changes are shown.
 """
 
 import json
@@ -14,17 +15,23 @@ from enum import StrEnum
 from typing import Any
 
 from execution.durations import write_duration
+from execution.expressions import spell_bare, spell_template_text
 from execution.places import Path, place_of
 from execution.plan import CompiledStep, Plan
 from execution.retry import RetryPolicy
 
 _DERIVED = frozenset(
-    ("position", "name", "successors", "reads", "max_attempts", "section", "undoes")
+    (
+        *("position", "name", "successors", "reads", "item_reads", "max_attempts"),
+        *("section", "undoes", "fallback", "stands_in_for", "survives_skips"),
+        "tolerate_percent",
+    )
 )
 """Of a compiled step, what follows from the rest of the plan."""
 
 _WRITTEN_AS = {
     "inputs": "with",
+    "condition": "when",
     "timeout_seconds": "timeout",
     "deadline_seconds": "deadline",
     "max_attempts": "attempts",
@@ -124,11 +131,17 @@ def _describe_step(
         for field in fields(step)
         if field.name not in _DERIVED
     }
-    effective["needs"] = sorted(plan.steps[need].name for need in step.needs)
     effective["description"] = written.get("description")
-    # a share is compiled apart from a number
-    del effective["tolerate_percent"]
-    effective["tolerate"] = written.get("tolerate")
+    if step.stands_in_for is None:
+        effective["needs"] = sorted(plan.steps[need].name for need in step.needs)
+    else:
+        del effective["needs"]
+    if step.needs and step.stands_in_for is None:
+        effective["runs_after_skips"] = step.survives_skips
+    if step.fallback is not None:
+        effective["on_failure"] = {"fallback": plan.steps[step.fallback].name}
+    if step.tolerate_percent is not None:
+        effective["tolerate"] = f"{step.tolerate_percent:g}%"
     return _write_fields(effective)
 
 
@@ -157,7 +170,7 @@ def _compare(before: object, after: object, path: Path) -> Iterator[Change]:
     """Yield the smallest parts that differ; lists are compared as a whole."""
     if not (isinstance(before, dict) and isinstance(after, dict)):
         # Python calls 1, 1.0 and True equal
-        if _spell(before) != _spell(after):
+        if _spell(before, path) != _spell(after, path):
             yield Change(ChangeKind.CHANGED, place_of(path), before, after)
         return
     for name, value in after.items():
@@ -172,5 +185,27 @@ def _compare(before: object, after: object, path: Path) -> Iterator[Change]:
             yield Change(ChangeKind.REMOVED, place_of(place), value, None)
 
 
-def _spell(value: object) -> str:
+def _spell(value: object, path: Path) -> str:
+    """Return a value so that it is equal to another that does the same there."""
+    match path:
+        case ("steps", _, "when" | "for_each") if isinstance(value, str):
+            value = spell_bare(value)
+        case ("steps", _, "with", *_) | ("steps", _, "undo", "with", *_):
+            value = _spell_texts(value)
+        case ("result", *_):
+            value = _spell_texts(value)
+        case _:
+            pass
     return json.dumps(value, sort_keys=True)
+
+
+def _spell_texts(value: object) -> object:
+    match value:
+        case str():
+            return spell_template_text(value)
+        case list():
+            return [_spell_texts(item) for item in value]
+        case dict():
+            return {name: _spell_texts(item) for name, item in value.items()}
+        case _:
+            return value

@@ -4,35 +4,43 @@
                         often, what it reads, what could skip it ─▶ Explanation
 
 Promises: pure; it says what the plan and the given parameters decide, and nothing of
-workers, which may be busy or missing. Inputs that only parameters decide are filled in
-as a worker would. Must not know how it is shown.
+workers, which may be busy or missing. What only parameters decide is worked out as a
+worker would. Must not know how it is shown.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from execution.errors import ExpressionError
-from execution.expressions import evaluate_template
-from execution.oddities import find_oddities, list_paths, name_some
+from execution.foresight import Foresight, foresee_step
+from execution.oddities import find_oddities
 from execution.plan import CompiledStep, OnFailure, Plan
+from execution.reads import list_expressions, list_paths, list_secrets, show_bare
 from execution.retry import RetryPolicy
+from execution.skips import find_reasons_to_skip, is_fallback
 from execution.states import Section
-from execution.waves import compute_depths, sort_by_needs
+from execution.waves import compute_depths
 
 
 @dataclass(frozen=True)
 class StepOutlook:
     """What would become of a step.
 
-    `wave` counts from 1, and is None for what comes after the steps (see `section`);
-    `undoes` names the step that it takes back, if it does. `queue` is None where who
-    submits decides. With `for_each` it runs once for each item of a list.
+    `wave` counts from 1, and is None for what is in no order with the others: what
+    comes after the steps (see `section`), and a step that stands in for another, which
+    `stands_in_for` names. `fallback` is the one that stands in for this one. `undoes`
+    names the step that it takes back, if it does. `queue` is None where who submits
+    decides.
 
-    `reads` are the paths in its expressions; in `inputs` those are filled in that only
-    parameters decide. `skipped_if` has what could let it be left out, one reason each.
-    Times that are None have no limit in the plan: for a timeout, the action may have
-    one of its own.
+    `when` is its condition, and `when_holds` whether that is true, if parameters alone
+    decide it. With `for_each` it runs once for each item of a list, `max_parallel` at a
+    time; `items` is how many there are, if parameters alone decide it, and `tolerate`
+    how many may be skipped, a number or a share in percent.
+
+    `reads` are the paths in its expressions, `secrets` the names of those in its
+    inputs; in `inputs` those are filled in that only parameters decide. `skipped_if`
+    has what could let it be left out, one reason each. Times that are None have no
+    limit in the plan: for a timeout, the action may have one of its own.
     """
 
     position: int
@@ -45,15 +53,22 @@ class StepOutlook:
     priority: int
     needs: tuple[str, ...]
     reads: tuple[str, ...]
+    secrets: tuple[str, ...]
     inputs: Mapping[str, object]
     timeout_seconds: float | None
     deadline_seconds: float | None
     retry: RetryPolicy
     max_lost: int
     on_failure: OnFailure
+    fallback: str | None
+    stands_in_for: str | None
     skipped_if: tuple[str, ...]
+    when: str | None
+    when_holds: bool | None
     for_each: str | None
+    items: int | None
     max_parallel: int | None
+    tolerate: int | str | None
 
 
 @dataclass(frozen=True)
@@ -92,16 +107,14 @@ def explain_plan(
 ) -> Explanation:
     """Return what `plan` would do with bound `parameters`, or whatever they were."""
     steps = plan.steps
-    depths = compute_depths([step.needs for step in steps])
-    reasons = _find_reasons_to_skip(steps)
-    warnings = list(plan.warnings)
-    outlooks = []
-    for step, depth in zip(steps, depths, strict=True):
-        inputs, faults = _fill_in(step, parameters)
-        warnings.extend(faults)
-        outlooks.append(
-            _describe(step, depth, steps, inputs, tuple(reasons[step.position]))
-        )
+    depths = compute_depths([_list_needs(step) for step in steps])
+    foreseen = [foresee_step(step, parameters) for step in steps]
+    reasons = find_reasons_to_skip(steps, [known.holds for known in foreseen])
+    warnings = [*plan.warnings, *(f for known in foreseen for f in known.faults)]
+    outlooks = (
+        _describe(step, depths[position], steps, foreseen[position], reasons[position])
+        for position, step in enumerate(steps)
+    )
     return Explanation(
         plan=plan.name,
         version=plan.version,
@@ -122,30 +135,54 @@ def _describe(
     step: CompiledStep,
     depth: int,
     steps: Sequence[CompiledStep],
-    inputs: Mapping[str, object],
-    reasons: tuple[str, ...],
+    foreseen: Foresight,
+    reasons: Sequence[str],
 ) -> StepOutlook:
+    def name(position: int | None) -> str | None:
+        return None if position is None else steps[position].name
+
     return StepOutlook(
         position=step.position,
         name=step.name,
         action=step.action,
         section=step.section,
-        wave=depth + 1 if step.section is Section.STEPS else None,
-        undoes=None if step.undoes is None else steps[step.undoes].name,
+        wave=depth + 1 if _is_in_order(step) else None,
+        undoes=name(step.undoes),
         queue=step.queue,
         priority=step.priority,
-        needs=tuple(steps[need].name for need in step.needs),
-        reads=tuple(list_paths([step.inputs, step.for_each])),
-        inputs=inputs,
+        needs=tuple(steps[need].name for need in _list_needs(step)),
+        reads=tuple(path.text for path in list_paths(list_expressions(step))),
+        secrets=tuple(list_secrets(step)),
+        inputs=foreseen.inputs,
         timeout_seconds=step.timeout_seconds,
         deadline_seconds=step.deadline_seconds,
         retry=step.retry,
         max_lost=step.max_lost,
         on_failure=step.on_failure,
-        skipped_if=reasons,
+        fallback=name(step.fallback),
+        stands_in_for=name(step.stands_in_for),
+        skipped_if=tuple(reasons),
+        when=None if step.condition is None else show_bare(step.condition),
+        when_holds=foreseen.holds,
         for_each=step.for_each,
+        items=foreseen.items,
         max_parallel=step.max_parallel,
+        tolerate=_describe_tolerance(step),
     )
+
+
+def _describe_tolerance(step: CompiledStep) -> int | str | None:
+    share = step.tolerate_percent
+    return step.tolerate if share is None else f"{share:g}%"
+
+
+def _list_needs(step: CompiledStep) -> tuple[int, ...]:
+    """Return what a step waits for; a fallback for a failure, and not for a step."""
+    return () if is_fallback(step) else step.needs
+
+
+def _is_in_order(step: CompiledStep) -> bool:
+    return step.section is Section.STEPS and not is_fallback(step)
 
 
 def _list_waves(
@@ -153,7 +190,7 @@ def _list_waves(
 ) -> tuple[tuple[str, ...], ...]:
     waves: list[list[str]] = [[] for _ in range(max(depths) + 1)]
     for step, depth in zip(steps, depths, strict=True):
-        if step.section is Section.STEPS:
+        if _is_in_order(step):
             waves[depth].append(step.name)
     return tuple(map(tuple, waves))
 
@@ -167,50 +204,10 @@ def _find_longest_path(
     steps: Sequence[CompiledStep], depths: Sequence[int]
 ) -> tuple[str, ...]:
     """Walk back from the deepest step, always to the deepest of its needs."""
-    own = [step for step in steps if step.section is Section.STEPS]
+    own = [step for step in steps if _is_in_order(step)]
     step = max(own, key=lambda s: depths[s.position])
     path = [step.name]
     while step.needs:
         step = steps[max(step.needs, key=lambda need: depths[need])]
         path.append(step.name)
     return tuple(reversed(path))
-
-
-def _find_reasons_to_skip(steps: Sequence[CompiledStep]) -> list[list[str]]:
-    """Return, for each step, what could skip it; skips run on to what needs them."""
-    reasons: list[list[str]] = [[] for _ in steps]
-    for position in sort_by_needs([step.needs for step in steps]):
-        step = steps[position]
-        if step.undoes is not None:
-            undone = steps[step.undoes].name
-            reasons[position].append(f"{undone} has not completed, or is not undone")
-        if step.run_on == "failure":
-            reasons[position].append("all goes well")
-        if step.on_failure is OnFailure.SKIP:
-            reasons[position].append("it fails for good")
-        passes_on = step.needs and not step.survives_skips
-        if passes_on and all(reasons[need] for need in step.needs):
-            names = name_some([steps[need].name for need in step.needs])
-            verb = "is" if len(step.needs) == 1 else "are all"
-            reasons[position].append(f"{names} {verb} skipped")
-    return reasons
-
-
-def _fill_in(
-    step: CompiledStep, parameters: Mapping[str, object] | None
-) -> tuple[dict[str, object], list[str]]:
-    """Return the inputs with what parameters alone decide, and what would fail."""
-    written = step.inputs if isinstance(step.inputs, Mapping) else {}
-    inputs: dict[str, object] = dict(written)
-    faults = []
-    for name, template in written.items():
-        paths = list(list_paths(template))
-        if parameters is None or any(not p.startswith("parameters.") for p in paths):
-            continue
-        place = f"steps.{step.name}.with.{name}"
-        try:
-            scope = {"parameters": parameters}
-            inputs[name] = evaluate_template(template, scope, place=place)
-        except ExpressionError as error:
-            faults.append(f"{error}, so the step would fail")
-    return inputs, faults

@@ -4,14 +4,14 @@ Promises: pure; each is a sentence that names the steps. Nothing here is a fault
 engine refuses it. Must not know how it is shown.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from execution.expressions import PlainPath, parse_template_text, texts_of
+from execution.expressions import Expression, PlainPath, parse_bare
 from execution.gates import Gates
 from execution.plan import CompiledStep, Plan
+from execution.reads import list_expressions, list_paths, list_template_expressions
+from execution.skips import is_fallback, name_some
 from execution.states import Section
-
-_MOST_NAMED = 5
 
 
 def find_oddities(plan: Plan, reasons: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -21,30 +21,12 @@ def find_oddities(plan: Plan, reasons: Sequence[Sequence[str]]) -> Iterator[str]
     yield from _find_gaps(plan, reasons)
 
 
-def list_paths(template: object) -> Iterator[str]:
-    """Yield the paths that a template reads, each once, sorted."""
-    found = {
-        piece.text
-        for _, text in texts_of(template)
-        for piece in parse_template_text(text)
-        if isinstance(piece, PlainPath)
-    }
-    yield from sorted(found)
-
-
-def name_some(names: Sequence[str]) -> str:
-    """Return the first few names, and how many more there are."""
-    more = len(names) - _MOST_NAMED
-    named = ", ".join(names[:_MOST_NAMED])
-    return f"{named} and {more:,} more" if more > 0 else named
-
-
 def _find_unused(plan: Plan) -> Iterator[str]:
     document = plan.definition
-    templates = [[step.inputs, step.for_each] for step in plan.steps]
-    read = set(list_paths(templates))
-    read.update(list_paths(plan.result))
-    used = {path.split(".")[1] for path in read if path.startswith("parameters.")}
+    expressions = [e for step in plan.steps for e in list_expressions(step)]
+    expressions.extend(list_template_expressions(plan.result))
+    paths = [path.parts for path in list_paths(expressions)]
+    used = {parts[1] for parts in paths if parts[0] == "parameters"}
     yield from _name_unused("parameter", document.get("parameters"), used)
     profiles = {str(step.get("profile")) for step in _written_steps(document)}
     yield from _name_unused("profile", document.get("profiles"), profiles)
@@ -54,7 +36,9 @@ def _find_lost_results(plan: Plan) -> Iterator[str]:
     leaves = [
         step.name
         for step in plan.steps
-        if step.section is Section.STEPS and not step.successors
+        if step.section is Section.STEPS
+        and not step.successors
+        and not is_fallback(step)
     ]
     if plan.result is None and len(leaves) > 1:
         yield (
@@ -70,28 +54,64 @@ def _find_gaps(plan: Plan, reasons: Sequence[Sequence[str]]) -> Iterator[str]:
     positions = {step.name: step.position for step in plan.steps}
     found = []
     for reader, path in _list_parts_read(plan):
-        source = positions[path.split(".")[1]]
+        source = positions[path.parts[1]]
         # steps of the end run also when others were never begun
         is_late = reader is not None and reader.section is Section.END
         if not is_late and not reasons[source]:
             continue
         if reader is None or is_late or not gates.is_behind(_runs_as(reader), source):
-            found.append(f"{reader.name if reader else 'the result'} reads {path}")
+            found.append(f"{reader.name if reader else 'the result'} reads {path.text}")
     if found:
         yield f"leads nowhere if that step did not complete: {name_some(found)}"
 
 
-def _list_parts_read(plan: Plan) -> Iterator[tuple[CompiledStep | None, str]]:
+def _list_parts_read(plan: Plan) -> Iterator[tuple[CompiledStep | None, PlainPath]]:
     """Yield the paths to parts of results, with who reads them: a step or `result`."""
-    readers = [(step, [step.inputs, step.for_each]) for step in plan.steps]
-    for reader, template in (*readers, (None, plan.result)):
-        for path in list_paths(template):
-            match path.split("."):
-                # `steps.x.result` itself is null then, and only its parts are missing
-                case ["steps", _, "result", _, *_]:
-                    yield reader, path
-                case _:
-                    continue
+    for step in plan.steps:
+        asked = _list_steps_asked(step)
+        for path in _list_unguarded(list_expressions(step)):
+            if path.parts[1] not in asked:
+                yield step, path
+    for path in _list_unguarded(list_template_expressions(plan.result)):
+        yield None, path
+
+
+def _list_unguarded(expressions: Iterable[Expression]) -> list[PlainPath]:
+    """Return the paths to parts of results, but where the expression asks before."""
+    found = set[PlainPath]()
+    for expression in expressions:
+        asked = {path.parts[1] for path in expression.reads if _asks_how_it_ended(path)}
+        found |= {
+            path
+            for path in expression.reads
+            if _leads_into_result(path) and path.parts[1] not in asked
+        }
+    return sorted(found, key=lambda path: path.text)
+
+
+def _list_steps_asked(step: CompiledStep) -> set[str]:
+    """Return of which steps the condition of one asks how they ended."""
+    if step.condition is None:
+        return set()
+    reads = parse_bare(step.condition).reads
+    return {path.parts[1] for path in reads if _asks_how_it_ended(path)}
+
+
+def _leads_into_result(path: PlainPath) -> bool:
+    # `steps.x.result` itself is null then, and only its parts are missing
+    match path.parts:
+        case ["steps", _, "result", _, *_]:
+            return True
+        case _:
+            return False
+
+
+def _asks_how_it_ended(path: PlainPath) -> bool:
+    match path.parts:
+        case ["steps", _, "status" | "error" | "result"]:
+            return True
+        case _:
+            return False
 
 
 def _runs_as(reader: CompiledStep) -> int:

@@ -53,6 +53,15 @@ _COMMANDS = {
     "list": _Entry("looking", "List executions, newest first."),
     "show": _Entry("looking", "Show one execution: steps, history, error, result."),
     "watch": _Entry("looking", "Follow an execution until it has ended."),
+    "pause": _Entry(
+        "steering",
+        "Start no further step until `resume`; what runs finishes and is recorded.",
+    ),
+    "resume": _Entry("steering", "Go on where `pause` stopped."),
+    "cancel": _Entry(
+        "steering",
+        "Start no further step, and end: undo, if the plan says so, then tidy up.",
+    ),
     "workers": _Entry("looking", "List the workers, and what they mended."),
     "actions": _Entry("offering", "List the actions that workers have published."),
     "validate": _Entry("checking", "Find every fault of a plan, or of several."),

@@ -15,6 +15,9 @@ from execution.cli.exits import printable
 from execution.comparison import Change, ChangeKind, Comparison
 from execution.durations import write_duration
 from execution.explanation import Explanation, StepOutlook
+from execution.plan import OnFailure
+from execution.reads import show_bare
+from execution.secrets import SCHEME
 from execution.states import Section
 
 _MOST_STEPS = 100
@@ -36,16 +39,43 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
             " --json prints all"
         )
     for step in shown:
-        for reason in step.skipped_if:
-            console.print(
-                f"{step.name} is left out if {printable(reason)}", soft_wrap=True
-            )
+        for line in _write_peculiarities(step):
+            console.print(printable(line), soft_wrap=True)
     for warning in explanation.warnings:
         console.print(f"warning: {printable(warning)}", soft_wrap=True)
 
 
-def _order(step: StepOutlook) -> tuple[int, int]:
-    return _SECTIONS.index(step.section), step.wave or 0
+def _order(step: StepOutlook) -> tuple[int, bool, int]:
+    is_aside = step.stands_in_for is not None
+    return _SECTIONS.index(step.section), is_aside, step.wave or 0
+
+
+def _write_peculiarities(step: StepOutlook) -> Iterator[str]:
+    """Say what is special about a step, a line each."""
+    if step.stands_in_for is not None:
+        yield f"{step.name} stands in for {step.stands_in_for}, if that fails for good"
+    if step.for_each is not None:
+        yield f"{step.name} runs {_write_items(step)}"
+    if step.secrets:
+        yield f"{step.name} is given {', '.join(SCHEME + s for s in step.secrets)}"
+    if step.when_holds is not None:
+        truth = "true" if step.when_holds else "false"
+        yield f"{step.name} has a condition that is {truth} with these parameters"
+    for reason in step.skipped_if:
+        yield f"{step.name} is left out if {reason}"
+
+
+def _write_items(step: StepOutlook) -> str:
+    written = show_bare(step.for_each or "")
+    known = "" if step.items is None else f" ({step.items:,} items)"
+    limit = "" if step.max_parallel is None else f", {step.max_parallel:,} at a time"
+    if step.on_failure is not OnFailure.SKIP:
+        skips = ""
+    elif step.tolerate is None:
+        skips = ", and skips those that fail"
+    else:
+        skips = f", and skips those that fail, {step.tolerate} at most"
+    return f"for each of {written}{known}{limit}{skips}"
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
@@ -114,17 +144,21 @@ def _build_table(steps: list[StepOutlook]) -> Table:
     )
     for step in steps:
         table.add_row(
-            str(step.wave or step.section),
+            _write_wave(step),
             step.name,
             printable(step.action),
             printable(step.queue or _DEFAULT),
             _write_limit(step.timeout_seconds),
             _write_limit(step.deadline_seconds),
             _write_attempts(step),
-            str(step.on_failure),
+            f"{step.on_failure} {step.fallback or ''}".strip(),
             printable(", ".join(step.reads)),
         )
     return table
+
+
+def _write_wave(step: StepOutlook) -> str:
+    return "fallback" if step.stands_in_for else str(step.wave or step.section)
 
 
 def _write_limit(seconds: float | None) -> str:

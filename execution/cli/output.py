@@ -16,6 +16,8 @@
     show      {"execution": execution, "steps": [step], "history": [change]}
               and, with --events, "events": [event]
     watch     one update on each line
+    pause, resume, cancel
+              {"execution_id": str, "status": str, "running_steps": [name]}
 
     fault      place, message, line, column, file, code (E001; W001 for a warning)
     explanation

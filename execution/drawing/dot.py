@@ -6,7 +6,7 @@ Promises: no text of a plan is taken for DOT's own words or escapes.
 from collections.abc import Iterator
 
 from execution.drawing.palette import PAINTS, PLAIN
-from execution.drawing.pictures import Node, Picture
+from execution.drawing.pictures import Edge, Node, Picture
 
 _GREY = "#8b949e"
 """Seen on light paper as on dark."""
@@ -27,12 +27,12 @@ def _write_lines(picture: Picture) -> Iterator[str]:
     yield f'           labelloc=t, bgcolor=transparent, fontcolor="{_GREY}",'
     yield '           fontname="Helvetica"];'
     yield '    node [shape=box, style=filled, fontname="Helvetica", fontsize=11];'
-    yield f'    edge [color="{_GREY}"];'
+    yield f'    edge [color="{_GREY}", fontcolor="{_GREY}",'
+    yield '          fontname="Helvetica", fontsize=10];'
     for index, node in enumerate(picture.nodes):
         yield f"    n{index} [{_write_node(node)}];"
-    for before, after, is_dashed in picture.edges:
-        style = " [style=dashed]" if is_dashed else ""
-        yield f"    n{before} -> n{after}{style};"
+    for edge in picture.edges:
+        yield f"    n{edge.before} -> n{edge.after}{_write_style(edge)};"
     yield "}"
 
 
@@ -44,6 +44,13 @@ def _write_node(node: Node) -> str:
         f"label={_quote(*node.lines)}, shape={shape}, style={style},"
         f' fillcolor="{paint.fill}", color="{paint.stroke}", fontcolor="{paint.text}"'
     )
+
+
+def _write_style(edge: Edge) -> str:
+    label = [f"label={_quote(edge.label)}"] if edge.label else []
+    style = ["style=dashed"] if edge.is_dashed else []
+    both = ", ".join([*label, *style])
+    return f" [{both}]" if both else ""
 
 
 def _quote(*lines: str) -> str:

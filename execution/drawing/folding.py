@@ -78,7 +78,10 @@ def _fold_rows(picture: Picture) -> Picture:
     """Join each node to the one before it, where neither has another neighbour."""
     needs, successors = picture.needs(), picture.successors()
     heads = list(range(len(picture.nodes)))
+    aside = {edge.after for edge in picture.edges if edge.label}
     for index in _in_order(picture):
+        if index in aside:
+            continue
         if len(needs[index]) == 1 and len(successors[needs[index][0]]) == 1:
             heads[index] = heads[needs[index][0]]
     return _merge(picture, heads, _merge_row)
@@ -98,17 +101,18 @@ def _merge(
     for index in _in_order(picture):
         members.setdefault(groups[index], []).append(picture.nodes[index])
     # arrows that are drawn as one are dashed if each of them was
-    dashed: dict[tuple[int, int], bool] = {}
-    for before, after, is_dashed in picture.edges:
-        pair = (groups[before], groups[after])
-        dashed[pair] = dashed.get(pair, True) and is_dashed
+    arrows: dict[tuple[int, int], Edge] = {}
+    for edge in picture.edges:
+        pair = (groups[edge.before], groups[edge.after])
+        is_dashed = edge.is_dashed and (pair not in arrows or arrows[pair].is_dashed)
+        arrows[pair] = Edge(*pair, is_dashed, edge.label)
     return replace(
         picture,
         nodes=tuple(
             merge(nodes) if len(nodes) > 1 else nodes[0]
             for _, nodes in sorted(members.items())
         ),
-        edges=tuple(Edge(b, a, dashed[b, a]) for b, a in sorted(dashed) if b != a),
+        edges=tuple(arrows[b, a] for b, a in sorted(arrows) if b != a),
     )
 
 

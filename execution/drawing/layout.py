@@ -137,11 +137,9 @@ def _cut_edges(
     for index, depth in enumerate(depths):
         layers[depth].append(index)
     sizes = list(breadths)
-    bends = sum(
-        depths[after] - depths[before] - 1 for before, after, _ in picture.edges
-    )
+    bends = sum(depths[edge.after] - depths[edge.before] - 1 for edge in picture.edges)
     chains = []
-    for before, after, _ in picture.edges:
+    for before, after in (edge[:2] for edge in picture.edges):
         chain = [before]
         passed = (
             range(depths[before] + 1, depths[after]) if bends <= _MOST_BENDS else ()

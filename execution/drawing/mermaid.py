@@ -25,9 +25,10 @@ def _write_lines(picture: Picture) -> Iterator[str]:
     yield f"flowchart {'TB' if picture.runs_down else 'LR'}"
     for index, node in enumerate(picture.nodes):
         yield f"    {_write_node(index, node)}"
-    for before, after, is_dashed in picture.edges:
-        arrow = "-.->" if is_dashed else "-->"
-        yield f"    n{before} {arrow} n{after}"
+    for edge in picture.edges:
+        arrow = "-.->" if edge.is_dashed else "-->"
+        label = f"|{_escape(edge.label)}|" if edge.label else ""
+        yield f"    n{edge.before} {arrow}{label} n{edge.after}"
     for index, note in enumerate(picture.notes):
         yield f'    note{index}["{_escape(note)}"]'
     yield from _write_styles(picture)

@@ -11,7 +11,9 @@ from itertools import count, pairwise
 from typing import NamedTuple
 
 from execution.plan import CompiledStep, OnFailure, Plan
+from execution.reads import show_bare
 from execution.results import StepSummary
+from execution.skips import find_own_reasons, is_fallback
 from execution.states import Section, StepStatus
 from execution.waves import compute_depths
 
@@ -29,6 +31,8 @@ _BY_URGENCY = (
     StepStatus.COMPLETED,
 )
 """Of many steps that are drawn as one, the first of these gives the colour."""
+
+_RUN_ON = {"always": "at the end", "failure": "at the end, unless all went well"}
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,14 @@ class Node:
 class Edge(NamedTuple):
     """An arrow between two nodes, by their indexes, to the one that waits.
 
-    It is dashed where one of them may be left out.
+    It is dashed where one of them may be left out. `label` says what for, if the one
+    does not wait for the other in the plan's order.
     """
 
     before: int
     after: int
     is_dashed: bool = False
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,15 +98,15 @@ class Picture:
     def needs(self) -> list[list[int]]:
         """Return, for each node, those that it waits for."""
         found: list[list[int]] = [[] for _ in self.nodes]
-        for before, after, _ in self.edges:
-            found[after].append(before)
+        for edge in self.edges:
+            found[edge.after].append(edge.before)
         return found
 
     def successors(self) -> list[list[int]]:
         """Return, for each node, those that wait for it."""
         found: list[list[int]] = [[] for _ in self.nodes]
-        for before, after, _ in self.edges:
-            found[before].append(after)
+        for edge in self.edges:
+            found[edge.before].append(edge.after)
         return found
 
     def layers(self) -> list[int]:
@@ -128,44 +134,64 @@ def picture_plan(
     `states` has steps by name; `title` is the plan's name and version by default.
     """
     named = " ".join(filter(None, (plan.name, plan.version)))
-    nodes = tuple(_picture_step(step, plan.steps, states or {}) for step in plan.steps)
-    edges = [Edge(*pair) for pair in _list_edges(plan.steps)]
+    steps = plan.steps
+    own_reasons = find_own_reasons(steps, [None] * len(steps))
+    nodes = tuple(
+        _picture_step(step, steps, states or {}, has_reasons=bool(reasons))
+        for step, reasons in zip(steps, own_reasons, strict=True)
+    )
     return Picture(
         title=title or named,
         nodes=nodes,
         edges=tuple(
-            edge._replace(is_dashed=_is_dashed(edge, nodes, plan.steps))
-            for edge in edges
+            edge._replace(is_dashed=edge.is_dashed or _is_dashed(edge, nodes, steps))
+            for edge in _list_edges(steps)
         ),
     )
 
 
 def _picture_step(
-    step: CompiledStep, steps: Sequence[CompiledStep], states: Mapping[str, StepSummary]
+    step: CompiledStep,
+    steps: Sequence[CompiledStep],
+    states: Mapping[str, StepSummary],
+    *,
+    has_reasons: bool,
 ) -> Node:
-    is_join = len(step.needs) > 1
-    is_skipped_over = step.on_failure is OnFailure.SKIP
     undone = None if step.undoes is None else steps[step.undoes].name
-    when = {"always": "at the end", "failure": "at the end, unless all went well"}
+    runs_rarely = bool(undone) or step.run_on == "failure" or is_fallback(step)
     state = states.get(step.name)
     return Node(
         name=step.name,
         last=step.name,
         details=(
             step.action,
-            *([f"queue {step.queue}"] if step.queue else ()),
-            *([f"join of {len(step.needs):,}"] if is_join else ()),
-            *([f"for each of {step.for_each[2:-1]}"] if step.for_each else ()),
-            *(["skipped if it fails"] if is_skipped_over else ()),
-            *([f"undoes {undone}"] if undone else ()),
-            *([when[step.run_on]] if step.run_on else ()),
+            *_describe_step(step, undone),
             *_count_items(step, states),
         ),
-        is_join=is_join,
-        may_be_left_out=is_skipped_over or bool(undone) or step.run_on == "failure",
+        is_join=len(step.needs) > 1,
+        may_be_left_out=has_reasons or runs_rarely,
         statuses=(state.status,) if state else (),
         reason=state.reason if state else None,
     )
+
+
+def _describe_step(step: CompiledStep, undone: str | None) -> Iterator[str]:
+    """Yield what is said of a step below its action."""
+    if step.queue:
+        yield f"queue {step.queue}"
+    if len(step.needs) > 1:
+        yield f"join of {len(step.needs):,}"
+    if step.condition is not None:
+        yield f"when {show_bare(step.condition)}"
+    if step.for_each is not None:
+        limit = f", {step.max_parallel:,} at a time" if step.max_parallel else ""
+        yield f"for each of {show_bare(step.for_each)}{limit}"
+    if step.on_failure is OnFailure.SKIP:
+        yield "skipped if it fails" if step.for_each is None else "skips failed items"
+    if undone:
+        yield f"undoes {undone}"
+    if step.run_on:
+        yield _RUN_ON[step.run_on]
 
 
 def _count_items(step: CompiledStep, states: Mapping[str, StepSummary]) -> list[str]:
@@ -187,16 +213,19 @@ def _write_counts(counts: Mapping[StepStatus, int]) -> str:
     return ", ".join(f"{counts[status]:,} {status}" for status in present)
 
 
-def _list_edges(steps: Sequence[CompiledStep]) -> Iterator[tuple[int, int]]:
+def _list_edges(steps: Sequence[CompiledStep]) -> Iterator[Edge]:
     """Yield who waits for whom; the first step of the end waits for all others."""
     for step in steps:
-        yield from ((need, step.position) for need in step.needs)
+        if step.stands_in_for is not None:
+            yield Edge(step.stands_in_for, step.position, True, "fallback")
+        else:
+            yield from (Edge(need, step.position) for need in step.needs)
         if step.undoes is not None:
-            yield step.undoes, step.position
+            yield Edge(step.undoes, step.position)
     ending = [step.position for step in steps if step.section is Section.END]
     for first in ending[:1]:
-        yield from ((position, first) for position in _list_leaves(steps))
-    yield from pairwise(ending)
+        yield from (Edge(position, first) for position in _list_leaves(steps))
+    yield from (Edge(*pair) for pair in pairwise(ending))
 
 
 def _list_leaves(steps: Sequence[CompiledStep]) -> list[int]:
@@ -204,7 +233,9 @@ def _list_leaves(steps: Sequence[CompiledStep]) -> list[int]:
     return [
         step.position
         for step in steps
-        if step.section is Section.STEPS and not step.successors
+        if step.section is Section.STEPS
+        and not step.successors
+        and not is_fallback(step)
     ]
 
 

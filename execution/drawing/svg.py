@@ -26,6 +26,7 @@ text { font-size: 12px; text-anchor: middle; }
 .name { font-weight: 700; }
 .title { font-size: 16px; font-weight: 700; text-anchor: start; }
 .note { text-anchor: start; }
+.label { font-size: 10px; }
 .edge { fill: none; stroke-width: 1.3; }
 .optional { stroke-dasharray: 5 4; }
 """
@@ -54,6 +55,8 @@ def write_svg(picture: Picture) -> str:
             "path",
             {"class": f"edge{optional}", "d": path, "marker-end": "url(#tip)"},
         )
+        if edge.label:
+            _add_text(drawn, _find_middle(points), edge.label, "label")
     for node, box in zip(picture.nodes, layout.boxes, strict=True):
         _draw_node(drawn, node, box)
     for index, note in enumerate(picture.notes, 1):
@@ -119,7 +122,7 @@ def _write_rules(name: str, colours: Colours) -> str:
 def _write_paper(colours: Colours) -> str:
     return (
         f".paper {{ fill: {colours.fill}; }}\n"
-        f".title, .note {{ fill: {colours.text}; }}\n"
+        f".title, .note, .label {{ fill: {colours.text}; }}\n"
         f".edge {{ stroke: {colours.stroke}; }}\n"
         f".tip {{ fill: {colours.stroke}; }}\n"
     )
@@ -190,6 +193,12 @@ def _write_path(points: Sequence[Point], layout: Layout) -> str:
         path += f" {next_x:.1f} {next_y:.1f}"
         x, y = next_x, next_y
     return path
+
+
+def _find_middle(points: Sequence[Point]) -> Point:
+    """Return where the last curve of an edge is half way."""
+    (x, y), (last_x, last_y) = points[-2:]
+    return (x + last_x) / 2, (y + last_y) / 2
 
 
 def _add_text(parent: ET.Element, at: Point, words: str, kind: str) -> None:

@@ -3,6 +3,7 @@
     text ─▶ templates ─▶ parsing ─▶ scanner          split, and look into
                  │          └─▶ functions
                  ├─▶ paths                           walk a plain path
+                 ├─▶ spelling                        compare what is written
                  └─▶ programs ─▶ complaints          run all else, by the library
 
 Pure, and the same for those who check a plan and for those who run it. Most
@@ -21,6 +22,7 @@ from execution.expressions.parsing import parse_expression
 from execution.expressions.paths import PlainPath
 from execution.expressions.programs import find_syntax_faults
 from execution.expressions.scanner import TemplateError
+from execution.expressions.spelling import spell_bare, spell_template_text
 from execution.expressions.templates import (
     evaluate_condition,
     evaluate_list,
@@ -51,6 +53,8 @@ __all__ = [
     "parse_expression",
     "parse_template_text",
     "quote",
+    "spell_bare",
+    "spell_template_text",
     "texts_of",
     "wrap_expression",
 ]

@@ -43,8 +43,9 @@ class CompiledStep:
     """A step with everything resolved; steps are named by their positions.
 
     `condition` is the bare expression that decides whether the step runs; `reads` are
-    those of all its expressions. `max_attempts` is that of `retry`, for who
-    needs nothing else of it.
+    those of all its expressions, `item_reads` those of its inputs, which are all that
+    an item evaluates. `max_attempts` is that of `retry`, for who needs nothing else
+    of it.
     """
 
     position: int
@@ -68,6 +69,7 @@ class CompiledStep:
     run_on: str | None = None
     undoes: int | None = None
     for_each: str | None = None
+    item_reads: tuple[int, ...] | None = None
     max_parallel: int | None = None
     tolerate: int | None = None
     tolerate_percent: float | None = None
@@ -140,6 +142,7 @@ def _compile_step(
         fallback=graph.positions[fallback] if fallback else None,
         stands_in_for=stands_in_for,
         for_each=for_each,
+        item_reads=positions_read(step.with_, graph.positions) if for_each else None,
         max_parallel=step.max_parallel,
         **_compile_tolerance(step.tolerate),
         **_compile_policies(policies),

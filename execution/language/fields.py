@@ -36,6 +36,25 @@ _LATER_IN_STEP = frozenset(
     )
 )
 
+_SYNONYMS = {
+    **dict.fromkeys(("task", "uses_action", "run", "call"), "action"),
+    **dict.fromkeys(("args", "kwargs", "inputs", "arguments", "params"), "with"),
+    **dict.fromkeys(("if", "condition"), "when"),
+    **dict.fromkeys(("depends_on", "dependsOn", "after", "requires"), "needs"),
+    **dict.fromkeys(("on_error", "onError", "continue_on_error"), "on_failure"),
+    **dict.fromkeys(("foreach", "with_items", "loop", "map"), "for_each"),
+    **dict.fromkeys(("concurrency", "parallelism"), "max_parallel"),
+    **dict.fromkeys(("time_limit", "timeout_seconds"), "timeout"),
+    **dict.fromkeys(("max_retries", "max_attempts"), "attempts"),
+    **dict.fromkeys(("delay", "countdown", "backoff_start"), "initial"),
+    **dict.fromkeys(("backoff", "strategy"), "wait"),
+    **dict.fromkeys(("retries", "retry_policy"), "retry"),
+    **dict.fromkeys(("name", "key"), "id"),
+    "compensate": "undo",
+    "params_schema": "parameters",
+}
+"""What neighbouring tools call a field, and what it is called here."""
+
 _Sort: TypeAlias = Callable[[object, Path, Findings], object]
 
 
@@ -74,6 +93,8 @@ class _Level:
             return "is not supported by this release yet; leave it out or upgrade"
         if name in _RESERVED:
             return "is reserved and cannot be used"
+        if _SYNONYMS.get(name) in known:
+            return f'is not a field here; write "{_SYNONYMS[name]}"'
         near = findings.suggestion(name, sorted(known | self.later))
         return f"is not a field here{near}"
 

@@ -15,12 +15,24 @@ def check_items(document: Mapping[str, object], findings: Findings) -> None:
     """Note every field that means nothing without a list."""
     steps = document.get("steps")
     for position, step in enumerate(steps if isinstance(steps, list) else []):
-        if not isinstance(step, dict) or "for_each" in step:
+        if not isinstance(step, dict):
+            continue
+        if "for_each" in step:
+            _check_undo(position, step, findings)
             continue
         for name in _BESIDE:
             if name in step:
                 message = "means nothing without `for_each`; leave it out"
                 findings.add(("steps", position, name), message)
+
+
+def _check_undo(position: int, step: Mapping[str, object], findings: Findings) -> None:
+    if "undo" in step:
+        findings.add(
+            ("steps", position, "undo"),
+            "cannot be stated beside `for_each` yet: when an item fails, those that "
+            "have completed would not be undone",
+        )
 
 
 def warn_of_items(steps: tuple[CompiledStep, ...]) -> Iterator[str]:

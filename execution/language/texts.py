@@ -18,7 +18,7 @@ MAX_ITEMS = 10_000
 
 _STEP_ID = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _PLAN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%")
+_PERCENTAGE = re.compile(r"(?:0?[0-9]{1,2}(?:\.[0-9]{1,6})?|100(?:\.0{1,6})?)%")
 _PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _CEL_KEYWORDS = frozenset(("false", "in", "null", "true"))
 _CEL_WORDS = _CEL_KEYWORDS | frozenset(
@@ -122,8 +122,8 @@ def _on_failure(value: object) -> object:
 
 def _tolerance(value: object) -> object:
     is_count = type(value) is int and 0 <= value <= MAX_ITEMS
-    found = _PERCENTAGE.fullmatch(value) if isinstance(value, str) else None
-    if not is_count and (found is None or float(found[1]) > 100):
+    is_share = isinstance(value, str) and _PERCENTAGE.fullmatch(value)
+    if not is_count and not is_share:
         raise ValueError(
             f"must be a number of items up to {MAX_ITEMS:,}, or a share such as 10%"
         )

@@ -97,6 +97,7 @@ class PlanStep(Base):
     run_on: Mapped[str | None]
     undoes: Mapped[int | None]
     for_each: Mapped[str | None]
+    item_reads: Mapped[list[int] | None]
     max_parallel: Mapped[int | None]
     tolerate: Mapped[int | None]
     tolerate_percent: Mapped[float | None]

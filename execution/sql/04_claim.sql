@@ -59,6 +59,7 @@ BEGIN
             SELECT r.refusal_outcome, r.refusal_detail INTO outcome, detail
               FROM refuse_claim(p_execution, link, p_worker)
                 AS r(refusal_outcome, refusal_detail);
+            PERFORM unsend_refused(p_execution, link);
             RETURN;
         END IF;
         e := begin_execution(e, s, p_worker);
@@ -113,8 +114,9 @@ BEGIN
        AND w.id = p_worker AND w.ended_at IS NULL
        AND n.action = ANY (w.actions) AND n.queue = ANY (w.queues)
     RETURNING n."position", n.name, n.action, n.queue, n.attempt, n.failures,
-              n.published_at, n.publishes, n.input, p.inputs, p.reads, p.retry, w.hostname,
-              n.section, CASE WHEN n.item_of IS NULL THEN p.condition END,
+              n.published_at, n.publishes, n.input, p.inputs,
+              CASE WHEN n.item_of IS NULL THEN p.reads ELSE p.item_reads END, p.retry,
+              w.hostname, n.section, CASE WHEN n.item_of IS NULL THEN p.condition END,
               CASE WHEN n.item_of IS NULL THEN p.for_each END, n.item,
               n.stands_in_for IS NOT NULL
          INTO s;
@@ -129,7 +131,8 @@ DECLARE
     s started_step;
 BEGIN
     SELECT n."position", n.name, n.action, n.queue, n.attempt, n.failures,
-           n.published_at, n.publishes, n.input, p.inputs, p.reads, p.retry, NULL,
+           n.published_at, n.publishes, n.input, p.inputs,
+           CASE WHEN n.item_of IS NULL THEN p.reads ELSE p.item_reads END, p.retry, NULL,
            n.section, CASE WHEN n.item_of IS NULL THEN p.condition END,
            CASE WHEN n.item_of IS NULL THEN p.for_each END, n.item,
            n.stands_in_for IS NOT NULL
@@ -220,6 +223,20 @@ BEGIN
         'item', s.item,
         'checkpoint', checkpoint);
 END $$;
+
+
+-- Forget that a ready step was sent whose message came to a worker that cannot run it, if
+-- another one can: the next look of a reconciler sends it again, and it need not be missed
+-- first. If nobody can, it waits as one whose message is lost.
+CREATE FUNCTION unsend_refused(p_execution uuid, p_position int) RETURNS void
+LANGUAGE sql VOLATILE AS $$
+    UPDATE execution_steps s SET published_at = NULL
+     WHERE s.execution_id = p_execution AND s."position" = p_position
+       AND s.status = 'ready'
+       AND EXISTS (SELECT FROM workers w
+                    WHERE w.ended_at IS NULL AND s.queue = ANY (w.queues)
+                      AND s.action = ANY (w.actions))
+$$;
 
 
 -- Walk the links of a message to the first one that is not settled.

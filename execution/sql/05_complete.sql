@@ -68,10 +68,10 @@ BEGIN
                 p_execution, p_position, p_status, 'condition', p_input, p_error, p_covered);
             SELECT * INTO e FROM executions WHERE id = p_execution;
         END IF;
-    ELSIF s.lease_token = p_token AND (s.status = p_status
-          OR s.status = 'skipped' AND p_status IN ('failed', 'timed_out')) THEN
+    ELSIF recorded_end(s, p_token, p_status, p_error) IS NOT NULL THEN
         outcome := 'repeated';
-        windows := republish_successors(p_execution, s.successors, p_covered);
+        windows := republish_since(
+            p_execution, recorded_end(s, p_token, p_status, p_error), p_covered);
         IF p_next_token IS NOT NULL THEN
             -- what this very call took before a pause is still its own, in any epoch
             started := find_started(e, (
@@ -147,7 +147,8 @@ BEGIN
     END IF;
     SELECT t."position", t.name, t.action, t.failures, t.attempt + 1 AS attempt, t.input,
            coalesce(p.timeout_seconds, a.timeout_seconds) AS timeout_seconds,
-           p.inputs, p.reads, p.retry, w.hostname, w.beats,
+           p.inputs, p.retry, w.hostname, w.beats,
+           CASE WHEN t.item_of IS NULL THEN p.reads ELSE p.item_reads END AS reads,
            CASE WHEN t.item_of IS NULL THEN p.condition END AS condition,
            CASE WHEN t.item_of IS NULL THEN p.for_each END AS for_each, t.item,
            t.stands_in_for IS NOT NULL AS is_fallback
@@ -372,16 +373,36 @@ BEGIN
 END $$;
 
 
--- After an unknown commit, nobody knows whether the messages of these successors were
--- sent: answer their windows once more. A message too many is dropped by its claim.
-CREATE FUNCTION republish_successors(p_execution uuid, p_successors int[], p_covered int)
+-- When this very end of a step was recorded before, if it had landed and its answer was
+-- lost. A step that has fallen back has let go of the token: the archive has kept it.
+CREATE FUNCTION recorded_end(
+    s execution_steps, p_token uuid, p_status text, p_error jsonb
+) RETURNS timestamptz
+LANGUAGE sql VOLATILE AS $$
+    SELECT CASE
+        WHEN s.lease_token = p_token AND (s.status = p_status
+             OR s.status = 'skipped' AND p_status IN ('failed', 'timed_out'))
+        THEN s.ended_at
+        WHEN s.fallback IS NOT NULL THEN (
+            SELECT max(a.ended_at) FROM step_attempts a
+             WHERE a.execution_id = s.execution_id AND a."position" = s."position"
+               AND a.lease_token = p_token AND a.outcome = p_status
+               AND a.error = p_error) END
+$$;
+
+
+-- After an unknown commit, nobody knows whether the messages were sent of what it let
+-- begin: successors, the next item, a fallback, a section of the end. Answer once more
+-- the windows of all that has become ready since. A message too many is dropped by its
+-- claim.
+CREATE FUNCTION republish_since(p_execution uuid, p_moment timestamptz, p_covered int)
 RETURNS jsonb
 LANGUAGE sql VOLATILE AS $$
     SELECT coalesce(jsonb_agg(chain_window(p_execution, s."position")
                               ORDER BY s."position"), '[]')
       FROM execution_steps s
       JOIN executions e ON e.id = s.execution_id AND e.status IN ('running', 'ending')
-     WHERE s.execution_id = p_execution AND s."position" = ANY (p_successors)
+     WHERE s.execution_id = p_execution AND s.ready_at >= p_moment
        AND s.status = 'ready' AND s.published_at IS NOT NULL
        AND s."position" IS DISTINCT FROM p_covered
 $$;

@@ -32,17 +32,20 @@ END $$;
 
 
 -- The steps that undo what has completed, the last first. Their order is that of the
--- timeline: a clock may be set back.
+-- timeline: a clock may be set back. Where the tables have grown since they were
+-- analysed, the planner would rather read the whole timeline once for each step.
 CREATE FUNCTION plan_rollback(e executions) RETURNS int[]
-LANGUAGE sql VOLATILE AS $$
-    SELECT coalesce(array_agg(p."position" ORDER BY v.seq DESC), '{}')
-      FROM plan_steps p
-      JOIN execution_steps s ON s.execution_id = e.id AND s."position" = p.undoes
-                            AND s.status = 'completed'
-      JOIN execution_events v ON v.execution_id = e.id AND v."position" = p.undoes
-                             AND v.type = 'step.completed'
-     WHERE p.plan_id = e.plan_id AND p.section = 'rollback'
-$$;
+LANGUAGE plpgsql SET enable_nestloop = off AS $$
+BEGIN
+    RETURN (
+        SELECT coalesce(array_agg(p."position" ORDER BY v.seq DESC), '{}')
+          FROM plan_steps p
+          JOIN execution_steps s ON s.execution_id = e.id AND s."position" = p.undoes
+                                AND s.status = 'completed'
+          JOIN execution_events v ON v.execution_id = e.id AND v."position" = p.undoes
+                                 AND v.type = 'step.completed'
+         WHERE p.plan_id = e.plan_id AND p.section = 'rollback');
+END $$;
 
 
 -- Of the steps of the end, as they are written, those that this end asks for.

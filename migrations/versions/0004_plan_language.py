@@ -34,6 +34,7 @@ def _columns() -> dict[str, list[sa.Column[Any]]]:
             sa.Column("run_on", sa.Text),
             sa.Column("undoes", sa.Integer),
             sa.Column("for_each", sa.Text),
+            sa.Column("item_reads", sa.ARRAY(sa.Integer)),
             sa.Column("max_parallel", sa.Integer),
             sa.Column("tolerate", sa.Integer),
             sa.Column("tolerate_percent", sa.Float),
@@ -69,6 +70,11 @@ def upgrade() -> None:
     for table, checks in _CHECKS.items():
         for name, condition in checks.items():
             op.create_check_constraint(op.f(f"ck_{table}_{name}"), table, condition)
+    # their steps had ended, and nothing came after them: what is left is to finish
+    op.execute(
+        "UPDATE executions SET section = 'over'"
+        " WHERE status = 'ending' AND open_steps = 0"
+    )
 
 
 def downgrade() -> None:

@@ -5,6 +5,7 @@ signals run in one of their own. The working directory holds packages called
 `execution` and `workers` that are not ours, as somebody's project may.
 """
 
+import getpass
 import json
 import os
 import shutil
@@ -421,7 +422,44 @@ def test_json_of_show_has_the_documented_keys(served: Project, completed: str) -
     assert sequence == list(range(1, plain["execution"]["last_seq"] + 1))
 
 
-@pytest.mark.parametrize("command", ["show", "watch"])
+def test_an_execution_is_paused_resumed_and_cancelled(
+    served: Project, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    begun = served.call("submit", served.file("holding.yaml"), "-p", f"gate={gate}")
+    execution_id = begun.output.strip()
+
+    def runs() -> bool:
+        steps = served.call("show", execution_id, "--json").json["steps"]
+        return bool(steps[0]["status"] == "running")
+
+    wait_until(runs, what="the step to run")
+    paused = served.call("pause", execution_id, "--by", "ann", "--reason", "a look")
+    assert paused.output == f"{execution_id} is paused; still running: wait\n"
+    resumed = served.call("resume", execution_id, "--json").json
+    assert resumed == {
+        "execution_id": execution_id,
+        "status": "running",
+        "running_steps": ["wait"],
+    }
+    assert served.call("cancel", execution_id).output.startswith(
+        f"{execution_id} is ending"
+    )
+    gate.touch()
+    assert served.call("watch", execution_id).code == ExitCode.FAILED
+
+    again = served.call("pause", execution_id)
+    assert (again.code, "an execution that is cancelled" in again.complaint) == (
+        1,
+        True,
+    )
+    history = served.call("show", execution_id, "--json").json["history"]
+    acts = {change["to_status"]: change for change in history}
+    assert (acts["paused"]["by"], acts["paused"]["reason"]) == ("ann", "a look")
+    assert acts["ending"]["by"] == getpass.getuser()
+
+
+@pytest.mark.parametrize("command", ["show", "watch", "pause"])
 @pytest.mark.parametrize(
     "execution_id", ["nonsense", "01a1fc5f-ecfd-7f66-aad4-cad5b7662969"]
 )

@@ -157,14 +157,15 @@ def test_shown_plans_are_valid() -> None:
     pages = ("docs/plans.md", "docs/plan_tools.md", "README.md")
     shown = [text for page in pages for text in read_blocks(page, "yaml")]
 
-    assert len(shown) == 5
+    assert len(shown) == 7
     for text in shown:
         Plan.from_text(text)
 
 
 def test_the_shown_tools_print_what_is_shown(tmp_path: Path) -> None:
     (plan,) = read_blocks("README.md", "yaml")
-    (tmp_path / "hello.yaml").write_text(plan)
+    for text in (*read_blocks("docs/plan_tools.md", "yaml"), plan):
+        (tmp_path / f"{Plan.from_text(text).name}.yaml").write_text(text)
     page = (ROOT / "docs/plan_tools.md").read_text("utf-8")
     pairs = re.findall(
         r"^```sh\n(.*?)^```$(?:\n+^```(?:text|mermaid|json)\n(.*?)^```$)?",

@@ -664,3 +664,47 @@ def test_a_long_line_of_skips_is_recorded_in_time(
     done = records.complete(held, StepStatus.FAILED, error="{}", epoch=1)
 
     assert done.has_ended
+
+
+def test_a_ride_to_a_fallback_that_was_never_sent_tells_it_of_the_failure(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    failing = Step("a", action="test.nothing", needs=[], on_failure={"fallback": "b"})
+    others = [nothing(f"s{n}", []) for n in range(17)]
+    plan = Plan("p", steps=[failing, *others, nothing("b")])
+    execution_id = engine.submit(plan)
+    held = claim(records, worker_id, execution_id, 0).held
+    engine.pause(execution_id)
+    records.complete(held, StepStatus.FAILED, error='{"code": "E003"}', epoch=1)
+    # so many others are sent that the fallback waits
+    engine.resume(execution_id)
+
+    begun = try_claim(records, worker_id, execution_id, 1, epoch=2).claim
+    while begun is not None and begun.step != "b":
+        rider = Rider(begun.run, str(uuid.uuid4()), worker_id, delivery="by-hand")
+        begun = records.complete(
+            begun.held, StepStatus.COMPLETED, epoch=2, rider=rider
+        ).next_claim
+
+    assert begun is not None
+    assert begun.scope["failure"] == {"code": "E003"}
+
+
+def test_an_item_is_not_told_of_the_list_that_it_is_of(
+    engine: ExecutionEngine, records: StepRecords, worker_id: str
+) -> None:
+    each = Step(
+        "each", action="test.nothing", for_each="steps.list.result", max_parallel=1
+    )
+    execution_id = engine.submit(Plan("p", steps=[nothing("list"), each]))
+    held = claim(records, worker_id, execution_id, 0).held
+    records.complete(held, StepStatus.COMPLETED, result="[1, 2]", epoch=1)
+    expanding = claim(records, worker_id, execution_id, 1)
+    records.expand(expanding.held, attempt=1, items="[1, 2]")
+
+    first = claim(records, worker_id, execution_id, 2)
+    second = ride(records, worker_id, first, covered=0).next_claim
+
+    assert second is not None
+    assert expanding.scope["steps"]["list"]["result"] == [1, 2]
+    assert (first.scope["steps"], second.scope["steps"]) == ({}, {})

@@ -199,13 +199,14 @@ def cursor(settings: Settings) -> Iterator[Cursor]:
         yield opened
 
 
-def touched(cursor: Cursor, call: str) -> int:
-    """Return how many rows of steps a call fetches, by this transaction's counters."""
+def touched(cursor: Cursor, call: str, table: str = "execution_steps") -> int:
+    """Return how many rows a call fetches, by this transaction's counters."""
 
     def read() -> int:
         cursor.execute(
             "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables"
-            " WHERE relname = 'execution_steps' AND schemaname = current_schema"
+            " WHERE relname = %s AND schemaname = current_schema",
+            (table,),
         )
         return int(cursor.fetchall()[0][0])
 
@@ -338,3 +339,36 @@ def test_what_people_are_shown_of_it_is_bounded(
     assert len(shown.stdout.splitlines()) < 150
     assert "100 of 10,000 steps: 9,999 pending, 1 ready" in shown.stdout
     assert whole.stdout.count('"position"') == MANY
+
+
+def complete_roots(cursor: Cursor, execution_id: str) -> None:
+    cursor.execute(
+        "UPDATE execution_steps SET status = 'running', attempt = 1, delivery = 'd',"
+        " lease_token = gen_random_uuid(), worker_id = gen_random_uuid(),"
+        " claimed_at = now() WHERE execution_id = %s AND status = 'ready'",
+        (execution_id,),
+    )
+    cursor.execute(
+        "UPDATE execution_steps SET status = 'completed', ended_at = now()"
+        " WHERE execution_id = %s AND status = 'running'",
+        (execution_id,),
+    )
+    cursor.execute(
+        "INSERT INTO execution_events (execution_id, seq, type, position, data, at)"
+        " SELECT execution_id, 100000 + position, 'step.completed', position, '{}',"
+        " now() FROM execution_steps WHERE execution_id = %s",
+        (execution_id,),
+    )
+
+
+def test_what_is_undone_is_looked_for_once(
+    cursor: Cursor, engine: ExecutionEngine
+) -> None:
+    undo = {"action": "test.nothing"}
+    steps = [Step(f"s{n}", "test.nothing", needs=[], undo=undo) for n in range(FEW)]
+    execution_id = engine.submit(Plan("undone", steps=steps, rollback="on_failure"))
+    complete_roots(cursor, execution_id)
+
+    call = f"plan_rollback(e) FROM executions e WHERE id = '{execution_id}'"
+
+    assert touched(cursor, call, "execution_events") < 5 * FEW

@@ -92,6 +92,34 @@ def test_an_execution_that_was_paused_before_can_be_resumed(url: str) -> None:
         assert cursor.fetchall() == [(True,)]
 
 
+def test_an_execution_that_had_only_to_be_finished_can_be_finished(url: str) -> None:
+    install_tables(url, "finish_kept", "0003")
+    with committed(url, "finish_kept") as cursor:
+        execution_id = str(uuid.uuid4())
+        insert(
+            cursor,
+            "executions",
+            id=execution_id,
+            plan_id=insert_plan(cursor),
+            status="ending",
+            reason="cancel",
+            open_steps=0,
+            total_steps=1,
+            digest="",
+            parameters={},
+            created_at=NOW,
+        )
+
+    schema.upgrade(url, "finish_kept")
+
+    with committed(url, "finish_kept") as cursor:
+        cursor.execute(
+            "SELECT landed FROM finish_execution(%s, 'cancelled', NULL, NULL)",
+            (execution_id,),
+        )
+        assert cursor.fetchall() == [(True,)]
+
+
 def test_of_two_bodies_of_a_version_the_last_published_keeps_it(url: str) -> None:
     install_tables(url, "versions_kept", "0007")
     with committed(url, "versions_kept") as cursor:

@@ -48,13 +48,13 @@ MUTATIONS = (
         "a ride asks for no state",
         "AND p_status = 'completed' AND e.status = 'running'\n       AND p_variables",
         "AND p_status = 'completed'\n       AND p_variables",
+        first_seed=150,
     ),
     Mutation(
         "a retry asks for no token",
         "ELSIF s.lease_token IS DISTINCT FROM p_token OR s.status IS DISTINCT FROM"
         " 'running'\n          OR (e.status",
         "ELSIF (e.status",
-        first_seed=100,
     ),
     Mutation(
         "progress asks for no token",
@@ -102,12 +102,14 @@ MUTATIONS = (
         "           next_item = nullif(t.next_item + 1, t.first_item + t.item_count),\n"
         "           status",
         "           next_item = t.next_item,\n           status",
+        first_seed=100,
     ),
     Mutation(
         "items are expanded without a token",
         "WHEN s.lease_token IS DISTINCT FROM p_token OR s.status <> 'running' THEN"
         " 'stale'\n        WHEN e.status",
         "WHEN e.status",
+        first_seed=250,
     ),
     Mutation(
         "silence is measured by the clock",
@@ -123,7 +125,6 @@ MUTATIONS = (
         "a clock tells which sample is the younger one",
         "w.beats >= s.claimed_beat + 2",
         "w.sampled_at > s.claimed_at",
-        first_seed=200,
     ),
     Mutation("lost messages are not sent again", muted=frozenset({"unsent_steps"})),
     Mutation("what was never sent is not sent", muted=frozenset({"unsent_executions"})),

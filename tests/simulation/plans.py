@@ -82,9 +82,9 @@ def _draw_plan(dice: random.Random, number: int) -> Plan:
     names = [f"s{n}" for n in range(dice.randint(1, 6))]
     is_sequence = dice.random() < 0.4
     # the others end with their last step
-    has_sections = dice.random() < 0.4
-    has_items = dice.random() < 0.3
-    has_fallbacks = dice.random() < 0.3
+    has_sections = dice.random() < 0.25
+    has_items = dice.random() < 0.2
+    has_fallbacks = dice.random() < 0.2
     steps = []
     for n, name in enumerate(names):
         needs = sorted(dice.sample(names[:n], dice.randint(0, min(n, 3))))

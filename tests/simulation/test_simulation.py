@@ -64,6 +64,8 @@ EXPECTED = {
     "late writes refused: retry_step": 10,
     "late writes refused: save_checkpoint": 20,
     "links of chains that could not be sent": 10,
+    "lists empty": 50,
+    "lists expanded": 100,
     "main process killed, children orphaned": 200,
     "main process stopped": 100,
     "message delayed": 30,

@@ -1,6 +1,7 @@
 """The attempts of one step in place: how many, how they are counted, how they end."""
 
 import json
+import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -60,12 +61,13 @@ class Bench:
     claim: Claim = CLAIM
     refuses_retries: bool = False
     parks: bool = False
+    patience: Patience = field(default_factory=Patience)
     notes: list[str] = field(default_factory=list)
     counted: list[dict[str, Any]] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
 
     def run(self, function: Callable[..., Any]) -> Outcome:
-        self.context = Context(self.claim, NOWHERE, lambda _: None, Patience())
+        self.context = Context(self.claim, NOWHERE, lambda _: None, self.patience)
         attempts = StepAttempts(
             self.claim,
             ActionRegistry().add("census.scan", function, None),
@@ -298,6 +300,18 @@ def test_an_absent_database_is_not_an_attempts_failure() -> None:
         bench.run(failing(DatabaseUnavailableError("gone")))
 
     assert bench.counted == []
+
+
+def test_an_absent_database_is_told_without_the_error_of_the_code() -> None:
+    def fail(ctx: Context) -> None:
+        ctx.metric("told", 1)
+        raise ValueError("swordfish")
+
+    with pytest.raises(DatabaseUnavailableError) as raised:
+        Bench(claim=allow(1), patience=Patience(lambda: True)).run(fail)
+
+    # Celery logs it, and secrets are named in no log
+    assert "swordfish" not in "".join(traceback.format_exception(raised.value))
 
 
 def test_a_refused_retry_ends_the_step_with_the_cause() -> None:

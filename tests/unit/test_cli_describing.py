@@ -95,6 +95,51 @@ def test_what_comes_after_the_steps_is_explained_in_its_order(tmp_path: Path) ->
     assert "tell is left out if all goes well" in lines
 
 
+def test_what_is_special_about_steps_is_explained(tmp_path: Path) -> None:
+    path = tmp_path / "special.yaml"
+    path.write_text(
+        "format: 1\nname: special\ndeadline: 1h\n"
+        "parameters: {n: {type: integer, default: 3}}\n"
+        "steps:\n"
+        "  - {id: fetch, action: a.b, when: parameters.n > 2,\n"
+        "     with: {key: secret://KEY}, on_failure: {fallback: recall}}\n"
+        "  - {id: recall, action: a.c}\n"
+        "  - {id: each, action: a.d, for_each: '[1, 2]', max_parallel: 1,\n"
+        "     on_failure: skip, tolerate: 10%}\n"
+        "  - {id: every, action: a.d, for_each: steps.fetch.result}\n"
+        "  - {id: some, action: a.d, for_each: steps.fetch.result,\n"
+        "     on_failure: skip, when: parameters.n > 9}\n"
+    )
+
+    lines = call("explain", str(path)).stdout.splitlines()
+
+    rows = [line.split("│") for line in lines if "│" in line]
+    assert [(row[1].strip(), row[2].strip(), row[8].strip()) for row in rows] == [
+        ("1", "fetch", "fallback recall"),
+        ("2", "each", "skip"),
+        ("3", "every", "abort"),
+        ("4", "some", "skip"),
+        ("fallback", "recall", "abort"),
+    ]
+    after = next(index for index, line in enumerate(lines) if line.startswith("└"))
+    assert lines[after + 1 :] == [
+        "fetch is given secret://KEY",
+        "fetch has a condition that is true with these parameters",
+        (
+            "each runs for each of [1, 2] (2 items), 1 at a time, and skips those that"
+            " fail, 10% at most"
+        ),
+        "each is left out if its list cannot be evaluated",
+        "every runs for each of steps.fetch.result",
+        "some runs for each of steps.fetch.result, and skips those that fail",
+        "some has a condition that is false with these parameters",
+        "some is left out if its condition is false: parameters.n > 9",
+        "some is left out if its list cannot be evaluated",
+        "recall stands in for fetch, if that fails for good",
+        "recall is left out if fetch does not fail for good",
+    ]
+
+
 def test_a_plan_is_explained_without_its_required_parameters(path: str) -> None:
     result = call("explain", path)
 
@@ -128,9 +173,10 @@ def test_json_of_an_explanation_has_the_documented_keys(path: str) -> None:
     fetch = shape["steps"][0]
     assert list(fetch) == [
         *("position", "name", "action", "section", "wave", "undoes", "queue"),
-        *("priority", "needs", "reads"),
+        *("priority", "needs", "reads", "secrets"),
         *("inputs", "timeout_seconds", "deadline_seconds", "retry", "max_lost"),
-        *("on_failure", "skipped_if", "for_each", "max_parallel"),
+        *("on_failure", "fallback", "stands_in_for", "skipped_if", "when"),
+        *("when_holds", "for_each", "items", "max_parallel", "tolerate"),
     ]
     assert fetch["inputs"] == {"currency": "EUR"}
     assert fetch["retry"]["not_on"] == ["ValueError"]

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from execution.comparison import Change, ChangeKind, compare_plans
+from execution.expressions import spell_template_text
 from execution.plan import Plan
 
 BASE: dict[str, Any] = {
@@ -185,6 +186,98 @@ def test_what_runs_for_each_item_is_compared() -> None:
         ("steps.check.max_parallel", None, 2),
         ("steps.check.tolerate", "10%", 1),
     ]
+
+
+def test_a_condition_is_compared_by_what_it_says() -> None:
+    one = vary_step(1, when='steps.fetch.status=="completed"')
+    same = vary_step(1, when='${ steps.fetch.status == "completed" }')
+    other = vary_step(1, when='steps.fetch.status == "com pleted"')
+
+    (change,) = compare_plans(one, other).changes
+
+    assert compare_plans(one, same).is_same
+    assert change.place == "steps.check.when"
+    assert list_changes(one) == [
+        ("added", "steps.check.when", None, 'steps.fetch.status=="completed"')
+    ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("${1+parameters.n}", "${ 1 + parameters.n }", True),
+        ("a ${parameters.n} b", "a ${ parameters.n } b", True),
+        (
+            ["$${x}", {"y": "${parameters.n}"}],
+            ["$${x}", {"y": "${parameters.n }"}],
+            True,
+        ),
+        ("a b", "a  b", False),
+        ("parameters.n", "${parameters.n}", False),
+        ("a ${parameters.n} b", "a ${parameters.n}  b", False),
+        ("${'a b'}", "${'a  b'}", False),
+        ("$${x}", "$${x }", False),
+    ],
+)
+def test_expressions_in_inputs_and_result_are_compared_by_what_they_say(
+    one: object, other: object, is_same: bool
+) -> None:
+    declared = {"parameters": {"n": {"type": "integer"}}}
+
+    def plan(value: object) -> Plan:
+        steps = [{**BASE["steps"][0], "with": {"x": value}}]
+        return vary(**declared, steps=steps, result={"y": value})
+
+    assert compare_plans(plan(one), plan(other)).is_same is is_same
+
+
+def test_a_text_that_is_no_template_is_compared_as_it_is() -> None:
+    odd = "${ not closed"
+
+    assert spell_template_text(odd) != spell_template_text("${not closed")
+
+
+def test_a_fallback_is_told_by_its_name() -> None:
+    spare = {"id": "spare", "action": "rates.recall"}
+    replaced = {**BASE["steps"][0], "on_failure": {"fallback": "spare"}}
+    after = vary(steps=[replaced, *BASE["steps"][1:], spare])
+
+    policy, added = compare_plans(vary(), after).changes
+
+    assert (policy.place, policy.before, policy.after) == (
+        *("steps.fetch.on_failure", "abort", {"fallback": "spare"}),
+    )
+    assert added.place == "steps.spare"
+    assert isinstance(added.after, dict)
+    assert "needs" not in added.after
+
+
+def test_shares_are_compared_as_numbers() -> None:
+    each = "steps.fetch.result"
+    one, same, other = (
+        vary_step(1, for_each=each, tolerate=share) for share in ("10%", "10.0%", "9%")
+    )
+
+    (change,) = compare_plans(one, other).changes
+
+    assert compare_plans(one, same).is_same
+    assert (change.place, change.before, change.after) == (
+        *("steps.check.tolerate", "10%", "9%"),
+    )
+
+
+def test_a_sequence_that_becomes_a_graph_is_a_change() -> None:
+    steps = [{"id": name, "action": "a.b"} for name in ("one", "two")]
+    edges: list[list[str]] = [[], ["one"]]
+    graph = [{**step, "needs": needs} for step, needs in zip(steps, edges, strict=True)]
+
+    (change,) = compare_plans(
+        vary(steps=steps, result=None), vary(steps=graph, result=None)
+    ).changes
+
+    assert (change.place, change.before, change.after) == (
+        *("steps.two.runs_after_skips", True, False),
+    )
 
 
 def test_an_input_is_compared_part_by_part() -> None:

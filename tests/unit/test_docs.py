@@ -4,6 +4,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable
+from dataclasses import fields as fields_of
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from execution import models
 from execution.cli.app import _COMMANDS
+from execution.explanation import Explanation, StepOutlook
 from execution.expressions import evaluate_template
 from execution.expressions.functions import FUNCTIONS
 from execution.language import fields
@@ -201,3 +203,11 @@ def test_shown_make_targets_are_there(page: Path) -> None:
     shown = re.findall(r"(?:`|^    )make ([a-z]+)", page.read_text("utf-8"), re.M)
 
     assert set(shown) - set(targets) == set()
+
+
+def test_the_page_of_the_tools_lists_what_an_explanation_has() -> None:
+    listed = first_cells(read_section("docs/plan_tools.md", "Explained"))
+
+    assert listed == [
+        field.name for shape in (Explanation, StepOutlook) for field in fields_of(shape)
+    ]

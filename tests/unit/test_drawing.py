@@ -159,6 +159,80 @@ def test_items_of_a_step_are_counted_by_their_states() -> None:
     assert drawn.nodes[1].lines[3:] == ("items: 1 failed, 2 completed", "waiting")
 
 
+FALLBACKS = Plan(
+    "rates",
+    steps=[
+        Step(
+            "fetch",
+            action="a.fetch",
+            when="steps.look.result.n > 2 &&\n true",
+            needs=["look"],
+            on_failure={"fallback": "recall"},
+        ),
+        Step("look", action="a.look", needs=[]),
+        Step("publish", action="a.publish", needs=["fetch"]),
+        Step("recall", action="a.recall", on_failure={"fallback": "guess"}),
+        Step("guess", action="a.guess"),
+        Step(
+            "parts",
+            action="a.part",
+            needs=["look"],
+            for_each="[1,\n2]",
+            max_parallel=8,
+            on_failure="skip",
+        ),
+        Step("tell", action="a.tell", run_on="always", deadline="1m"),
+    ],
+)
+
+
+def test_a_condition_is_written_on_its_step() -> None:
+    fetch, look, *_ = picture_plan(FALLBACKS).nodes
+
+    assert fetch.lines == (
+        *("fetch", "a.fetch", "when steps.look.result.n > 2 && true"),
+    )
+    assert (fetch.may_be_left_out, look.may_be_left_out) == (True, False)
+
+
+def test_a_fallback_hangs_on_its_step_and_nothing_on_it() -> None:
+    edges = picture_plan(FALLBACKS).edges
+
+    assert [edge for edge in edges if edge.label] == [
+        Edge(0, 3, is_dashed=True, label="fallback"),
+        Edge(3, 4, is_dashed=True, label="fallback"),
+    ]
+    (last, also_last) = [edge for edge in edges if edge.after == 6]
+    assert (last.before, also_last.before) == (2, 5)
+
+
+def test_the_limits_of_items_are_written_on_their_step() -> None:
+    parts = picture_plan(FALLBACKS).nodes[5]
+
+    assert parts.lines[2:] == ("for each of [1, 2], 8 at a time", "skips failed items")
+
+
+def test_a_fallback_is_labelled_in_every_format() -> None:
+    mermaid, dot, svg = (draw_plan(FALLBACKS, each) for each in DrawingFormat)
+
+    assert "    n0 -.->|fallback| n3\n" in mermaid
+    assert '    n0 -> n3 [label="fallback", style=dashed];\n' in dot
+    assert list_texts(svg).count("fallback") == 2
+
+
+def test_fallbacks_of_a_fan_out_become_one_node() -> None:
+    steps = [
+        Step(f"s{i}", action="a.b", needs=[], on_failure={"fallback": f"f{i}"})
+        for i in range(9)
+    ]
+    steps += [Step(f"f{i}", action="a.c") for i in range(9)]
+
+    folded = fold_to(Plan("many", steps=steps), 1)
+
+    assert describe(folded) == [("s0", 9), ("f0", 9)]
+    assert folded.edges == (Edge(0, 1, is_dashed=True, label="fallback"),)
+
+
 def test_an_arrow_of_many_is_dashed_only_if_all_of_them_are() -> None:
     steps = [Step("a", action="x", needs=[]), Step("b", action="x", needs=[])]
     steps += [Step(f"c{i}", action="y", needs=["ab"[i % 2]]) for i in range(4)]

@@ -248,7 +248,207 @@ def test_a_step_of_the_end_may_find_no_results() -> None:
     )
 
 
+# conditions, fallbacks, secrets
+
+
+def test_what_undoes_and_what_has_items_may_read_their_own() -> None:
+    explanation = explain(
+        step(
+            "one",
+            for_each="[1, 2]",
+            with_={"x": "${item}", "y": "${index + 1}"},
+            undo={"action": "a.c", "with": {"z": "${step.result}"}},
+        ),
+        rollback="on_failure",
+    )
+
+    one, undo = explanation.steps
+    assert (one.reads, undo.reads) == (("index", "item"), ("step.result",))
+
+
+def test_paths_inside_of_expressions_are_read() -> None:
+    explanation = explain(
+        step("one"),
+        step(
+            "two",
+            when="${size(steps.one.result.rows) > parameters.n}",
+            with_={
+                "x": "${[1].map(i, i + parameters.m)}",
+                "y": 'a ${steps.one.result["net total"] + 1}',
+            },
+        ),
+        parameters={"n": {"type": "integer"}, "m": {"type": "integer"}},
+    )
+
+    two = outlook(explanation, "two")
+    assert two.reads == (
+        *("parameters.m", "parameters.n"),
+        *("steps.one.result.rows", 'steps.one.result["net total"]'),
+    )
+    assert two.when == "size(steps.one.result.rows) > parameters.n"
+    assert explanation.warnings == ()
+
+
+def test_expressions_are_worked_out_only_where_all_of_them_is_known() -> None:
+    plan = Plan(
+        "p",
+        deadline="1h",
+        parameters={"n": {"type": "integer", "default": 2}},
+        steps=[
+            step("one"),
+            step(
+                "two",
+                with_={
+                    "sum": "${parameters.n + 1}",
+                    "open": "${parameters.n + steps.one.result}",
+                    "id": "${execution.id}",
+                    "key": "secret://KEY",
+                },
+            ),
+        ],
+    )
+
+    two = outlook(explain_plan(plan, plan.bind({})), "two")
+
+    assert two.inputs == {
+        "sum": 3,
+        "open": "${parameters.n + steps.one.result}",
+        "id": "${execution.id}",
+        "key": "secret://KEY",
+    }
+    assert two.secrets == ("KEY",)
+
+
+def explain_condition(when: str, **values: object) -> Explanation:
+    plan = Plan(
+        "p",
+        deadline="1h",
+        parameters={"n": {"type": "integer", "default": 2}},
+        steps=[
+            step("one", [], when=when, with_={"x": "${parameters.n.x}"}),
+            step("two", ["one"]),
+        ],
+    )
+    return explain_plan(plan, plan.bind(values))
+
+
+def test_a_condition_that_may_be_false_is_a_reason_and_runs_on() -> None:
+    explanation = explain_condition("execution.id != ''")
+
+    one, two = explanation.steps
+    assert (one.when, one.when_holds) == ("execution.id != ''", None)
+    assert one.skipped_if == ("its condition is false: execution.id != ''",)
+    assert two.skipped_if == ("one is skipped",)
+
+
+def test_a_condition_that_parameters_make_true_is_no_reason() -> None:
+    explanation = explain_condition("parameters.n > 1")
+
+    one, two = explanation.steps
+    assert one.when_holds is True
+    assert (one.skipped_if, two.skipped_if) == ((), ())
+    assert len(explanation.warnings) == 1  # of the input that leads nowhere
+
+
+def test_where_a_condition_is_false_no_input_can_fail() -> None:
+    explanation = explain_condition("parameters.n > 1", n=0)
+
+    one, two = explanation.steps
+    assert one.when_holds is False
+    assert one.skipped_if == ("its condition is false: parameters.n > 1",)
+    assert two.skipped_if == ("one is skipped",)
+    assert explanation.warnings == ()
+
+
+def test_a_condition_that_parameters_make_fail_is_a_warning() -> None:
+    (of_condition, _) = explain_condition("parameters.n").warnings
+
+    assert of_condition == (
+        "steps.one.when: ${parameters.n} is a number, and a condition is true or"
+        " false, so the step would fail"
+    )
+
+
+def test_items_are_counted_where_parameters_decide_them() -> None:
+    plan = Plan(
+        "p",
+        deadline="1h",
+        parameters={"rows": {"type": "array", "default": [1, 2]}},
+        steps=[
+            step("one", for_each="parameters.rows", tolerate="2.50%"),
+            step("two", for_each="parameters.rows", tolerate=3, on_failure="skip"),
+            step("three", for_each="parameters.rows", deadline="1m", on_failure="skip"),
+        ],
+    )
+
+    one, two, three = explain_plan(plan, plan.bind({})).steps
+
+    assert (one.items, one.tolerate, one.skipped_if) == (2, "2.5%", ())
+    assert (two.items, two.tolerate) == (2, 3)
+    assert two.skipped_if == ("its list cannot be evaluated",)
+    assert three.skipped_if == ("its list cannot be evaluated, or its deadline passes",)
+    assert explain_plan(plan).steps[0].items is None
+
+
+@pytest.mark.parametrize(
+    ("policy", "reasons"),
+    [
+        ({}, ()),
+        ({"on_failure": "skip"}, ("it fails for good, and spare is skipped",)),
+        (
+            {"when": 'failure.code == "E002"'},
+            ("it fails for good, and spare is skipped",),
+        ),
+    ],
+)
+def test_a_fallback_is_outside_of_the_order(
+    policy: dict[str, Any], reasons: tuple[str, ...]
+) -> None:
+    explanation = explain(
+        step("one", on_failure={"fallback": "spare"}),
+        step("spare", **policy),
+        step("two"),
+    )
+
+    one, spare, two = explanation.steps
+    assert explanation.waves == (("one",), ("two",))
+    assert explanation.longest_path == ("one", "two")
+    assert (one.fallback, one.stands_in_for, one.skipped_if) == ("spare", None, reasons)
+    assert (spare.wave, spare.needs, spare.stands_in_for) == (None, (), "one")
+    assert spare.skipped_if[0] == "one does not fail for good"
+    assert two.needs == ("one",)
+    assert explanation.warnings == ()
+
+
 # warnings
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {
+            "when": 'steps.one.status == "completed"',
+            "with_": {"x": "${steps.one.result.rows}"},
+        },
+        {"with_": {"x": "${steps.one.result == null ? 0 : steps.one.result.rows}"}},
+        {"with_": {"x": '${steps.one.error == null ? steps.one.result["rows"] : 0}'}},
+        {"with_": {"x": '${get(steps.one.result, "rows", 0)}'}},
+    ],
+    ids=["when", "result", "error", "get"],
+)
+def test_who_asks_how_a_step_ended_is_not_warned(fields: dict[str, Any]) -> None:
+    assert explain(step("one", on_failure="skip"), step("two", **fields)).warnings == ()
+
+
+def test_a_condition_about_something_else_is_no_guard() -> None:
+    read = {"x": "${1 + steps.one.result.rows}"}
+
+    explanation = explain(
+        step("one", on_failure="skip"), step("two", when="1 < 2", with_=read)
+    )
+
+    (warning,) = explanation.warnings
+    assert warning.endswith(": two reads steps.one.result.rows")
 
 
 @pytest.mark.parametrize(

@@ -50,8 +50,10 @@ FULL: dict[str, Any] = {
             "description": "First.",
             "action": "a.b",
             "needs": [],
-            "with": {"n": None, "size": "${parameters.size}"},
+            "with": {"n": None, "size": "${parameters.size}", "key": "secret://KEY"},
             "profile": "slow",
+            "when": "${parameters.size > 0}",
+            "on_failure": {"fallback": "spare"},
             "retry": {
                 "attempts": 5,
                 "wait": "random",
@@ -73,6 +75,7 @@ FULL: dict[str, Any] = {
             "tolerate": "2.5%",
             "undo": {"action": "d", "with": {"n": "${step.result}"}, "timeout": "5s"},
         },
+        {"id": "spare", "action": "f", "with": {"why": "${failure.message}"}},
         {"id": "end", "action": "e", "run_on": "always", "deadline": "1m"},
     ],
     "result": ["${steps.two.result}"],
@@ -112,7 +115,26 @@ FAULTY: list[tuple[tuple[str | int, ...], object]] = [
     (("steps", 1, "tolerate"), 10_001),
     (("steps", 1, "max_parallel"), 0),
     (("steps", 1, "undo", "on_failure"), "skip"),
-    (("steps", 2, "run_on"), "success"),
+    (("steps", 3, "run_on"), "success"),
+    (("steps", 0, "when"), True),
+    (("steps", 0, "when"), ["true"]),
+    (("steps", 0, "when"), None),
+    (("steps", 0, "on_failure"), {}),
+    (("steps", 0, "on_failure"), {"fallback": None}),
+    (("steps", 0, "on_failure"), {"fallback": ["spare"]}),
+    (("steps", 0, "on_failure"), {"fallback": "spare", "after": "1s"}),
+    (("steps", 0, "on_failure"), {"retry": 1}),
+    (("steps", 1, "for_each"), ["a"]),
+    (("steps", 1, "tolerate"), "110%"),
+    (("steps", 1, "tolerate"), 1.5),
+    (("steps", 1, "tolerate"), True),
+    (("steps", 1, "max_parallel"), 10_001),
+    (("steps", 1, "max_parallel"), "4"),
+    (("steps", 1, "undo", "when"), "true"),
+    (("steps", 1, "undo", "action"), None),
+    (("defaults", "on_failure"), {"fallback": "spare"}),
+    (("profiles", "slow", "on_failure"), {"fallback": "spare"}),
+    (("profiles", "slow", "when"), "true"),
     (("rollback",), "on_monday"),
     (("rollback",), ["on_failure", 1]),
     (("failing",), ["finish_running"]),
@@ -184,6 +206,31 @@ def test_a_plan_with_every_field_fits() -> None:
     Plan.from_mapping(FULL)
 
     VALIDATOR.validate(FULL)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("steps", 0, "when"), "parameters.size > 0"),
+        (("steps", 0, "when"), '"}" in ["${"]'),
+        (("steps", 0, "with", "key"), {"deep": ["secret://A.b-c_1"]}),
+        (("steps", 1, "undo", "with", "n"), "secret://KEY"),
+        (("steps", 1, "tolerate"), 0),
+        (("steps", 1, "tolerate"), "0%"),
+        (("steps", 1, "tolerate"), "100%"),
+        (("steps", 1, "for_each"), "[1, 2].map(x, x + 1)"),
+        (("steps", 2, "on_failure"), "skip"),
+        (("steps", 2, "when"), 'failure.code == "E002"'),
+        (("rollback",), "on_failure"),
+    ],
+    ids=str,
+)
+def test_what_a_plan_may_say_fits(path: tuple[str | int, ...], value: object) -> None:
+    changed = change(path, value)
+
+    Plan.from_mapping(changed)
+
+    VALIDATOR.validate(changed)
 
 
 @pytest.mark.parametrize(("path", "value"), FAULTY, ids=str)

@@ -97,3 +97,20 @@ def test_a_list_is_a_list(value: object) -> None:
         evaluate_list("x", {"x": value}, place="here")
 
     assert evaluate_list("${x}", {"x": [value]}, place="here") == [value]
+
+
+def test_items_read_what_their_inputs_name_and_not_the_list() -> None:
+    steps = [
+        Step("scan", action="a"),
+        Step("rate", action="a"),
+        Step(
+            "parse",
+            action="a",
+            for_each="steps.scan.result",
+            with_={"rate": "${steps.rate.result}"},
+        ),
+    ]
+
+    parse = Plan("p", steps=steps).steps[2]
+
+    assert (parse.reads, parse.item_reads) == ((0, 1), (1,))

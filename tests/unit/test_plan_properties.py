@@ -9,81 +9,7 @@ from hypothesis import strategies as st
 
 from execution.errors import ParameterError, PlanValidationError
 from execution.plan import Plan
-
-texts = st.text(
-    st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=10
-)
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(min_value=-(2**53), max_value=2**53)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | texts.map(lambda text: text.replace("${", "").replace("secret:", "")),
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4)
-    ),
-    max_leaves=12,
-)
-error_names = st.sampled_from(["OSError", "E002", "requests.ConnectionError"])
-policies = st.fixed_dictionaries(
-    {},
-    optional={
-        "queue": st.sampled_from(["cpu", "io"]),
-        "priority": st.integers(0, 9),
-        "timeout": st.sampled_from(["30s", "1h30m", "250ms"]),
-        "deadline": st.sampled_from(["2h", "1d"]),
-        "retry": st.fixed_dictionaries(
-            {},
-            optional={
-                "attempts": st.integers(1, 9),
-                "wait": st.sampled_from(["exponential", "fixed", "random"]),
-                "initial": st.sampled_from(["1ms", "1s"]),
-                "max": st.sampled_from(["1s", "1d"]),
-                "jitter": st.sampled_from(["0s", "1s"]),
-                "on": st.sets(error_names).map(sorted),
-                "not_on": st.sets(error_names).map(sorted),
-                "max_lost": st.integers(1, 9),
-            },
-        ),
-        "on_failure": st.sampled_from(["abort", "skip"]),
-    },
-)
-
-
-@st.composite
-def documents(draw: st.DrawFn) -> dict[str, Any]:
-    """Plans without faults: needs lead back only, templates read what is needed."""
-    names = draw(
-        st.lists(
-            st.from_regex(r"s[a-z0-9_]{0,5}", fullmatch=True), min_size=1, unique=True
-        )
-    )
-    in_sequence = draw(st.booleans())
-    steps = []
-    for position, name in enumerate(names):
-        step = {"id": name, "action": "demo.a", **draw(policies)}
-        inputs = draw(st.dictionaries(texts, json_values, max_size=3))
-        needs = draw(st.sets(st.sampled_from(names[:position] or [name])))
-        if not in_sequence:
-            step["needs"] = sorted(needs - {name})
-        readable = names[:position] if in_sequence else sorted(needs - {name})
-        if readable:
-            source = draw(st.sampled_from(readable))
-            inputs["read"] = f"${{steps.{source}.result}}"
-            inputs["judged"] = f"at {source}: ${{steps.{source}.attempt + 1}}"
-            if draw(st.booleans()):
-                step["when"] = f'steps.{source}.status == "completed"'
-        if draw(st.booleans()):
-            step["profile"] = "slow"
-        steps.append({**step, "with": inputs})
-    return {
-        "format": 1,
-        "name": "p",
-        "profiles": {"slow": draw(policies)},
-        "defaults": draw(policies),
-        "steps": steps,
-        "x-note": draw(json_values),
-    }
+from tests.plan_documents import documents
 
 
 class _QuotingDumper(yaml.SafeDumper):
@@ -118,7 +44,12 @@ def test_canonical_form_is_read_as_the_same_plan(document: dict[str, Any]) -> No
 def test_edges_agree_in_both_directions(document: dict[str, Any]) -> None:
     steps = Plan.from_mapping(document).steps
 
-    forward = {(need, step.position) for step in steps for need in step.needs}
+    forward = {
+        (need, step.position)
+        for step in steps
+        if step.stands_in_for is None
+        for need in step.needs
+    }
     backward = {(step.position, after) for step in steps for after in step.successors}
     assert forward == backward
     assert [step.position for step in steps] == list(range(len(steps)))

@@ -1,0 +1,209 @@
+"""The patterns of control flow that plans support, as their page shows them."""
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from execution import ExecutionEngine, ExecutionResult, ExecutionStatus, Plan
+from tests.outages import read_lines
+from tests.polling import wait_until
+from tests.timeline import check_timeline, read_timeline
+from tests.worker_process import ROOT
+
+PAGE = (ROOT / "docs/patterns.md").read_text("utf-8")
+
+pytestmark = pytest.mark.usefixtures("shared_worker")
+
+
+class Row(NamedTuple):
+    """A row of the page's table."""
+
+    number: int
+    state: str
+    test: str
+
+
+ROWS = [
+    Row(int(number), state, test)
+    for number, state, test in re.findall(
+        r"^\| (\d+) \| [^|]+ \| (\w+) \| [^|]+ \| (?:`(test_\w+)` )?\|$", PAGE, re.M
+    )
+]
+PLANS = {
+    plan.name: plan
+    for text in re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    for plan in [Plan.from_text(text)]
+}
+
+
+@pytest.fixture
+def plan(request: pytest.FixtureRequest) -> Plan:
+    """The plan of the pattern for which the page names the test."""
+    name = request.function.__name__
+    (number,) = [row.number for row in ROWS if row.test == name]
+    return PLANS[f"pattern-{number}"]
+
+
+def run(engine: ExecutionEngine, plan: Plan, **parameters: Any) -> ExecutionResult:
+    result = engine.execute(plan, parameters, timeout_seconds=20)
+    check_timeline(engine, result.execution_id)
+    assert result.status is ExecutionStatus.COMPLETED
+    return result
+
+
+def ends_of(engine: ExecutionEngine, execution_id: str) -> dict[str, str]:
+    return {s.name: s.status.value for s in engine.list_steps(execution_id)}
+
+
+def taken(engine: ExecutionEngine, result: ExecutionResult) -> set[str]:
+    """Return which steps were not skipped."""
+    ends = ends_of(engine, result.execution_id)
+    return {name for name, end in ends.items() if end != "skipped"}
+
+
+def list_moves(engine: ExecutionEngine, result: ExecutionResult) -> list[str]:
+    """Return what happened to which step, in the order of the timeline."""
+    events = read_timeline(engine, result.execution_id)
+    return [f"{e.step} {e.type.partition('.')[2]}" for e in events if e.step]
+
+
+def test_the_page_lists_every_pattern_once() -> None:
+    assert [row.number for row in ROWS] == list(range(1, 44))
+    assert {row.state for row in ROWS} == {"supported", "partly", "not"}
+
+
+def test_what_is_called_supported_has_a_plan_and_a_test_and_nothing_else_has() -> None:
+    supported = [row for row in ROWS if row.state == "supported"]
+
+    assert list(PLANS) == [f"pattern-{row.number}" for row in supported]
+    assert [row.test for row in ROWS if row.test] == [row.test for row in supported]
+    assert [row.test for row in supported if row.test not in globals()] == []
+
+
+def test_steps_follow_each_other(engine: ExecutionEngine, plan: Plan) -> None:
+    result = run(engine, plan)
+
+    assert result.unwrap() == 2
+    moves = list_moves(engine, result)
+    assert moves.index("first completed") < moves.index("second started")
+
+
+def test_branches_are_ready_together(engine: ExecutionEngine, plan: Plan) -> None:
+    moves = list_moves(engine, run(engine, plan))
+
+    begun = min(moves.index("left started"), moves.index("right started"))
+    assert moves.index("root completed") < moves.index("left ready") < begun
+    assert moves.index("root completed") < moves.index("right ready") < begun
+
+
+def test_a_join_waits_for_every_branch(engine: ExecutionEngine, plan: Plan) -> None:
+    result = run(engine, plan)
+
+    assert result.unwrap() == 3
+    moves = list_moves(engine, result)
+    ended = max(moves.index("left completed"), moves.index("right completed"))
+    assert moves.index("join ready") > ended
+
+
+@pytest.mark.parametrize(("cents", "branch"), [(5, "cheap"), (5000, "dear")])
+def test_one_branch_of_a_choice_is_taken(
+    engine: ExecutionEngine, plan: Plan, cents: int, branch: str
+) -> None:
+    assert taken(engine, run(engine, plan, cents=cents)) == {"root", branch}
+
+
+@pytest.mark.parametrize(("cents", "branch"), [(5, "cheap"), (5000, "dear")])
+def test_what_follows_a_choice_runs_once(
+    engine: ExecutionEngine, plan: Plan, cents: int, branch: str
+) -> None:
+    result = run(engine, plan, cents=cents)
+
+    assert result.unwrap() == [branch]
+    assert list_moves(engine, result).count("merge started") == 1
+
+
+@pytest.mark.parametrize("ways", [[], ["text"], ["mail", "call"]])
+def test_any_number_of_branches_is_taken(
+    engine: ExecutionEngine, plan: Plan, ways: list[str]
+) -> None:
+    assert taken(engine, run(engine, plan, ways=ways)) == {"root", *ways}
+
+
+@pytest.mark.parametrize(
+    ("ways", "arrived"), [(["text"], [2]), (["mail", "call"], [1, 3])]
+)
+def test_a_merge_waits_for_the_branches_that_were_taken(
+    engine: ExecutionEngine, plan: Plan, ways: list[str], arrived: list[int]
+) -> None:
+    result = run(engine, plan, ways=ways)
+
+    assert result.unwrap() == arrived
+    assert list_moves(engine, result).count("merge started") == 1
+
+
+def test_an_execution_ends_when_nothing_is_left(
+    engine: ExecutionEngine, plan: Plan
+) -> None:
+    result = run(engine, plan)
+
+    assert set(ends_of(engine, result.execution_id).values()) == {"completed"}
+    last = read_timeline(engine, result.execution_id)[-1]
+    assert last.type == "execution.completed"
+
+
+def test_nothing_need_wait_for_the_items(
+    engine: ExecutionEngine, plan: Plan, ledger: Path, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+
+    execution_id = engine.submit(plan, {"gate": str(gate), "ledger": str(ledger)})
+
+    def has_answered() -> bool:
+        return ends_of(engine, execution_id)["answer"] == "completed"
+
+    wait_until(has_answered, what="the answer, while an item holds")
+    assert ends_of(engine, execution_id)["tell"] != "completed"
+    gate.touch()
+    result = engine.wait(execution_id, timeout_seconds=20)
+    assert result.status is ExecutionStatus.COMPLETED
+    assert len(read_lines(ledger)) == 3
+
+
+def test_the_plan_may_know_the_items(engine: ExecutionEngine, plan: Plan) -> None:
+    assert run(engine, plan).unwrap() == [1, 4, 9]
+
+
+def test_a_result_may_say_what_the_items_are(
+    engine: ExecutionEngine, plan: Plan
+) -> None:
+    assert run(engine, plan).unwrap() == [16, 25]
+
+
+def test_a_cancel_ends_all_of_an_execution(
+    engine: ExecutionEngine, plan: Plan, ledger: Path
+) -> None:
+    execution_id = engine.submit(plan, {"ledger": str(ledger)})
+    wait_until(lambda: read_lines(ledger), what="the work to begin")
+
+    engine.cancel(execution_id)
+
+    result = engine.wait(execution_id, timeout_seconds=20)
+    assert result.status is ExecutionStatus.CANCELLED
+    assert set(ends_of(engine, execution_id).values()) == {"cancelled"}
+
+
+@pytest.mark.parametrize(
+    ("ways", "live"),
+    [
+        (["left"], {"left", "after_left", "both", "merge"}),
+        (["right"], {"right", "both", "merge"}),
+        (["left", "right"], {"left", "right", "after_left", "both", "merge"}),
+        ([], set()),
+    ],
+)
+def test_a_skip_ends_where_a_live_branch_joins(
+    engine: ExecutionEngine, plan: Plan, ways: list[str], live: set[str]
+) -> None:
+    assert taken(engine, run(engine, plan, ways=ways)) == live
