@@ -583,10 +583,10 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         "steps[0].when",
         "no `item` here",
     ),
-    "an undo knows no items": (
-        with_step(f"{ITEMS}, undo: {{action: u, with: {{x: '${{item}}'}}}}"),
-        "steps[0].undo.with.x",
-        "no `item` here",
+    "what is run for items is not undone yet": (
+        with_step(f"{ITEMS}, undo: {{action: u}}"),
+        "steps[0].undo",
+        "yet",
     ),
     "only what came before is read": (
         with_step("with: {x: '${steps.b.result}'}", "{id: b, action: t}"),

@@ -1,24 +1,17 @@
 """Random plans end as a second opinion says, whatever order chance has given them."""
 
 import random
-import uuid
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from execution import ExecutionEngine, ExecutionStatus, Plan, Settings, Step, StepStatus
-from execution.answers import Rider
+from execution import ExecutionEngine, Plan, Settings
 from execution.database import Database
-from execution.evaluation import evaluate_inputs
-from execution.liveness import LivenessRecords
-from execution.records import StepRecords
 from execution.repository import ExecutionRepository
 from execution.results import Event
 from tests.conformance.interpreter import Interpreter
 from tests.conformance.scenarios import PARAMETERS, draw_scenario
 from tests.conformance.stage import Stage
-from tests.integration.test_protocol import claim, register
 from tests.timeline import check_timeline, read_timeline
 
 SEEDS = 100
@@ -113,33 +106,3 @@ def foretell(opinion: Interpreter) -> dict[str, Any]:
         )
         for name, node in opinion.list_ended().items()
     }
-
-
-def test_who_rides_to_a_fallback_is_told_the_failure(
-    settings: Settings,
-    records: StepRecords,
-    liveness: LivenessRecords,
-    repository: ExecutionRepository,
-) -> None:
-    worker_id = register(liveness, settings)
-    # with two lanes, the fallback waits unsent behind the steps that go before it
-    steps = [Step(name, "test.nothing", priority=9) for name in ("a", "b", "c", "d")]
-    steps = [replace(step, needs=[]) for step in steps]
-    steps[0] = replace(steps[0], on_failure={"fallback": "f"})
-    told = {"because": "${failure.message}"}
-    plan = Plan("rides", steps=[*steps, Step("f", "test.nothing", with_=told)])
-    execution_id = repository.submit(plan, {}, queue=settings.queue).execution_id
-    failing, riding = (
-        claim(records, worker_id, execution_id, position) for position in (0, 1)
-    )
-    repository.update_state(execution_id, ExecutionStatus.PAUSED)
-    error = '{"code": "E005", "message": "no more", "step": "a"}'
-    records.complete(failing.held, StepStatus.FAILED, error=error, epoch=1)
-    repository.update_state(execution_id, ExecutionStatus.RUNNING)
-
-    rider = Rider(riding.run, str(uuid.uuid4()), worker_id, delivery="by-hand")
-    done = records.complete(riding.held, StepStatus.COMPLETED, epoch=2, rider=rider)
-
-    assert done.next_claim is not None
-    assert done.next_claim.step == "f"
-    assert evaluate_inputs(done.next_claim)[0] == {"because": "no more"}
