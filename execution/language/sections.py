@@ -45,7 +45,9 @@ def _layers(
     step: Mapping[str, object], document: Mapping[str, object]
 ) -> Iterator[Mapping[str, object]]:
     profiles, name = document.get("profiles"), step.get("profile")
-    profile = profiles.get(name) if isinstance(profiles, dict) else None
+    profile = None
+    if isinstance(profiles, dict) and isinstance(name, str):
+        profile = profiles.get(name)
     for layer in (step, profile, document.get("defaults")):
         if isinstance(layer, dict):
             yield layer

@@ -95,7 +95,7 @@ def _apply_schema(fields: dict[str, object], findings: Findings) -> PlanDocument
         return PlanDocument.model_validate(fields)
     except ValidationError as error:
         for path, message in _schema_faults(error, findings):
-            findings.add(path, message)
+            findings.add(_cut_to(fields, path), message)
         return None
 
 
@@ -112,6 +112,19 @@ def _schema_faults(
         ):
             continue  # the step is of a kind that this release does not know yet
         yield path, _schema_message(detail)
+
+
+def _cut_to(fields: dict[str, object], path: Path) -> Path:
+    """Return as much of a path as is written: one value may stand for a list of it."""
+    value: object = fields
+    for depth, part in enumerate(path):
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and isinstance(part, int):
+            value = value[part]
+        else:
+            return path[:depth]
+    return path
 
 
 def _schema_message(detail: ErrorDetails) -> str:

@@ -160,7 +160,7 @@ def test_failing_says_what_becomes_of_what_runs(
             "steps[0].undo.with.x",
             "does not run before this step",
         ),
-        (lambda plan: plan.update(rollback="always"), "rollback[0]", "must be"),
+        (lambda plan: plan.update(rollback="always"), "rollback", "must be"),
         (lambda plan: plan.update(failing="stop"), "failing", "must be"),
     ],
 )

@@ -1,0 +1,1 @@
+"""What the plan language promises, judged by somebody who does not know the engine."""

@@ -1,0 +1,186 @@
+"""A stage on which one execution is played in this process, by the real parts.
+
+The runner, the dispatcher, the records and PostgreSQL are those of a worker. Only the
+broker is a list, from which a seed draws who is next. While an action is under way it
+may let another message through, so that steps run side by side, in an order that the
+same seed repeats.
+
+Knows nothing of what the outcome should be.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from execution import Context, ExecutionStatus, FatalError, Plan, Settings
+from execution.actions import ActionRegistry
+from execution.database import Database
+from execution.dispatcher import ExecutionDispatcher
+from execution.ending import finish_execution
+from execution.events import ExecutionEventEmitter
+from execution.liveness import LivenessRecords
+from execution.patience import Patience
+from execution.records import StepRecords
+from execution.repository import ExecutionRepository
+from execution.ride import Delivery, RideLimits
+from execution.runner import ExecutionTaskRunner
+from tests.conformance.nodes import Fate
+from tests.conformance.scenarios import ACTION
+from tests.integration.test_protocol import register
+from tests.simulation.broker import Channel, Message, create_simulated_app
+
+_MOST_AT_ONCE = 3
+_MOST_FOUND = 1000
+_QUIET = ExecutionEventEmitter(None, "")
+
+
+@dataclass(frozen=True)
+class Player:
+    """The holder that a runner claims for: nobody looks at what it shows."""
+
+    worker_id: str
+
+    def expose(self, token: str) -> None:
+        """Show nothing."""
+
+    def settle(self) -> None:
+        """Show nothing."""
+
+    def withdraw(self) -> None:
+        """Show nothing."""
+
+
+@dataclass
+class Stage:
+    """One worker that is played by hand, and the messages that wait for it."""
+
+    settings: Settings
+    database: Database
+    repository: ExecutionRepository
+    dice: random.Random
+    fate_of: Callable[[str], Fate]
+    share_of_cancels: float = 0.0
+    execution_id: str = ""
+    tray: list[Message] = field(default_factory=list)
+    at_once: int = 0
+    was_cancelled: bool = False
+
+    def __post_init__(self) -> None:
+        self.records = StepRecords(self.database)
+        self.liveness = LivenessRecords(self.database)
+        self.registry = ActionRegistry()
+        self.registry.add(ACTION, self._build_action(), None)
+        actions = self.registry.to_json()
+        worker_id = register(self.liveness, self.settings, actions=actions)
+        self.player = Player(worker_id)
+        Channel.deliver = lambda queue, raw: self.tray.append(Message(queue, raw, 0.0))
+        self.dispatcher = ExecutionDispatcher(create_simulated_app(self.settings))
+        self.runner = ExecutionTaskRunner(
+            self.records,
+            _QUIET,
+            self.dispatcher,
+            self.registry,
+            self.player,
+            Patience(sleep=lambda _: None),
+            # of a clock that stands still, so that only the number of steps counts
+            ride_limits=RideLimits(steps=self.dice.choice([1, 2, 64]), now=lambda: 0.0),
+        )
+
+    def play(self, plan: Plan, parameters: Mapping[str, Any]) -> str:
+        """Submit a plan, run it to its end without any sweep, and return its id."""
+        bound = plan.bind(parameters)
+        submitted = self.repository.submit(plan, bound, queue=self.settings.queue)
+        self.execution_id = submitted.execution_id
+        self.dispatcher.publish(submitted.windows)
+        while not self._has_ended():
+            if self.dice.random() < self.share_of_cancels:
+                self._change(ExecutionStatus.ENDING)
+            elif self.tray:
+                self._deliver()
+            else:
+                self._wake()
+        self.liveness.end_worker(self.player.worker_id)
+        return self.execution_id
+
+    def pause_and_resume(self) -> None:
+        """Stop for a moment: the messages under way are of an older epoch then."""
+        self._change(ExecutionStatus.PAUSED)
+        self._change(ExecutionStatus.RUNNING)
+
+    def _has_ended(self) -> bool:
+        execution = self.repository.get_by_id(self.execution_id)
+        assert execution is not None
+        return execution.has_ended
+
+    def _change(self, status: ExecutionStatus) -> None:
+        move = self.repository.update_state(self.execution_id, status)
+        if move.landed:
+            self.was_cancelled |= status is ExecutionStatus.ENDING
+            self.dispatcher.publish(move.windows)
+            finish_execution(self.records, _QUIET, self.execution_id)
+
+    def _deliver(self) -> None:
+        message = self.tray.pop(self.dice.randrange(len(self.tray)))
+        (execution_id, positions, epoch), links = message.read()
+        delivery = Delivery(message.id, execution_id, tuple(positions), epoch)
+        rest = self.runner.run(delivery)
+        self.dispatcher.forward((links or ())[: len(rest)])
+
+    def _wake(self) -> None:
+        """Let the time pass that steps wait for; all else was sent by who caused it.
+
+        Only a cancel leaves its end to reconcilers, which are told of it.
+        """
+        if (
+            self.was_cancelled
+            and self.execution_id in self.liveness.find_unsent_executions(_MOST_FOUND)
+        ):
+            self.dispatcher.publish(self.liveness.mark_sent(self.execution_id))
+            return
+        self.database.query(
+            "UPDATE {schema}.execution_steps SET wake_at = wake_at - interval '1 day'"
+            " WHERE execution_id = %s AND wake_at IS NOT NULL RETURNING 1",
+            (self.execution_id,),
+        )
+        woken = self.liveness.wake_steps(self.execution_id)
+        assert woken is not None, "nothing is under way: " + self._describe()
+        self.dispatcher.publish(woken.windows)
+
+    def _describe(self) -> str:
+        """Return where the execution stands, and how it has come there."""
+        execution = self.repository.get_by_id(self.execution_id)
+        assert execution is not None
+        steps = [
+            f"{step.name} {step.status}"
+            for step in self.repository.list_steps(self.execution_id)
+            if step.ended_at is None
+        ]
+        events = [
+            f"{event.type} {event.step or ''}"
+            for event in self.repository.list_events(self.execution_id, limit=1000)
+        ]
+        return f"{execution.status}, {steps}, after {events}"
+
+    def _build_action(self) -> Callable[..., object]:
+        def play(ctx: Context, saw: object = None) -> object:
+            fate = self.fate_of(ctx.step)
+            self._let_others_go_on()
+            if ctx.attempt <= fate.failing_attempts:
+                message = f"attempt {ctx.attempt} fails"
+                raise FatalError(message) if fate.is_fatal else ValueError(message)
+            if fate.asks:
+                ctx.raise_if_cancelled()
+            return fate.build_result(ctx.step, saw)
+
+        return play
+
+    def _let_others_go_on(self) -> None:
+        self.at_once += 1
+        while self.at_once < _MOST_AT_ONCE and self.tray and self.dice.random() < 0.5:
+            self._deliver()
+        if self.dice.random() < self.share_of_cancels:
+            self._change(ExecutionStatus.ENDING)
+        elif self.dice.random() < 0.03:
+            self.pause_and_resume()
+        self.at_once -= 1

@@ -1,0 +1,451 @@
+"""The rules of execution, one row each: a plan, what its steps do, and how all ends.
+
+A row is named by its rule, in words of its own. Steps that are not mentioned succeed;
+what one returns has its name as `step` and its input `saw`.
+"""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from execution import ExecutionEngine, Plan, Settings
+from execution.database import Database
+from execution.repository import ExecutionRepository
+from tests.conformance.nodes import Fate
+from tests.conformance.stage import Stage
+from tests.timeline import check_timeline, read_timeline
+
+FAILS = Fate(failing_attempts=99)
+LISTS = "parameters: {list: {type: array, default: [x, y, z]}}\n"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A plan, what becomes of its steps, and what must come of it.
+
+    A step's end is its status, with the reason of a skip. `saw` is what one has read.
+    """
+
+    plan: str
+    status: str
+    ends: Mapping[str, str]
+    fates: Mapping[str, Fate] = field(default_factory=dict)
+    saw: Mapping[str, object] = field(default_factory=dict)
+    value: object = ...
+    order: str = ""
+
+
+def step(fields: str) -> str:
+    """Return a step of a document that calls the action of the stage."""
+    return f"  - {{id: {fields.partition(',')[0]}, action: play.step{fields[1:]}}}\n"
+
+
+def steps(*written: str) -> str:
+    return "steps:\n" + "".join(step(fields) for fields in written)
+
+
+END = "run_on: %s, deadline: 1h"
+UNDO = "undo: {action: play.step, with: {saw: '${step.result.step}'}}"
+
+ROWS: dict[str, Row] = {
+    "in a sequence a skip stops nothing": Row(
+        steps("a, when: 'false'", "b, with: {saw: '${steps.a.result}'}"),
+        "completed",
+        {"a": "skipped condition", "b": "completed"},
+        saw={"b": None},
+    ),
+    "in a graph a skip runs down its line": Row(
+        steps("a, needs: [], when: 'false'", "b, needs: [a]", "c, needs: [b]"),
+        "completed",
+        {"a": "skipped condition", "b": "skipped needs", "c": "skipped needs"},
+    ),
+    "a skip stops at a join with a live branch": Row(
+        steps(
+            "a, needs: [], on_failure: skip",
+            "b, needs: []",
+            "c, needs: [a]",
+            "d, needs: [c, b], with: {saw: '${steps.c.status}'}",
+        ),
+        "completed",
+        {
+            "a": "skipped failed",
+            "b": "completed",
+            "c": "skipped needs",
+            "d": "completed",
+        },
+        {"a": FAILS},
+        saw={"d": "skipped"},
+    ),
+    "a branch can be demanded": Row(
+        steps(
+            "a, needs: [], on_failure: skip",
+            "b, needs: []",
+            "c, needs: [a, b], when: 'steps.a.status == \"completed\"'",
+        ),
+        "completed",
+        {"a": "skipped failed", "b": "completed", "c": "skipped condition"},
+        {"a": FAILS},
+    ),
+    "what is skipped by its needs is not asked": Row(
+        steps("a, needs: [], when: 'false'", "b, needs: [a], when: steps.a.result.ok"),
+        "completed",
+        {"a": "skipped condition", "b": "skipped needs"},
+    ),
+    "a condition that is no condition is a failure like others": Row(
+        steps("a", "b, when: steps.a.result.step, on_failure: skip"),
+        "completed",
+        {"a": "completed", "b": "skipped failed"},
+    ),
+    "a wrong path is not tried again": Row(
+        steps(
+            "a, retry: {attempts: 3, initial: 1ms}",
+            "b, retry: {attempts: 3, initial: 1ms}, on_failure: skip,"
+            " with: {saw: '${steps.a.result.nothing}'}",
+        ),
+        "completed",
+        {"a": "completed after 2", "b": "skipped failed"},
+        {"a": Fate(failing_attempts=1)},
+    ),
+    "a failure aborts, and what has not begun is cancelled": Row(
+        steps("a", "b", "c"),
+        "failed",
+        {"a": "completed", "b": "failed", "c": "cancelled"},
+        {"b": FAILS},
+    ),
+    "attempts count the first": Row(
+        steps("a, retry: {attempts: 2, initial: 1ms, jitter: 0s}"),
+        "failed",
+        {"a": "failed after 2"},
+        {"a": Fate(failing_attempts=2)},
+    ),
+    "one attempt is the rule": Row(
+        steps("a"), "failed", {"a": "failed"}, {"a": Fate(failing_attempts=1)}
+    ),
+    "what is on the list of errors is tried again": Row(
+        steps("a, retry: {attempts: 2, initial: 1ms, on: [ValueError]}"),
+        "completed",
+        {"a": "completed after 2"},
+        {"a": Fate(failing_attempts=1)},
+    ),
+    "a name on the list stands for its subclasses": Row(
+        steps("a, retry: {attempts: 2, initial: 1ms, on: [Exception]}"),
+        "completed",
+        {"a": "completed after 2"},
+        {"a": Fate(failing_attempts=1)},
+    ),
+    "what is not on the list is not tried again": Row(
+        steps("a, retry: {attempts: 2, initial: 1ms, on: [OSError]}"),
+        "failed",
+        {"a": "failed"},
+        {"a": Fate(failing_attempts=1)},
+    ),
+    "the list of what is not tried again wins": Row(
+        steps(
+            "a, retry: {attempts: 2, initial: 1ms, on: [ValueError], not_on: [E003]}"
+        ),
+        "failed",
+        {"a": "failed"},
+        {"a": Fate(failing_attempts=1)},
+    ),
+    "a fatal error is not tried again": Row(
+        steps("a, retry: {attempts: 3, initial: 1ms}"),
+        "failed",
+        {"a": "failed"},
+        {"a": Fate(failing_attempts=1, is_fatal=True)},
+    ),
+    "a fallback gives its result to the step": Row(
+        steps(
+            "a, on_failure: {fallback: f}",
+            "b, with: {saw: '${steps.a.result.step}'}",
+            "f, with: {saw: '${failure.step}'}",
+        ),
+        "completed",
+        {"a": "completed", "b": "completed", "f": "completed"},
+        {"a": FAILS},
+        saw={"f": "a", "b": "f"},
+    ),
+    "a fallback that is not needed is skipped": Row(
+        steps("a, on_failure: {fallback: f}", "f, on_failure: {fallback: g}", "g"),
+        "completed",
+        {"a": "completed", "f": "skipped unused", "g": "skipped unused"},
+    ),
+    "where a fallback fails its policy counts": Row(
+        steps("a, on_failure: {fallback: f}", "f, on_failure: skip", "b"),
+        "completed",
+        {"a": "skipped failed", "f": "skipped failed", "b": "completed"},
+        {"a": FAILS, "f": FAILS},
+    ),
+    "a fallback that is not wanted skips its step": Row(
+        steps("a, on_failure: {fallback: f}", "f, when: 'false'", "b"),
+        "completed",
+        {"a": "skipped failed", "f": "skipped condition", "b": "completed"},
+        {"a": FAILS},
+    ),
+    "a fallback that aborts fails its step as well": Row(
+        steps("a, on_failure: {fallback: f}", "f", "b"),
+        "failed",
+        {"a": "failed", "f": "failed", "b": "cancelled"},
+        {"a": FAILS, "f": FAILS},
+    ),
+    "results keep the order and the gaps of items": Row(
+        LISTS
+        + steps(
+            "a, for_each: parameters.list, on_failure: skip, with: {saw: '${item}'}",
+            "b, with: {saw: '${steps.a.results.2.saw}'}",
+            "c, with: {saw: ['${steps.a.results.1}', '${steps.a.result}']}",
+        ),
+        "completed",
+        {
+            "a": "completed",
+            "a[0]": "completed",
+            "a[1]": "skipped failed",
+            "a[2]": "completed",
+            "b": "completed",
+            "c": "completed",
+        },
+        {"a[1]": FAILS},
+        saw={"b": "z", "c": [None, None]},
+    ),
+    "no items are a success without results": Row(
+        "parameters: {list: {type: array, default: []}}\n"
+        + steps("a, for_each: parameters.list", "b, with: {saw: '${steps.a.results}'}"),
+        "completed",
+        {"a": "completed", "b": "completed"},
+        saw={"b": []},
+    ),
+    "what is no list fails": Row(
+        steps("a", "b, for_each: steps.a.result.step"),
+        "failed",
+        {"a": "completed", "b": "failed"},
+    ),
+    "as many items are skipped as are tolerated": Row(
+        LISTS + steps("a, for_each: parameters.list, on_failure: skip, tolerate: 1"),
+        "completed",
+        {
+            "a": "completed",
+            "a[0]": "skipped failed",
+            "a[1]": "completed",
+            "a[2]": "completed",
+        },
+        {"a[0]": FAILS},
+    ),
+    "one more than tolerated ends the execution": Row(
+        LISTS
+        + steps(
+            "a, for_each: parameters.list, on_failure: skip, tolerate: 0,"
+            " max_parallel: 1"
+        ),
+        "failed",
+        {
+            "a": "failed",
+            "a[0]": "completed",
+            "a[1]": "skipped failed",
+            "a[2]": "cancelled",
+        },
+        {"a[1]": FAILS},
+    ),
+    "a share of items is rounded down": Row(
+        LISTS
+        + steps(
+            "a, for_each: parameters.list, on_failure: skip, tolerate: 60%,"
+            " max_parallel: 1"
+        ),
+        "failed",
+        {
+            "a": "failed",
+            "a[0]": "skipped failed",
+            "a[1]": "skipped failed",
+            "a[2]": "cancelled",
+        },
+        {"a[0]": FAILS, "a[1]": FAILS},
+    ),
+    "an item that aborts fails all": Row(
+        LISTS + steps("a, for_each: parameters.list, max_parallel: 1"),
+        "failed",
+        {"a": "failed", "a[0]": "failed", "a[1]": "cancelled", "a[2]": "cancelled"},
+        {"a[0]": FAILS},
+    ),
+    "items are asked for once": Row(
+        LISTS + steps("a, for_each: parameters.list, when: 'false'"),
+        "completed",
+        {"a": "skipped condition"},
+    ),
+    "what has completed last is undone first": Row(
+        "rollback: on_failure\n" + steps(f"a, {UNDO}", f"b, {UNDO}", f"c, {UNDO}"),
+        "failed",
+        {
+            "a": "completed",
+            "b": "completed",
+            "c": "failed",
+            "b.undo": "completed",
+            "a.undo": "completed",
+        },
+        {"c": FAILS},
+        saw={"b.undo": "b", "a.undo": "a"},
+        order="a b c b.undo a.undo",
+    ),
+    "nothing is undone unless it is asked for": Row(
+        "rollback: on_cancel\n" + steps(f"a, {UNDO}", "b"),
+        "failed",
+        {"a": "completed", "b": "failed"},
+        {"b": FAILS},
+    ),
+    "what was skipped is not undone": Row(
+        "rollback: on_failure\n" + steps(f"a, on_failure: skip, {UNDO}", "b"),
+        "failed",
+        {"a": "skipped failed", "b": "failed"},
+        {"a": FAILS, "b": FAILS},
+    ),
+    "what cannot be undone stops nothing": Row(
+        "rollback: on_failure\n" + steps(f"a, {UNDO}", f"b, {UNDO}", "c"),
+        "failed",
+        {
+            "a": "completed",
+            "b": "completed",
+            "c": "failed",
+            "b.undo": "failed",
+            "a.undo": "completed",
+        },
+        {"c": FAILS, "b.undo": FAILS},
+    ),
+    "the end of a success runs what always runs": Row(
+        steps("a", f"e, {END % 'failure'}", f"g, {END % 'always'}"),
+        "completed",
+        {"a": "completed", "g": "completed"},
+        order="a g",
+    ),
+    "the end of a failure runs all after the undoing, as written": Row(
+        "rollback: on_failure\n"
+        + steps(f"e, {END % 'failure'}", f"a, {UNDO}", "b", f"g, {END % 'always'}"),
+        "failed",
+        {
+            "a": "completed",
+            "b": "failed",
+            "a.undo": "completed",
+            "e": "completed",
+            "g": "completed",
+        },
+        {"b": FAILS},
+        order="a b a.undo e g",
+    ),
+    "a failure at the end changes nothing": Row(
+        steps("a", f"e, {END % 'always'}", f"g, {END % 'always'}"),
+        "completed",
+        {"a": "completed", "e": "failed", "g": "completed"},
+        {"e": FAILS},
+        order="a e g",
+    ),
+    "an end that did not run is skipped to others": Row(
+        steps(
+            "a",
+            f"e, {END % 'failure'}",
+            f"g, {END % 'always'}, with: {{saw: ['${{steps.e.status}}',"
+            " '${steps.e.result}']}",
+        ),
+        "completed",
+        {"a": "completed", "g": "completed"},
+        saw={"g": ["skipped", None]},
+    ),
+    "the result of the only leaf is that of all": Row(
+        steps("a, needs: []", "b, needs: [a]"),
+        "completed",
+        {"a": "completed", "b": "completed"},
+        value={"step": "b", "saw": None, "ok": True, "items": []},
+    ),
+    "of several leaves none is": Row(
+        steps("a, needs: []", "b, needs: []"),
+        "completed",
+        {"a": "completed", "b": "completed"},
+        value=None,
+    ),
+    "a result may read what was skipped": Row(
+        steps("a, on_failure: skip")
+        + "result: ['${steps.a.status}', '${steps.a.result}']",
+        "completed",
+        {"a": "skipped failed"},
+        {"a": FAILS},
+        value=["skipped", None],
+    ),
+    "a result that leads nowhere fails the execution": Row(
+        "rollback: on_failure\n"
+        + steps(f"a, {UNDO}")
+        + "result: ${steps.a.result.nothing}",
+        "failed",
+        {"a": "completed"},
+    ),
+    "alone an expression keeps its type, in text it becomes text": Row(
+        steps("a", "b, with: {saw: ['${steps.a.attempt}', 'try ${steps.a.attempt}']}"),
+        "completed",
+        {"a": "completed", "b": "completed"},
+        saw={"b": [1, "try 1"]},
+    ),
+    "in text only text, numbers and booleans can stand": Row(
+        steps("a", "b, with: {saw: 'is ${steps.a.result}'}"),
+        "failed",
+        {"a": "completed", "b": "failed"},
+    ),
+    "an escaped opening is text": Row(
+        steps("a, with: {saw: '$${steps}'}"),
+        "completed",
+        {"a": "completed"},
+        value={"step": "a", "saw": "${steps}", "ok": True, "items": []},
+    ),
+    "keys are left alone": Row(
+        steps("a, with: {saw: {'${x}': 1}}"),
+        "completed",
+        {"a": "completed"},
+        value={"step": "a", "saw": {"${x}": 1}, "ok": True, "items": []},
+    ),
+}
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
+def test_rule_holds(
+    engine: ExecutionEngine,
+    settings: Settings,
+    database: Database,
+    repository: ExecutionRepository,
+    row: Row,
+) -> None:
+    stage = Stage(
+        settings,
+        database,
+        repository,
+        random.Random(row.plan),
+        lambda name: row.fates.get(name, Fate()),
+    )
+
+    execution_id = stage.play(Plan.from_text(f"format: 1\nname: p\n{row.plan}"), {})
+
+    ended = engine.get_result(execution_id)
+    found = list_steps(database, execution_id)
+    assert {name: end for name, (end, _) in found.items()} == row.ends
+    assert str(ended.status) == row.status
+    assert {name: found[name][1]["saw"] for name in row.saw} == row.saw
+    assert row.value is ... or ended.value == row.value
+    check_timeline(engine, execution_id)
+    if row.order:
+        events = read_timeline(engine, execution_id)
+        begun = [e.step for e in events if e.type == "step.started"]
+        assert " ".join(map(str, begun)) == row.order
+
+
+def list_steps(database: Database, execution_id: str) -> dict[str, tuple[str, Any]]:
+    """Return how every step has ended, and with which result."""
+    rows = database.query(
+        "SELECT name, status, reason, attempt, result FROM {schema}.execution_steps"
+        " WHERE execution_id = %s",
+        (execution_id,),
+    )
+    return {
+        row["name"]: (
+            row["status"]
+            + (f" {row['reason']}" if row["reason"] else "")
+            + (f" after {row['attempt']}" if row["attempt"] > 1 else ""),
+            row["result"],
+        )
+        for row in rows
+    }

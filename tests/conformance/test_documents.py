@@ -1,0 +1,682 @@
+"""The rules of the plan language, one row each: what a document comes to, or its fault.
+
+A row is named by its rule, in words of its own. `{…}` stands for the rest of a document
+that the row is not about.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from execution import Plan
+from execution.errors import PlanValidationError
+
+HEAD = "format: 1\nname: p\n"
+ONE = "steps: [{id: a, action: t}]\n"
+
+
+def read(text: str) -> Plan:
+    """Return the plan of a text; where it has no head or no steps, it gets some."""
+    head = "" if text.startswith(("format", "name")) else HEAD
+    steps = "" if "steps:" in text else ONE
+    return Plan.from_text(f"{head}{text}\n{steps}", source="p.yaml")
+
+
+def list_needs(plan: Plan) -> dict[str, list[str]]:
+    names = [step.name for step in plan.steps]
+    return {s.name: [names[need] for need in s.needs] for s in plan.steps}
+
+
+def list_field(name: str) -> Callable[[Plan], object]:
+    return lambda plan: [getattr(step, name) for step in plan.steps]
+
+
+def list_attempts(plan: Plan) -> object:
+    return [(s.retry.max_attempts, s.retry.initial_seconds) for s in plan.steps]
+
+
+LONG = "a" * 63
+UNDONE = "steps: [{id: a, action: t, undo: {action: u%s}%s}]"
+RETRIED = "steps: [{id: a, action: t, retry: {%s}}]"
+
+ACCEPTED: dict[str, tuple[str, Callable[[Plan], object], object]] = {
+    "a key for others is no part of the plan": (
+        "x-team: shop\nsteps: [{id: a, action: t, x-y: 1, retry: {x-z: 2}}]",
+        lambda plan: plan == read(RETRIED % ""),
+        True,
+    ),
+    "without needs each step waits for the one above": (
+        "steps: [{id: a, action: t}, {id: b, action: t}, {id: c, action: t}]",
+        list_needs,
+        {"a": [], "b": ["a"], "c": ["b"]},
+    ),
+    "with needs the order of writing says nothing": (
+        "steps: [{id: a, action: t, needs: [b]}, {id: b, action: t, needs: []}]",
+        list_needs,
+        {"a": ["b"], "b": []},
+    ),
+    "steps of the end and fallbacks stand outside of a sequence": (
+        (
+            "steps: [{id: a, action: t, on_failure: {fallback: f}}, {id: f, action: t},"
+            " {id: e, action: t, run_on: always, deadline: 1m}, {id: b, action: t}]"
+        ),
+        list_needs,
+        {"a": [], "f": ["a"], "e": [], "b": ["a"]},
+    ),
+    "steps of the end and fallbacks need no needs where others do": (
+        (
+            "steps: [{id: a, action: t, needs: [], on_failure: {fallback: f}},"
+            " {id: f, action: t}, {id: e, action: t, run_on: failure, deadline: 1m}]"
+        ),
+        list_needs,
+        {"a": [], "f": ["a"], "e": []},
+    ),
+    "a step of the end may read any step and the ends before it": (
+        (
+            "steps: [{id: a, action: t, needs: []}, {id: b, action: t, needs: []},"
+            " {id: e, action: t, run_on: always, deadline: 1m,"
+            " with: {x: '${steps.b.status}'}}, {id: g, action: t, run_on: always,"
+            " deadline: 1m, with: {x: '${steps.e.status}'}}]"
+        ),
+        list_field("reads"),
+        [(), (), (1,), (2,)],
+    ),
+    "a step wins over its profile and that over the defaults": (
+        (
+            "defaults: {queue: d, priority: 1, timeout: 1s}\n"
+            "profiles: {slow: {queue: p, priority: 2}}\n"
+            "steps: [{id: a, action: t, profile: slow, queue: s}]"
+        ),
+        lambda plan: [(s.queue, s.priority, s.timeout_seconds) for s in plan.steps],
+        [("s", 2, 1.0)],
+    ),
+    "retry is replaced as a whole": (
+        (
+            "defaults: {retry: {attempts: 9, initial: 7s}}\n"
+            "steps: [{id: a, action: t, retry: {initial: 2s}}, {id: b, action: t}]"
+        ),
+        list_attempts,
+        [(1, 2.0), (9, 7.0)],
+    ),
+    "the defaults hold for what undoes a step, its profile does not": (
+        "defaults: {timeout: 5s}\nprofiles: {slow: {queue: p}}\n"
+        + UNDONE % ("", ", profile: slow"),
+        lambda plan: [(s.name, s.queue, s.timeout_seconds) for s in plan.steps],
+        [("a", "p", 5.0), ("a.undo", None, 5.0)],
+    ),
+    "an undo states limits of its own": (
+        UNDONE % (", queue: q, priority: 3, deadline: 2m, retry: {attempts: 4}", ""),
+        lambda plan: [
+            (s.queue, s.priority, s.deadline_seconds, s.max_attempts)
+            for s in plan.steps[1:]
+        ],
+        [("q", 3, 120.0, 4)],
+    ),
+    "a duration has units, the largest first": (
+        "deadline: 1d2h3m4s5ms",
+        lambda plan: plan.deadline_seconds,
+        93784.005,
+    ),
+    "an id has up to 63 characters": (
+        f"steps: [{{id: {LONG}, action: t}}]",
+        list_field("name"),
+        [LONG],
+    ),
+    "integers are exact up to 2^53": (
+        f"steps: [{{id: a, action: t, with: {{x: {2**53}, y: -{2**53}}}}}]",
+        list_field("inputs"),
+        [{"x": 2**53, "y": -(2**53)}],
+    ),
+    "what YAML 1.1 took for something else is text": (
+        "steps: [{id: a, action: t, with: {x: NO, y: on, z: 12:30}}]",
+        list_field("inputs"),
+        [{"x": "NO", "y": "on", "z": "12:30"}],
+    ),
+    "a condition may have its braces or not": (
+        (
+            "parameters: {n: {type: boolean}}\n"
+            "steps: [{id: a, action: t, when: parameters.n},"
+            " {id: b, action: t, when: '${parameters.n}'}]"
+        ),
+        lambda plan: len({str(s.condition).strip("${}") for s in plan.steps}),
+        1,
+    ),
+    "a list may have its braces or not": (
+        (
+            "parameters: {n: {type: array}}\n"
+            "steps: [{id: a, action: t, for_each: parameters.n},"
+            " {id: b, action: t, for_each: '${parameters.n}'}]"
+        ),
+        lambda plan: len({s.for_each for s in plan.steps}),
+        1,
+    ),
+    "an item is named in the inputs of its step": (
+        (
+            "parameters: {n: {type: array}}\nsteps: [{id: a, action: t,"
+            " for_each: parameters.n, max_parallel: 2, tolerate: 10%,"
+            " with: {x: '${item.k} of ${index}'}}]"
+        ),
+        lambda plan: [(s.max_parallel, s.tolerate_percent) for s in plan.steps],
+        [(2, 10.0)],
+    ),
+    "some items may be skipped, by number": (
+        (
+            "parameters: {n: {type: array}}\n"
+            "steps: [{id: a, action: t, for_each: parameters.n, tolerate: 3}]"
+        ),
+        list_field("tolerate"),
+        [3],
+    ),
+    "without braces of its own an opening is text": (
+        "steps: [{id: a, action: t, with: {x: '$${y}'}}]",
+        list_field("reads"),
+        [()],
+    ),
+    "keys are never expanded": (
+        "steps: [{id: a, action: t, with: {k: {'${nothing}': 1}}}]",
+        list_field("reads"),
+        [()],
+    ),
+    "a brace in a text of an expression closes nothing": (
+        (
+            "steps: [{id: a, action: t}, {id: b, action: t,"
+            " with: {x: '${steps.a.status == \"}\" ? {1: 2}[1] : 3}'}}]"
+        ),
+        list_field("reads"),
+        [(), (0,)],
+    ),
+    "all that came before may be read, not only what is needed": (
+        (
+            "steps: [{id: a, action: t, needs: []}, {id: b, action: t, needs: [a]},"
+            " {id: c, action: t, needs: [b], with: {x: '${steps.a.result}'}}]"
+        ),
+        list_field("reads"),
+        [(), (), (0,)],
+    ),
+    "a fallback may read what its step may": (
+        (
+            "steps: [{id: a, action: t}, {id: b, action: t, on_failure: {fallback: f}},"
+            " {id: f, action: t,"
+            " with: {x: '${steps.a.result}', y: '${failure.message}'}}]"
+        ),
+        list_field("reads"),
+        [(), (), (0,)],
+    ),
+    "a fallback may have one": (
+        (
+            "steps: [{id: a, action: t, on_failure: {fallback: f}},"
+            " {id: f, action: t, on_failure: {fallback: g}}, {id: g, action: t}]"
+        ),
+        list_field("stands_in_for"),
+        [None, 0, 1],
+    ),
+    "an undo may read its step": (
+        UNDONE % (", with: {x: '${step.result}', y: '${steps.a.attempt}'}", ""),
+        list_field("undoes"),
+        [None, 0],
+    ),
+    "the result may read the end": (
+        (
+            "steps: [{id: a, action: t},"
+            " {id: e, action: t, run_on: always, deadline: 1m}]\n"
+            "result: ${steps.e.result}"
+        ),
+        lambda plan: plan.result_reads,
+        (1,),
+    ),
+    "without a result it is that of the only leaf": (
+        (
+            "steps: [{id: a, action: t, needs: []}, {id: b, action: t, needs: [a],"
+            " on_failure: {fallback: f}}, {id: f, action: t}]"
+        ),
+        lambda plan: plan.result_reads,
+        (1,),
+    ),
+    "several leaves have no result": (
+        "steps: [{id: a, action: t, needs: []}, {id: b, action: t, needs: []}]",
+        lambda plan: plan.result_reads,
+        (),
+    ),
+    "a secret is an input of a step or its undo": (
+        UNDONE % (", with: {x: ['secret://A']}", ", with: {y: 'secret://B'}"),
+        list_field("inputs"),
+        [{"y": "secret://B"}, {"x": ["secret://A"]}],
+    ),
+    "one cause of a rollback needs no list": (
+        "rollback: on_cancel",
+        lambda plan: [str(cause) for cause in plan.rollback],
+        ["cancel"],
+    ),
+    "a rollback after a failure is one after the deadline, too": (
+        "rollback: [on_failure]",
+        lambda plan: sorted(map(str, plan.rollback)),
+        ["abort", "deadline"],
+    ),
+    "running steps are told of a failure only on request": (
+        "failing: cancel_running",
+        lambda plan: (plan.cancels_running, read("").cancels_running),
+        (True, False),
+    ),
+    "one attempt and three losses are the rule": (
+        "",
+        lambda plan: [(s.max_attempts, s.max_lost) for s in plan.steps],
+        [(1, 3)],
+    ),
+    "nothing limits the time unless it is stated": (
+        "",
+        lambda plan: (
+            plan.deadline_seconds,
+            list_field("timeout_seconds")(plan),
+            len(plan.warnings),
+        ),
+        (None, [None], 1),
+    ),
+    "a deadline makes the warning superfluous": (
+        "deadline: 1h",
+        lambda plan: plan.warnings,
+        (),
+    ),
+    "ten thousand steps are allowed": (
+        "steps:\n" + "".join(f"  - {{id: s{n}, action: t}}\n" for n in range(10_000)),
+        lambda plan: len(plan.steps),
+        10_000,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "find", "expected"), ACCEPTED.values(), ids=ACCEPTED.keys()
+)
+def test_rule_holds(text: str, find: Callable[[Plan], object], expected: Any) -> None:
+    assert find(read(text)) == expected
+
+
+def with_step(fields: str, *more: str) -> str:
+    """Return a document whose first step has these fields."""
+    return f"steps: [{', '.join([f'{{id: a, action: t, {fields}}}', *more])}]"
+
+
+def with_input(expression: str) -> str:
+    return f"steps:\n- id: a\n  action: t\n  with: {{x: '${{{expression}}}'}}"
+
+
+LATER = "not supported by this release yet"
+FALLS = "on_failure: {fallback: f}"
+FALLBACK = "{id: f, action: t}"
+ITEMS = "for_each: execution.tags"
+
+REFUSED: dict[str, tuple[str, str, str]] = {
+    "the format is stated": ("name: p", "format", "is missing"),
+    "the format is one that is known": ("format: 2\nname: p", "format", "2"),
+    "an unknown field names the nearest": ("nmae: q", "nmae", 'mean "name"'),
+    "an unknown field of a step names the nearest": (
+        with_step("quue: x"),
+        "steps[0].quue",
+        'mean "queue"',
+    ),
+    **{
+        f"{word} is reserved for good": (f"{word}: 1", word, "reserved")
+        for word in ("switch", "matrix", "include", "env")
+    },
+    **{
+        f"{word} is reserved in steps, too": (
+            with_step(f"{word}: 1"),
+            f"steps[0].{word}",
+            "reserved",
+        )
+        for word in ("switch", "matrix", "include", "env")
+    },
+    **{
+        f"{word} of documents is to come": (f"{word}: 1", word, LATER)
+        for word in ("budget", "concurrency")
+    },
+    **{
+        f"{word} of steps is to come": (
+            with_step(f"{word}: 1"),
+            f"steps[0].{word}",
+            LATER,
+        )
+        for word in ("until", "effect", "checkpoint", "cache", "uses", "resources")
+    },
+    **{
+        f"a step that is a {word} is to come": (
+            f"steps: [{{id: a, {word}: x}}]",
+            f"steps[0].{word}",
+            LATER,
+        )
+        for word in ("plan", "repeat", "sleep", "sleep_until", "wait_for")
+    },
+    "to restore is to come": (
+        with_step("on_failure: {restore: a, times: 1}"),
+        "steps[0].on_failure",
+        LATER,
+    ),
+    "a strategy is to come": (
+        with_step("on_failure: {strategy: x}"),
+        "steps[0].on_failure",
+        LATER,
+    ),
+    "a step says what it does": ("steps: [{id: a}]", "steps[0].action", "is missing"),
+    "an id is not longer": (
+        f"steps: [{{id: {LONG}b, action: t}}]",
+        "steps[0].id",
+        "up to 62",
+    ),
+    **{
+        f"an id is not {name!r}": (
+            f"steps: [{{id: '{name}', action: t}}]",
+            "steps[0].id",
+            "",
+        )
+        for name in (
+            "A",
+            "1a",
+            "a-b",
+            "_a",
+            "",
+            "a.b",
+            "é",
+            "in",
+            "true",
+            "null",
+            "for",
+        )
+    },
+    "two steps differ by their ids": (
+        with_step("", "{id: a, action: u}"),
+        "steps[1].id",
+        "already",
+    ),
+    "once one step states needs all do": (
+        with_step("needs: []", "{id: b, action: t}"),
+        "steps[1].needs",
+        "is missing",
+    ),
+    "a fallback states no needs": (
+        with_step(f"needs: [], {FALLS}", "{id: f, action: t, needs: []}"),
+        "steps[1].needs",
+        "",
+    ),
+    "a step of the end states no needs": (
+        with_step(
+            "needs: []", "{id: e, action: t, needs: [a], run_on: always, deadline: 1m}"
+        ),
+        "steps[1].needs",
+        "run_on",
+    ),
+    "nothing needs a fallback": (
+        with_step(f"needs: [], {FALLS}", FALLBACK, "{id: b, action: t, needs: [f]}"),
+        "steps[2].needs[0]",
+        "in place of",
+    ),
+    "nothing needs a step of the end": (
+        with_step("needs: [e]", "{id: e, action: t, run_on: always, deadline: 1m}"),
+        "steps[0].needs[0]",
+        "at the end",
+    ),
+    "needs lead to no circle": (
+        with_step("needs: [b]", "{id: b, action: t, needs: [a]}"),
+        "steps[0].needs",
+        "wait for each other",
+    ),
+    "fallbacks lead to no circle": (
+        with_step(
+            f"{FALLS}",
+            "{id: f, action: t, on_failure: {fallback: g}}",
+            "{id: g, action: t, on_failure: {fallback: f}}",
+        ),
+        "steps[2].on_failure.fallback",
+        "",
+    ),
+    "a fallback stands in for one step": (
+        with_step(FALLS, "{id: b, action: t, on_failure: {fallback: f}}", FALLBACK),
+        "steps[1].on_failure.fallback",
+        "",
+    ),
+    "a fallback is a step of the plan": (
+        with_step(FALLS),
+        "steps[0].on_failure.fallback",
+        "no step is called",
+    ),
+    "items have no fallback": (
+        with_step(f"{ITEMS}, {FALLS}", FALLBACK),
+        "steps[0].on_failure",
+        "for_each",
+    ),
+    "the end has no fallback": (
+        with_step(
+            "", f"{{id: e, action: t, run_on: always, deadline: 1m, {FALLS}}}", FALLBACK
+        ),
+        "steps[1].on_failure",
+        "run_on",
+    ),
+    "a fallback belongs to steps alone": (
+        "defaults: {on_failure: {fallback: a}}",
+        "defaults.on_failure",
+        "cannot be a mapping here",
+    ),
+    "a step of the end has a deadline": (
+        with_step("", "{id: e, action: t, run_on: always}"),
+        "steps[1].deadline",
+        "is missing",
+    ),
+    "a profile has a name, at the end as well": (
+        "profiles: {slow: {}}\ndefaults: {deadline: 1m}\n"
+        + with_step("", "{id: e, action: t, run_on: always, profile: [slow]}"),
+        "steps[1].profile",
+        "must be text",
+    ),
+    "the end is not all there is": (
+        with_step("run_on: always, deadline: 1m"),
+        "steps",
+        "run_on",
+    ),
+    "the end is not undone": (
+        with_step(
+            "", "{id: e, action: t, run_on: always, deadline: 1m, undo: {action: u}}"
+        ),
+        "steps[1].undo",
+        "run_on",
+    ),
+    "other steps do not read the end": (
+        with_step(
+            "with: {x: '${steps.e.status}'}",
+            "{id: e, action: t, run_on: always, deadline: 1m}",
+        ),
+        "steps[0].with.x",
+        "run_on",
+    ),
+    "the end does not run on success alone": (
+        with_step("", "{id: e, action: t, run_on: success, deadline: 1m}"),
+        "steps[1].run_on",
+        "",
+    ),
+    "an undo has no policy for failures": (
+        UNDONE % (", on_failure: skip", ""),
+        "steps[0].undo.on_failure",
+        "",
+    ),
+    "a limit of parallel items is for items": (
+        with_step("max_parallel: 2"),
+        "steps[0].max_parallel",
+        "for_each",
+    ),
+    "what is tolerated is items": (
+        with_step("tolerate: 2"),
+        "steps[0].tolerate",
+        "for_each",
+    ),
+    **{
+        f"{value} is not tolerated": (
+            with_step(f"{ITEMS}, tolerate: {value}"),
+            "steps[0].tolerate",
+            "",
+        )
+        for value in ("-1", "101%", "1.5", "many", "-1%", "true")
+    },
+    "at least one item runs at a time": (
+        with_step(f"{ITEMS}, max_parallel: 0"),
+        "steps[0].max_parallel",
+        "1",
+    ),
+    "no anchors": (
+        "steps: [&x {id: a, action: t}]",
+        "steps[0]",
+        "anchor",
+    ),
+    "no aliases": (with_step("with: {x: *y}"), "steps[0].with.x", "alias"),
+    "no tags": (with_step("with: {x: !!str 1}"), "steps[0].with.x", "tag"),
+    "no keys twice": (with_step("queue: a, queue: b"), "steps[0].queue", "twice"),
+    "no second document": (f"{ONE}---\nsteps: 1", "p.yaml", ""),
+    **{
+        f"{value!r} is no duration": (
+            with_step(f"timeout: {value}"),
+            "steps[0].timeout",
+            "",
+        )
+        for value in ("30", "1.5h", "1m1h", "1 h", "1H", "h", "-1s", "0s", "1w", "1h1h")
+    },
+    "an integer beyond 2^53 is refused": (
+        with_step(f"with: {{x: {2**53 + 1}}}"),
+        "steps[0].with.x",
+        "",
+    ),
+    "an integer below -2^53 is refused": (
+        with_step(f"with: {{x: -{2**53 + 1}}}"),
+        "steps[0].with.x",
+        "",
+    ),
+    "nesting ends": (
+        with_step(f"with: {{x: {'[' * 65}{']' * 65}}}"),
+        "steps[0].with.x" + "[0]" * 12 + "…",
+        "64",
+    ),
+    "inputs are no larger than what is stored inline": (
+        with_step(f"with: {{x: {'a' * 257 * 1024}}}"),
+        "steps[0].with",
+        "262,144",
+    ),
+    "no more than ten thousand steps": (
+        "steps:\n" + "".join(f"  - {{id: s{n}, action: t}}\n" for n in range(10_001)),
+        "steps",
+        "10,000 are allowed",
+    ),
+    **{
+        f"there is no {root} among the names": (
+            with_input(f"{root}.x"),
+            "steps[0].with.x",
+            f'no "{root}"',
+        )
+        for root in ("variables", "env", "secrets", "now")
+    },
+    **{
+        f"{root} is named only where there is one": (
+            with_input(f"{root}.x"),
+            "steps[0].with.x",
+            f"no `{root}` here",
+        )
+        for root in ("item", "index", "step", "failure")
+    },
+    "a condition knows no items": (
+        with_step(f"{ITEMS}, when: item > 1"),
+        "steps[0].when",
+        "no `item` here",
+    ),
+    "an undo knows no items": (
+        with_step(f"{ITEMS}, undo: {{action: u, with: {{x: '${{item}}'}}}}"),
+        "steps[0].undo.with.x",
+        "no `item` here",
+    ),
+    "only what came before is read": (
+        with_step("with: {x: '${steps.b.result}'}", "{id: b, action: t}"),
+        "steps[0].with.x",
+        "move it up",
+    ),
+    "only what came before is asked for": (
+        with_step(
+            "needs: [], when: steps.b.status == 'x'", "{id: b, action: t, needs: []}"
+        ),
+        "steps[0].when",
+        "need not be finished",
+    ),
+    "what a step came to has five fields": (
+        with_step("", "{id: b, action: t, with: {x: '${steps.a.value}'}}"),
+        "steps[1].with.x",
+        "no outcome field",
+    ),
+    "a parameter is declared": (
+        with_input("parameters.x"),
+        "steps[0].with.x",
+        "no parameter",
+    ),
+    "an expression is not longer": (
+        with_input("1" + " " * 1024 + "+ 1"),
+        "steps[0].with.x",
+        "1,024",
+    ),
+    "brackets are not deeper": (
+        with_input("(" * 17 + "1" + ")" * 17),
+        "steps[0].with.x",
+        "16",
+    ),
+    "operators are not more": (
+        with_input("+".join("1" * 66)),
+        "steps[0].with.x",
+        "64",
+    ),
+    "comprehensions are not more": (
+        with_input("+".join(["[1].map(x, x)"] * 5)),
+        "steps[0].with.x",
+        "4",
+    ),
+    "comprehensions do not nest": (
+        with_input("[[1]].map(x, x.map(y, y))"),
+        "steps[0].with.x",
+        "",
+    ),
+    "a secret is no result": ("result: secret://A", "result", "secret"),
+    "a secret is no default": (
+        "parameters: {x: {type: string, default: 'secret://A'}}",
+        "parameters.x.default",
+        "secret",
+    ),
+    "a secret decides nothing": (
+        with_step("when: secret://A"),
+        "steps[0].when",
+        "secret",
+    ),
+    "a secret is the whole text": (
+        with_step("with: {x: 'Bearer secret://A'}"),
+        "steps[0].with.x",
+        "secret",
+    ),
+    "there is at least one attempt": (
+        RETRIED % "attempts: 0",
+        "steps[0].retry.attempts",
+        "1",
+    ),
+    "waits grow in known ways": (RETRIED % "wait: linear", "steps[0].retry.wait", ""),
+    "the longest wait is no shorter than the first": (
+        RETRIED % "initial: 2s, max: 1s",
+        "steps[0].retry.initial",
+        "max",
+    ),
+    "an error has a name": (RETRIED % "on: ['not a name']", "steps[0].retry.on[0]", ""),
+    "a rollback has known causes": ("rollback: always", "rollback", ""),
+    "running steps have known fates": ("failing: kill", "failing", ""),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "message"), REFUSED.values(), ids=REFUSED.keys()
+)
+def test_breach_has_its_place(text: str, place: str, message: str) -> None:
+    with pytest.raises(PlanValidationError) as raised:
+        read(text)
+
+    faults = raised.value.faults
+    assert [fault.place for fault in faults] == [place]
+    assert message in faults[0].message
+    assert faults[0].line is not None
+    assert faults[0].column is not None
