@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeGuard
 
 from celery import Celery, signals
@@ -63,19 +64,22 @@ class PlansInApp:
     """The plans of one Celery app, in this process."""
 
     def __init__(self, app: Celery, settings: Settings) -> None:
-        """Serve `app` with the servers that `settings` name."""
-        if settings.database_url is None:
-            raise SettingsError(
-                "PLANS_DATABASE_URL is not set; workers record every step in PostgreSQL"
-            )
+        """Serve `app` with the servers that `settings` name.
+
+        They are looked for when a worker starts: whoever only imports the app, a web
+        server or a test, need not know them.
+        """
         self._app = app
         self._settings = settings
-        self._database = Database(settings.database_url, settings.schema)
         self._lock = threading.Lock()
         self._serving: tuple[int, _Serving] | None = None
         self._board: WorkerBoard | None = None
         self._time_limit: float | None = None
         self._pulse: Pulse | None = None
+
+    @cached_property
+    def _database(self) -> Database:
+        return Database(require_database_url(self._settings), self._settings.schema)
 
     def run(
         self,
@@ -98,16 +102,14 @@ class PlansInApp:
         Raises SystemExit with the reason when the worker could never do its work.
         """
         try:
+            require_database_url(self._settings)
             self._find_actions()
             SecretStore.from_settings(self._settings)
-            self._database.check()
+            self._check_database()
         except DatabaseUnavailableError as error:
             logger.warning("starting without PostgreSQL", extra={"cause": str(error)})
         except PlansError as error:
             raise SystemExit(f"celery-plans: {error}") from error
-        finally:
-            # the pool is about to fork
-            self._database.close()
         if not len(registry):
             logger.warning("there are no actions and no tasks; set PLANS_IMPORTS")
         if time_limit is not None:
@@ -119,6 +121,13 @@ class PlansInApp:
             )
         self._time_limit = time_limit
         self._board = WorkerBoard.create()
+
+    def _check_database(self) -> None:
+        try:
+            self._database.check()
+        finally:
+            # the pool is about to fork
+            self._database.close()
 
     def start_worker(self, worker: Any) -> None:
         """Begin to beat and to reconcile, once the worker consumes."""
@@ -208,12 +217,21 @@ class PlansInApp:
         )
 
 
+def require_database_url(settings: Settings) -> str:
+    """Return the URL of the database; raises SettingsError when none is named."""
+    if settings.database_url is None:
+        raise SettingsError(
+            "PLANS_DATABASE_URL is not set; workers record every step in PostgreSQL"
+        )
+    return settings.database_url
+
+
 def register(app: Celery, settings: Settings | None = None) -> None:
     """Add plans to a Celery app: the step task, and what its workers need.
 
     The app's own tasks are actions then, under their names. `settings` are read from
-    the environment by default. Changes no setting of the app. Raises SettingsError when
-    no database is named.
+    the environment by default. Changes no setting of the app. A worker of it does not
+    start when no database is named.
     """
     plans = PlansInApp(app, settings or Settings.from_environment())
 

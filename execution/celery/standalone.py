@@ -17,7 +17,7 @@ from typing import Any
 from celery import Celery, signals
 
 from execution.celery.intake import harden
-from execution.celery.registration import register
+from execution.celery.registration import register, require_database_url
 from execution.dispatcher import create_app
 from execution.settings import Settings
 
@@ -30,6 +30,7 @@ def build_app() -> Celery:
     Raises SettingsError when no database is named.
     """
     settings = Settings.from_environment()
+    require_database_url(settings)
     app = create_app(settings)
     register(app, settings)
     harden(app)

@@ -15,10 +15,7 @@ def check_items(document: Mapping[str, object], findings: Findings) -> None:
     """Note every field that means nothing without a list."""
     steps = document.get("steps")
     for position, step in enumerate(steps if isinstance(steps, list) else []):
-        if not isinstance(step, dict):
-            continue
-        if "for_each" in step:
-            _check_undo(position, step, findings)
+        if not isinstance(step, dict) or "for_each" in step:
             continue
         for name in _BESIDE:
             if name in step:
@@ -26,18 +23,15 @@ def check_items(document: Mapping[str, object], findings: Findings) -> None:
                 findings.add(("steps", position, name), message)
 
 
-def _check_undo(position: int, step: Mapping[str, object], findings: Findings) -> None:
-    if "undo" in step:
-        findings.add(
-            ("steps", position, "undo"),
-            "cannot be stated beside `for_each` yet: when an item fails, those that "
-            "have completed would not be undone",
-        )
-
-
 def warn_of_items(steps: tuple[CompiledStep, ...]) -> Iterator[str]:
-    """Yield what is tolerated and never happens."""
+    """Yield what is tolerated and never happens, and what is not undone."""
     for step in steps:
+        if step.undoes is not None and steps[step.undoes].for_each is not None:
+            yield (
+                f"{step.name} runs only when all items of {steps[step.undoes].name}"
+                " have ended: if one of them ends the execution, nothing is undone of"
+                " the others"
+            )
         is_tolerant = step.tolerate is not None or step.tolerate_percent is not None
         if is_tolerant and step.on_failure is OnFailure.ABORT:
             yield (

@@ -77,7 +77,27 @@ def upgrade() -> None:
     )
 
 
+_REFUSE_WHAT_THE_OLD_RELEASE_CANNOT_FINISH = """
+DO $$
+DECLARE
+    stranded int;
+BEGIN
+    SELECT count(*) INTO stranded FROM executions e
+     WHERE (e.status = 'ending' AND e.section IN ('rollback', 'end'))
+        OR EXISTS (SELECT FROM execution_steps s
+                    WHERE s.execution_id = e.id AND s.status = 'waiting'
+                      AND s.wake_at IS NULL);
+    IF stranded > 0 THEN
+        RAISE EXCEPTION '% executions undo steps, run their end, or wait for items or a'
+            ' fallback, which the older release cannot finish', stranded
+            USING HINT = 'Let them end, or cancel them, and downgrade then.';
+    END IF;
+END $$
+"""
+
+
 def downgrade() -> None:
+    op.execute(_REFUSE_WHAT_THE_OLD_RELEASE_CANNOT_FINISH)
     for table, checks in _CHECKS.items():
         for name in checks:
             op.drop_constraint(op.f(f"ck_{table}_{name}"), table)

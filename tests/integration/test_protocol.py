@@ -346,6 +346,26 @@ def test_a_cancel_before_the_start_ends_at_once(engine: ExecutionEngine) -> None
     check_timeline(engine, execution_id)
 
 
+def test_what_the_wrong_worker_got_is_sent_again_at_the_next_look(
+    engine: ExecutionEngine,
+    records: StepRecords,
+    liveness: LivenessRecords,
+    settings: Settings,
+    worker_id: str,
+) -> None:
+    other_id = register(liveness, settings, actions='[{"name": "elsewhere.only"}]')
+    plan = Plan("mixed", steps=[Step("s", action="elsewhere.only")])
+    execution_id = engine.submit(plan)
+
+    answer = try_claim(records, worker_id, execution_id, 0)
+
+    assert answer.outcome is ClaimOutcome.REFUSED
+    assert execution_id in look(liveness).unsent_executions
+    assert liveness.mark_sent(execution_id)
+    assert claim(records, other_id, execution_id, 0).attempt == 1
+    liveness.end_worker(other_id)
+
+
 def test_a_worker_that_lacks_the_action_refuses_before_anything_is_counted(
     engine: ExecutionEngine,
     records: StepRecords,

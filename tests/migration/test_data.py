@@ -179,3 +179,15 @@ def test_signatures_of_another_release_are_forgotten_and_names_are_not(
     with committed(url, "catalogue_kept") as cursor:
         cursor.execute("SELECT name, signature, published_by FROM actions")
         assert cursor.fetchall() == [("a", None, None)]
+
+
+def test_what_an_older_release_cannot_finish_is_not_taken_back(url: str) -> None:
+    schema.upgrade(url, "stranded")
+    with committed(url, "stranded") as cursor:
+        execution_id = insert_execution(cursor, "ending")
+        cursor.execute(
+            "UPDATE executions SET section = 'end' WHERE id = %s", (execution_id,)
+        )
+
+    with pytest.raises(Exception, match="which the older release cannot finish"):
+        schema.downgrade(url, "stranded", revision="0003")

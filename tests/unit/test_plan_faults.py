@@ -221,6 +221,27 @@ def test_step_kind_of_a_later_release_is_one_fault(kind: str) -> None:
     assert [fault.place for fault in faults_of(mapping)] == [f"steps[0].{kind}"]
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        *(("task", "action"), ("kwargs", "with"), ("if", "when")),
+        *(("depends_on", "needs"), ("on_error", "on_failure"), ("name", "id")),
+    ],
+)
+def test_what_neighbouring_tools_call_a_field_is_translated(
+    written: str, meant: str
+) -> None:
+    mapping = document()
+    mapping["steps"][1][written] = "x"
+
+    (fault,) = faults_of(mapping)
+
+    assert (fault.place, fault.message) == (
+        f"steps[1].{written}",
+        f'is not a field here; write "{meant}"',
+    )
+
+
 def test_step_without_an_action_is_refused() -> None:
     mapping = document()
     del mapping["steps"][0]["action"]

@@ -114,3 +114,9 @@ def test_items_read_what_their_inputs_name_and_not_the_list() -> None:
     parse = Plan("p", steps=steps).steps[2]
 
     assert (parse.reads, parse.item_reads) == ((0, 1), (1,))
+
+
+def test_what_is_not_undone_of_a_list_is_warned_of() -> None:
+    warnings = plan_of(undo={"action": "x.undo"}).warnings
+
+    assert any("each.undo runs only when all items" in w for w in warnings)

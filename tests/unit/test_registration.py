@@ -1,8 +1,9 @@
 """What registering plans does to an app, and to Celery."""
 
+import pytest
 from celery import Celery, signals
 
-from execution.celery.registration import register
+from execution.celery.registration import PlansInApp, register
 from execution.dispatcher import STEP_TASK
 from execution.settings import Settings
 
@@ -28,6 +29,21 @@ def test_each_app_has_a_step_task_of_its_own() -> None:
 
     assert none is None
     assert one.run is not other.run
+
+
+def test_who_only_imports_an_app_need_not_know_the_servers() -> None:
+    app = Celery("host", set_as_current=False)
+
+    register(app, Settings())
+
+    assert STEP_TASK in app.tasks
+
+
+def test_a_worker_does_not_start_without_a_database() -> None:
+    plans = PlansInApp(Celery("host", set_as_current=False), Settings())
+
+    with pytest.raises(SystemExit, match="PLANS_DATABASE_URL is not set"):
+        plans.prepare_worker(None)
 
 
 def test_a_second_sigterm_does_not_wait_for_the_first() -> None:
