@@ -81,7 +81,6 @@ def _draw_step(
         step["undo"] = {"action": ACTION, **_draw_policies(dice)}
         step["undo"]["with"] = {"saw": ["${step.result}", "${step.status}"]}
     if has_items:
-        step.pop("undo", None)
         step |= _draw_items(dice, readable)
         step["with"]["saw"] = ["${item}", "${index}", step["with"]["saw"]]
     return step

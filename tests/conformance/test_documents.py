@@ -277,6 +277,15 @@ ACCEPTED: dict[str, tuple[str, Callable[[Plan], object], object]] = {
         lambda plan: plan.warnings,
         (),
     ),
+    "who would undo items is warned": (
+        (
+            "rollback: on_failure\ndefaults: {timeout: 1h}\n"
+            "steps: [{id: a, action: t, for_each: execution.tags,"
+            " undo: {action: u}}]"
+        ),
+        lambda plan: [warning.partition(" runs only")[0] for warning in plan.warnings],
+        ["a.undo"],
+    ),
     "ten thousand steps are allowed": (
         "steps:\n" + "".join(f"  - {{id: s{n}, action: t}}\n" for n in range(10_000)),
         lambda plan: len(plan.steps),
@@ -583,10 +592,10 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         "steps[0].when",
         "no `item` here",
     ),
-    "what is run for items is not undone yet": (
-        with_step(f"{ITEMS}, undo: {{action: u}}"),
-        "steps[0].undo",
-        "yet",
+    "an undo knows no items": (
+        with_step(f"{ITEMS}, undo: {{action: u, with: {{x: '${{item}}'}}}}"),
+        "steps[0].undo.with.x",
+        "no `item` here",
     ),
     "only what came before is read": (
         with_step("with: {x: '${steps.b.result}'}", "{id: b, action: t}"),
