@@ -123,14 +123,11 @@ class ExecutionEngine(PublishedPlans):
         """Begin an execution of `plan` and return its id, without waiting.
 
         `plan` is one, or names one that was published, `NAME` or `NAME@VERSION`. What
-        has returned is committed; in a `transaction` of the caller's, of a SQLAlchemy
-        connection or session on the same database, it is there once that commits. The
-        same `idempotency_key`, or `execution_id`, with the same body returns the
-        execution that exists.
-
-        Raises ParameterError with every fault, PlanValidationError for actions that
-        workers do not offer so, PlanNotFoundError, and SubmissionConflictError for a
-        key used otherwise.
+        has returned is committed; in a `transaction` of the caller's (a SQLAlchemy
+        connection or session), it is there once that commits. The same
+        `idempotency_key` or `execution_id` with the same body returns what exists.
+        Raises ParameterError, PlanValidationError for actions that workers do not
+        offer so, PlanNotFoundError, SubmissionConflictError for a key used otherwise.
         """
         plan = self.get_plan(plan) if isinstance(plan, str) else plan
         keys = [] if idempotency_key is None else [idempotency_key]

@@ -96,7 +96,7 @@ class Step:
             "max_parallel": self.max_parallel,
             "tolerate": self.tolerate,
         }
-        return {name: value for name, value in fields.items() if value is not None}
+        return _drop_unwritten(fields)
 
 
 class Plan:
@@ -147,8 +147,7 @@ class Plan:
             "steps": [step.as_mapping() for step in steps],
             "result": result,
         }
-        written = {key: value for key, value in fields.items() if value is not None}
-        self._adopt(_compile_mapping(written))
+        self._adopt(_compile_mapping(_drop_unwritten(fields)))
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Self:
@@ -330,6 +329,10 @@ class Plan:
         self._compiled = compiled
         self._digest = hashlib.sha256(compiled.canonical).hexdigest()
         self._origin = origin
+
+
+def _drop_unwritten(fields: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _compile_mapping(mapping: Mapping[str, object]) -> CompiledPlan:
