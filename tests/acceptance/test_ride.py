@@ -221,9 +221,10 @@ def test_each_ridden_step_is_shown_to_who_watches_tasks(
         Step("last", action="test.refuse", queue="watched"),
     ]
     with listen_to_tasks(app) as heard, WorkerProcess.start(watched, slots=1):
-        app.control.enable_events()
 
         def run() -> str:
+            # each time: a worker that has signed on may not listen to broadcasts yet
+            app.control.enable_events()
             execution_id = engine.submit(Plan("watched", steps=steps))
             engine.wait(execution_id, timeout_seconds=20)
             return execution_id
