@@ -74,7 +74,13 @@ def test_forged_messages_are_dropped(
 def test_no_step_starts_after_pause_has_returned(
     engine: ExecutionEngine, shared_worker: WorkerProcess, ledger: Path
 ) -> None:
-    execution_ids = [engine.submit(note_plan(ledger, 30)) for _ in range(4)]
+    # of a twentieth of a second each, so that none has ended before all have begun
+    steps = [
+        Step(f"s{n}", action="test.work", with_={"ledger": str(ledger)})
+        for n in range(30)
+    ]
+    plan = Plan("worked", steps=steps)
+    execution_ids = [engine.submit(plan) for _ in range(4)]
     wait_until(
         lambda: all(
             engine.get_status(i).status is ExecutionStatus.RUNNING
