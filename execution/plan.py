@@ -17,13 +17,16 @@ from execution.errors import Fault, PlanValidationError
 from execution.language.canvas import draw_plan
 from execution.language.compilation import CompiledStep, OnFailure
 from execution.language.findings import Findings
-from execution.language.json_reader import read_json
 from execution.language.json_schema import build_schema
-from execution.language.mapping_reader import read_objects
 from execution.language.parameters import bind_parameters, bind_text_parameters
-from execution.language.tree import MAX_DOCUMENT_BYTES, Reading, UnreadableError
-from execution.language.validation import CompiledPlan, compile_plan
-from execution.language.yaml_reader import read_yaml
+from execution.language.sources import (
+    Origin,
+    compile_mapping,
+    compile_text,
+    read_text,
+)
+from execution.language.tree import MAX_DOCUMENT_BYTES
+from execution.language.validation import CompiledPlan
 from execution.states import EndReason
 
 __all__ = ["FORMAT", "CompiledStep", "NamedAction", "OnFailure", "Plan", "Step"]
@@ -106,7 +109,7 @@ class Plan:
 
     _compiled: CompiledPlan
     _digest: str
-    _origin: "_Origin | None"
+    _origin: Origin | None
 
     def __init__(
         self,
@@ -147,7 +150,7 @@ class Plan:
             "steps": [step.as_mapping() for step in steps],
             "result": result,
         }
-        self._adopt(_compile_mapping(_drop_unwritten(fields)))
+        self._adopt(compile_mapping(_drop_unwritten(fields)))
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Self:
@@ -166,8 +169,8 @@ class Plan:
         it also says how to read it, and otherwise a leading `{` means JSON.
         Raises PlanValidationError with every fault, with lines and columns.
         """
-        origin = _Origin(text.removeprefix(_BYTE_ORDER_MARK), source)
-        return cls._from_compiled(_compile_text(origin), origin)
+        origin = Origin(text.removeprefix(_BYTE_ORDER_MARK), source)
+        return cls._from_compiled(compile_text(origin), origin)
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, object]) -> Self:
@@ -175,7 +178,7 @@ class Plan:
 
         The values are copied. Raises PlanValidationError with every fault.
         """
-        return cls._from_compiled(_compile_mapping(mapping))
+        return cls._from_compiled(compile_mapping(mapping))
 
     @classmethod
     def from_canvas(cls, canvas: object, *, name: str, lossy: bool = False) -> Self:
@@ -189,7 +192,7 @@ class Plan:
         drawn = draw_plan(canvas)
         fields = {"format": FORMAT, "name": name, **drawn.fields}
         try:
-            compiled = _compile_mapping(fields)
+            compiled = compile_mapping(fields)
         except PlanValidationError as error:
             own = map(drawn.locate, error.faults)
             raise PlanValidationError((*drawn.losses, *own)) from error
@@ -305,7 +308,7 @@ class Plan:
         if self._origin is None or not findings:
             return findings.faults(self.name, lambda _: None)
         # read anew: nearly always there is nothing to locate, and a tree takes memory
-        reading = _read_text(self._origin, Findings())
+        reading = read_text(self._origin, Findings())
         return findings.faults(self._origin.source, reading.locate)
 
     def __eq__(self, other: object) -> bool:
@@ -319,13 +322,13 @@ class Plan:
 
     @classmethod
     def _from_compiled(
-        cls, compiled: CompiledPlan, origin: "_Origin | None" = None
+        cls, compiled: CompiledPlan, origin: Origin | None = None
     ) -> Self:
         plan = cls.__new__(cls)
         plan._adopt(compiled, origin)  # noqa: SLF001  # its own class, by another door
         return plan
 
-    def _adopt(self, compiled: CompiledPlan, origin: "_Origin | None" = None) -> None:
+    def _adopt(self, compiled: CompiledPlan, origin: Origin | None = None) -> None:
         self._compiled = compiled
         self._digest = hashlib.sha256(compiled.canonical).hexdigest()
         self._origin = origin
@@ -333,57 +336,6 @@ class Plan:
 
 def _drop_unwritten(fields: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def _compile_mapping(mapping: Mapping[str, object]) -> CompiledPlan:
-    findings = Findings()
-    try:
-        reading = read_objects(mapping, findings)
-    except UnreadableError as error:
-        raise PlanValidationError(findings.faults("plan", lambda _: None)) from error
-    return _compile_reading(reading, findings, "plan")
-
-
-@dataclass(frozen=True)
-class _Origin:
-    """The text that a plan was read from, and what it is called."""
-
-    text: str
-    source: str
-
-
-def _compile_text(origin: _Origin) -> CompiledPlan:
-    text, source = origin.text, origin.source
-    size = len(text.encode(errors="surrogatepass"))
-    if size > MAX_DOCUMENT_BYTES:
-        message = f"takes {size:,} bytes; {MAX_DOCUMENT_BYTES:,} are allowed"
-        raise PlanValidationError((Fault(source, message),))
-    findings = Findings()
-    try:
-        reading = _read_text(origin, findings)
-    except UnreadableError as error:
-        faults = findings.faults(source, Reading(None, {}, text).locate)
-        raise PlanValidationError(faults) from error
-    return _compile_reading(reading, findings, source)
-
-
-def _read_text(origin: _Origin, findings: Findings) -> Reading:
-    read = read_json if _is_json(origin.text, origin.source) else read_yaml
-    return read(origin.text, findings)
-
-
-def _is_json(text: str, source: str) -> bool:
-    ending = FilePath(source).suffix.lower()
-    if ending in (".yaml", ".yml"):
-        return False
-    return ending == ".json" or text.lstrip().startswith("{")
-
-
-def _compile_reading(reading: Reading, findings: Findings, source: str) -> CompiledPlan:
-    compiled = compile_plan(reading.value, findings)
-    if compiled is None:
-        raise PlanValidationError(findings.faults(source, reading.locate))
-    return compiled
 
 
 def _read_file(path: FilePath) -> str:

@@ -112,6 +112,7 @@ class RideEvents:
         except (KombuError, OSError) as error:
             self._drop(error)
         except Exception as error:
+            # what a transport does not wrap has its own classes, known to it alone
             failures = self._kept.connection.connection_errors
             if not isinstance(
                 error, (*failures, *self._kept.connection.channel_errors)

@@ -51,6 +51,7 @@ def call_task(
             call.state = states.SUCCESS
             _tell_success(call)
         except Exception as error:
+            # users' code raises what it likes, and Celery's signals tell of all of it
             call.value, call.state = error, _name_state(error)
             _tell_failure(call, error)
             meant = translate(error, call.request, datetime.now(UTC))
