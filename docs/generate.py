@@ -72,6 +72,7 @@ STEP_CAUSES: Mapping[StepMove, str] = {
     StepMove.GIVE_BACK: "its attempt was lost or outlived its timeout; another follows",
     StepMove.WAIT: "an attempt failed, and the next is to follow only later",
     StepMove.WAKE: "that time has come",
+    StepMove.RESTORE: "it or a later step has failed, and the execution goes back",
 }
 
 MEANINGS: Mapping[str, str] = {
@@ -125,9 +126,10 @@ MEANINGS: Mapping[str, str] = {
     "name": "name",
     "needs": "positions that it waits for",
     "next_seq": "number of the next event",
-    "on_failure": "abort, skip or fallback",
+    "on_failure": "abort, skip, fallback or restore",
     "open_steps": "steps that have not ended",
-    "outcome": "failed, timed_out or lost; cancelled is not used yet",
+    "outcome": "failed, timed_out or lost; of what a restore takes back, restored if it"
+    " had ended, else cancelled",
     "paused_at": "when it was paused, while it is",
     "parameters": "values that the execution was submitted with",
     "pending_deps": "needs that are not settled yet",
@@ -162,6 +164,9 @@ MEANINGS: Mapping[str, str] = {
     "first_item": "position of its first item",
     "item_count": "how many items it has",
     "next_item": "position of the item that is to become ready next",
+    "restore": "position of the step to before which its failure leads back",
+    "restore_times": "how often that may be",
+    "restores": "how often that was",
     "skips_left": "how many of its items may still be skipped",
     "fallback": "position of the step that stands in for it when it fails",
     "stands_in_for": "position of the step whose fallback it is",

@@ -25,6 +25,7 @@ _DERIVED = frozenset(
         *("position", "name", "successors", "reads", "item_reads", "max_attempts"),
         *("section", "undoes", "fallback", "stands_in_for", "survives_skips"),
         "tolerate_percent",
+        *("restore", "restore_times"),
     )
 )
 """Of a compiled step, what follows from the rest of the plan."""
@@ -140,6 +141,9 @@ def _describe_step(
         effective["runs_after_skips"] = step.survives_skips
     if step.fallback is not None:
         effective["on_failure"] = {"fallback": plan.steps[step.fallback].name}
+    if step.restore is not None:
+        target = plan.steps[step.restore].name
+        effective["on_failure"] = {"restore": target, "times": step.restore_times}
     if step.tolerate_percent is not None:
         effective["tolerate"] = f"{step.tolerate_percent:g}%"
     return _write_fields(effective)

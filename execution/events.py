@@ -21,6 +21,8 @@ Events, by the names that the timeline keeps:
     step.waiting              the same, and the next one is to begin only later
     step.lost                 the attempt's process vanished; ready again
     step.completed|failed|timed_out|skipped|cancelled   the step's end
+    recovery.initiated        it has failed, and the execution goes back: to where
+    checkpoint.restored       before this step; these steps begin anew
 """
 
 import atexit
@@ -72,6 +74,8 @@ EVENT_TYPES = frozenset(
         "step.timed_out",
         "step.skipped",
         "step.cancelled",
+        "recovery.initiated",
+        "checkpoint.restored",
     }
 )
 """Every type that the timeline can hold; the table above says what each means."""

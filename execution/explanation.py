@@ -28,9 +28,10 @@ class StepOutlook:
 
     `wave` counts from 1, and is None for what is in no order with the others: what
     comes after the steps (see `section`), and a step that stands in for another, which
-    `stands_in_for` names. `fallback` is the one that stands in for this one. `undoes`
-    names the step that it takes back, if it does. `queue` is None where who submits
-    decides.
+    `stands_in_for` names. `fallback` is the one that stands in for this one. When it
+    fails, the execution goes back to before `restore`, `restore_times` times at most.
+    `undoes` names the step that it takes back, if it does. `queue` is None where who
+    submits decides.
 
     `when` is its condition, and `when_holds` whether that is true, if parameters alone
     decide it. With `for_each` it runs once for each item of a list, `max_parallel` at a
@@ -62,6 +63,8 @@ class StepOutlook:
     on_failure: OnFailure
     fallback: str | None
     stands_in_for: str | None
+    restore: str | None
+    restore_times: int | None
     skipped_if: tuple[str, ...]
     when: str | None
     when_holds: bool | None
@@ -160,6 +163,8 @@ def _describe(
         max_lost=step.max_lost,
         on_failure=step.on_failure,
         fallback=name(step.fallback),
+        restore=name(step.restore),
+        restore_times=step.restore_times,
         stands_in_for=name(step.stands_in_for),
         skipped_if=tuple(reasons),
         when=None if step.condition is None else show_bare(step.condition),

@@ -151,10 +151,16 @@ def _build_table(steps: list[StepOutlook]) -> Table:
             _write_limit(step.timeout_seconds),
             _write_limit(step.deadline_seconds),
             _write_attempts(step),
-            f"{step.on_failure} {step.fallback or ''}".strip(),
+            _write_failure(step),
             printable(", ".join(step.reads)),
         )
     return table
+
+
+def _write_failure(step: StepOutlook) -> str:
+    if step.restore is not None:
+        return f"{step.on_failure} {step.restore}, {step.restore_times} at most"
+    return f"{step.on_failure} {step.fallback or ''}".strip()
 
 
 def _write_wave(step: StepOutlook) -> str:

@@ -150,7 +150,8 @@ class StepFields(PolicyFields, CallFields):
     on_failure: OnFailureChoice | None = Field(
         default=None,
         description="What follows when the step has failed for good: abort (by"
-        " default), skip, or a fallback, a step that stands in for it.",
+        " default), skip, a fallback that stands in for it, or a restore: the execution"
+        " goes back to before an earlier step.",
     )
     when: str | None = Field(
         default=None,

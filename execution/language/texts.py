@@ -15,6 +15,7 @@ from execution.places import shown
 MAX_ERROR_NAMES = 100
 MAX_STEP_ID = 63
 MAX_ITEMS = 10_000
+MAX_RESTORES = 10
 
 _STEP_ID = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _PLAN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -114,10 +115,19 @@ def _on_failure(value: object) -> object:
             return value
         case {"fallback": str(), **others} if not others:
             return value
-        case {"restore": _} | {"strategy": _}:
+        case {"restore": str(), "times": int(times), **others} if (
+            not others and type(times) is int and 1 <= times <= MAX_RESTORES
+        ):
+            return value
+        case {"restore": str(), **others} if others.keys() <= {"times"}:
+            raise ValueError(f"`times` must say how often, from 1 to {MAX_RESTORES}")
+        case {"strategy": _}:
             raise ValueError("is not supported by this release yet")
         case _:
-            raise ValueError("must be abort, skip or {fallback: the id of a step}")
+            raise ValueError(
+                "must be abort, skip, {fallback: the id of a step} or"
+                " {restore: the id of a step, times: a number}"
+            )
 
 
 def _tolerance(value: object) -> object:
@@ -186,6 +196,19 @@ OnFailureChoice: TypeAlias = Annotated[
                     "type": "object",
                     "properties": {"fallback": {"type": "string"}},
                     "required": ["fallback"],
+                    "additionalProperties": False,
+                },
+                {
+                    "type": "object",
+                    "properties": {
+                        "restore": {"type": "string"},
+                        "times": {
+                            "type": "integer",
+                            "minimum": 1,
+                            "maximum": MAX_RESTORES,
+                        },
+                    },
+                    "required": ["restore", "times"],
                     "additionalProperties": False,
                 },
             ]

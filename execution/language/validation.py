@@ -31,6 +31,7 @@ from execution.language.parameters import (
     declared_parameters,
 )
 from execution.language.references import check_profiles, check_templates
+from execution.language.restores import check_restores
 from execution.language.retry_rules import check_retries
 from execution.language.sections import (
     check_sections,
@@ -156,6 +157,7 @@ def _check_meaning(fields: dict[str, object], findings: Findings) -> Graph:
     graph = build_graph(steps if isinstance(steps, list) else [], findings)
     check_sections(fields, graph, findings)
     check_items(fields, findings)
+    check_restores(fields, graph, findings)
     check_templates(fields, graph, findings)
     return graph
 
