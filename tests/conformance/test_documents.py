@@ -356,10 +356,30 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         )
         for word in ("plan", "repeat", "sleep", "sleep_until", "wait_for")
     },
-    "to restore is to come": (
-        with_step("on_failure: {restore: a, times: 1}"),
+    "a restore says how often": (
+        with_step("on_failure: {restore: a}"),
         "steps[0].on_failure",
-        LATER,
+        "`times` must say how often",
+    ),
+    "a restore may be done ten times": (
+        with_step("on_failure: {restore: a, times: 11}"),
+        "steps[0].on_failure",
+        "`times` must say how often",
+    ),
+    "a restore leads to a step of the plan": (
+        with_step("on_failure: {restore: aa, times: 1}"),
+        "steps[0].on_failure.restore",
+        'did you mean "a"?',
+    ),
+    "a restore leads back, and not on": (
+        with_step("on_failure: {restore: b, times: 1}", "{id: b, action: t}"),
+        "steps[0].on_failure.restore",
+        "does not run before this step",
+    ),
+    "items restore nothing": (
+        with_step("for_each: '[1]', on_failure: {restore: a, times: 1}"),
+        "steps[0].on_failure",
+        "cannot be stated together",
     ),
     "a strategy is to come": (
         with_step("on_failure: {strategy: x}"),

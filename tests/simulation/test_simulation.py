@@ -79,6 +79,7 @@ EXPECTED = {
     "processes killed by their step": 100,
     "publishes refused by an absent broker": 100,
     "resumes": 200,
+    "restores": 100,
     "retries retrying": 200,
     "retries waiting": 100,
     "rides": 500,
