@@ -11,16 +11,18 @@ from pathlib import Path
 from execution.cli.consulting import FindFaults
 from execution.cli.exits import UsageError
 from execution.cli.reading import read_plan
-from execution.errors import ErrorCode, Fault, PlanValidationError
+from execution.errors import Fault, PlanValidationError
+from execution.language.rules import FAULT_CODE, WARNING_CODE
 from execution.plan import Plan
-
-WARNING_CODE = "W001"
-"""Of what is allowed and likely to be regretted."""
 
 
 @dataclass(frozen=True)
 class FileFault:
-    """A fault of a plan in a file; `code` is stable, and E001 for what is refused."""
+    """A fault of a plan in a file.
+
+    `rule` names what is wrong, and `code` its class: E001 for what is refused, W001 for
+    what is not. Both are stable.
+    """
 
     place: str
     message: str
@@ -28,6 +30,7 @@ class FileFault:
     column: int | None
     file: str
     code: str
+    rule: str
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,8 @@ def _judge(path: Path, find_faults: FindFaults, *, is_strict: bool) -> Judged:
         file,
         plan,
         tuple(
-            FileFault(file, warning, None, None, file, WARNING_CODE)
-            for warning in warnings
+            FileFault(file, found.message, None, None, file, WARNING_CODE, found.rule)
+            for found in warnings
         ),
     )
 
@@ -92,5 +95,6 @@ def _list_faults(faults: Sequence[Fault], file: str) -> Iterator[FileFault]:
             fault.line,
             fault.column,
             file,
-            ErrorCode.VALIDATION.value,
+            FAULT_CODE,
+            fault.rule,
         )

@@ -32,6 +32,7 @@ from execution.language.parameters import (
 )
 from execution.language.references import check_profiles, check_templates
 from execution.language.retry_rules import check_retries
+from execution.language.rules import Complaint, Rule, UnfitError
 from execution.language.sections import (
     check_sections,
     list_rollback_reasons,
@@ -42,6 +43,7 @@ from execution.places import Path, shown
 from execution.states import EndReason, Section
 
 _MAX_NAMED_STEPS = 5
+_RANGES = frozenset(("too_short", "too_long", "greater_than_equal", "less_than_equal"))
 
 
 @dataclass(frozen=True)
@@ -56,15 +58,14 @@ class CompiledPlan:
     rollback: tuple[EndReason, ...]
     cancels_running: bool
     parameters: Mapping[str, Parameter]
-    warnings: tuple[str, ...]
+    warnings: tuple[Complaint, ...]
 
 
 def compile_plan(value: object, findings: Findings) -> CompiledPlan | None:
     """Return the plan that a JSON value describes, or None when it has faults."""
     if not isinstance(value, dict):
-        findings.add(
-            (), f"must be a mapping of fields such as `steps`, not {shown(value)}"
-        )
+        message = f"must be a mapping of fields such as `steps`, not {shown(value)}"
+        findings.add((), Rule.WRONG_TYPE, message)
         return None
     fields = sort_fields(value, findings)
     if not isinstance(fields, dict) or not _has_bearable_size(fields, findings):
@@ -80,12 +81,13 @@ def _has_bearable_size(fields: dict[str, object], findings: Findings) -> bool:
     """Refuse what is too large to be looked into."""
     size = len(canonical_json(fields))
     if size > MAX_DOCUMENT_BYTES:
-        findings.add((), f"takes {size:,} bytes; {MAX_DOCUMENT_BYTES:,} are allowed")
+        message = f"takes {size:,} bytes; {MAX_DOCUMENT_BYTES:,} are allowed"
+        findings.add((), Rule.DOCUMENT_SIZE, message)
         return False
     steps = fields.get("steps")
     if isinstance(steps, list) and len(steps) > MAX_STEPS:
         message = f"has {len(steps):,} steps; {MAX_STEPS:,} are allowed"
-        findings.add(("steps",), message)
+        findings.add(("steps",), Rule.STEP_COUNT, message)
         return False
     return True
 
@@ -94,14 +96,14 @@ def _apply_schema(fields: dict[str, object], findings: Findings) -> PlanDocument
     try:
         return PlanDocument.model_validate(fields)
     except ValidationError as error:
-        for path, message in _schema_faults(error, findings):
-            findings.add(_cut_to(fields, path), message)
+        for path, found in _schema_faults(error, findings):
+            findings.add(_cut_to(fields, path), found.rule, found.message)
         return None
 
 
 def _schema_faults(
     error: ValidationError, findings: Findings
-) -> Iterator[tuple[Path, str]]:
+) -> Iterator[tuple[Path, Complaint]]:
     for detail in error.errors(include_url=False):
         path: Path = detail["loc"]
         if path[-1] == "[key]":
@@ -111,7 +113,7 @@ def _schema_faults(
             (*step, kind) in findings for kind in LATER_STEP_KINDS
         ):
             continue  # the step is of a kind that this release does not know yet
-        yield path, _schema_message(detail)
+        yield path, Complaint(_schema_rule(detail), _schema_message(detail))
 
 
 def _cut_to(fields: dict[str, object], path: Path) -> Path:
@@ -125,6 +127,21 @@ def _cut_to(fields: dict[str, object], path: Path) -> Path:
         else:
             return path[:depth]
     return path
+
+
+def _schema_rule(detail: ErrorDetails) -> Rule:
+    match detail["type"]:
+        case "missing":
+            return Rule.MISSING_FIELD
+        case "value_error":
+            error = detail["ctx"]["error"]
+            return error.rule if isinstance(error, UnfitError) else Rule.WRONG_DURATION
+        case "literal_error" if not isinstance(detail["input"], dict):
+            return Rule.WRONG_VALUE
+        case kind if kind in _RANGES:
+            return Rule.OUT_OF_RANGE
+        case _:
+            return Rule.WRONG_TYPE
 
 
 def _schema_message(detail: ErrorDetails) -> str:
@@ -203,7 +220,7 @@ def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _warn_of_endless(
     steps: tuple[CompiledStep, ...], deadline_seconds: float | None
-) -> Iterator[str]:
+) -> Iterator[Complaint]:
     endless = [
         step.name
         for step in steps
@@ -215,4 +232,5 @@ def _warn_of_endless(
         names = ", ".join(endless[:_MAX_NAMED_STEPS])
         more = len(endless) - _MAX_NAMED_STEPS
         rest = f" and {more:,} more" if more > 0 else ""
-        yield f"steps without a timeout can run for ever: {names}{rest}"
+        message = f"steps without a timeout can run for ever: {names}{rest}"
+        yield Complaint(Rule.NO_TIMEOUT, message)
