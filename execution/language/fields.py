@@ -24,7 +24,7 @@ from execution.language.findings import Findings
 from execution.language.rules import Complaint, Rule
 from execution.places import Path
 
-LATER_STEP_KINDS = frozenset(("plan", "repeat", "sleep", "sleep_until", "wait_for"))
+LATER_STEP_KINDS = ("plan", "repeat", "sleep", "sleep_until", "wait_for")
 
 _RESERVED = frozenset(("switch", "matrix", "include", "env"))
 _LATER_IN_DOCUMENT = frozenset(("budget", "concurrency"))

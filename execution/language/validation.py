@@ -21,10 +21,11 @@ from execution.language.compilation import (
     positions_read,
 )
 from execution.language.document import MAX_STEPS, PlanDocument
-from execution.language.fields import LATER_STEP_KINDS, sort_fields
+from execution.language.fields import sort_fields
 from execution.language.findings import Findings
 from execution.language.graph import Graph, build_graph
 from execution.language.items import check_items, warn_of_items
+from execution.language.kinds import check_kinds
 from execution.language.parameters import (
     Parameter,
     check_declarations,
@@ -96,23 +97,16 @@ def _apply_schema(fields: dict[str, object], findings: Findings) -> PlanDocument
     try:
         return PlanDocument.model_validate(fields)
     except ValidationError as error:
-        for path, found in _schema_faults(error, findings):
+        for path, found in _schema_faults(error):
             findings.add(_cut_to(fields, path), found.rule, found.message)
         return None
 
 
-def _schema_faults(
-    error: ValidationError, findings: Findings
-) -> Iterator[tuple[Path, Complaint]]:
+def _schema_faults(error: ValidationError) -> Iterator[tuple[Path, Complaint]]:
     for detail in error.errors(include_url=False):
         path: Path = detail["loc"]
         if path[-1] == "[key]":
             path = path[:-1]
-        step = path[:2]
-        if path[2:] == ("action",) and any(
-            (*step, kind) in findings for kind in LATER_STEP_KINDS
-        ):
-            continue  # the step is of a kind that this release does not know yet
         yield path, Complaint(_schema_rule(detail), _schema_message(detail))
 
 
@@ -169,6 +163,7 @@ def _check_meaning(fields: dict[str, object], findings: Findings) -> Graph:
     check_declarations(fields.get("parameters"), findings)
     check_profiles(fields, findings)
     check_retries(fields, findings)
+    check_kinds(fields, findings)
     steps = fields.get("steps")
     graph = build_graph(steps if isinstance(steps, list) else [], findings)
     check_sections(fields, graph, findings)

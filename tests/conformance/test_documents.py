@@ -368,7 +368,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         "steps[0].on_failure",
         LATER,
     ),
-    "a step says what it does": ("steps: [{id: a}]", "steps[0].action", "is missing"),
+    "a step says what it does": ("steps: [{id: a}]", "steps[0]", "must state `action`"),
     "an id is not longer": (
         f"steps: [{{id: {LONG}b, action: t}}]",
         "steps[0].id",

@@ -68,8 +68,8 @@ def plan_file(tmp_path: Path) -> Path:
 
 
 FAULTS = """\
-{path}:5:40: steps[0].with.left: must be of type integer, and is "two"
-{path}:6:15: steps[1].action: no worker has published "math.ad"; \
+{path}:5:40: E001 unfit-input steps[0].with.left: must be of type integer, and is "two"
+{path}:6:15: E001 unknown-action steps[1].action: no worker has published "math.ad"; \
 did you mean "math.add"?
 """
 

@@ -60,7 +60,7 @@ def test_every_fault_is_one_line_with_its_place(tmp_path: Path) -> None:
         line.removeprefix(f"{path}:").split(" ")[:4] for line in output.splitlines()
     ]
     assert findings == [
-        ["4:5:", "E001", "missing-field", "steps[0].action:"],
+        ["4:5:", "E001", "missing-field", "steps[0]:"],
         ["4:5:", "E001", "missing-needs", "steps[0].needs:"],
         ["5:5:", "E001", "unknown-field", "steps[0].acton:"],
         ["6:5:", "E001", "duplicate-id", "steps[1].id:"],
@@ -112,8 +112,8 @@ def test_json_of_a_faulty_plan_lists_the_faults(tmp_path: Path) -> None:
     shape = json.loads(output)
     assert shape["valid"] is False
     assert shape["faults"][0] == {
-        "place": "steps[0].action",
-        "message": "is missing",
+        "place": "steps[0]",
+        "message": "must state `action`: what the step does",
         "line": 4,
         "column": 5,
         "file": str(path),
