@@ -8,7 +8,7 @@ at most the one file it is asked for. Knows nothing of databases or queues.
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Protocol, Self
@@ -27,7 +27,7 @@ from execution.language.sources import (
     read_text,
 )
 from execution.language.tree import MAX_DOCUMENT_BYTES
-from execution.language.validation import CompiledPlan
+from execution.language.validation import CompiledPlan, warn_of_endless
 from execution.states import EndReason
 
 __all__ = ["FORMAT", "CompiledStep", "NamedAction", "OnFailure", "Plan", "Step"]
@@ -283,6 +283,12 @@ class Plan:
     def warnings(self) -> tuple[Complaint, ...]:
         """What is allowed and likely to be regretted: rules, and sentences."""
         return self._compiled.warnings
+
+    def warn_knowing(self, timed_actions: Collection[str]) -> tuple[Complaint, ...]:
+        """Return the warnings of who knows which actions have timeouts of their own."""
+        endless = warn_of_endless(self.steps, self.deadline_seconds, timed_actions)
+        others = (w for w in self.warnings if w.rule is not Rule.NO_TIMEOUT)
+        return (*endless, *others)
 
     def bind(self, values: Mapping[str, object]) -> dict[str, object]:
         """Return the value of every parameter by name, in JSON types.

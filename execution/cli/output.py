@@ -123,7 +123,7 @@ def _shape_one(judged: Judged) -> dict[str, Any]:
         "digest": plan.digest if plan else None,
         "steps": len(plan.steps) if plan else 0,
         "faults": judged.faults,
-        "warnings": plan.warnings if plan else (),
+        "warnings": judged.warnings,
         "file": judged.file,
     }
 
