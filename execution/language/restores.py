@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from execution.language.findings import Findings
 from execution.language.graph import Graph
+from execution.language.rules import Complaint, Rule
 from execution.places import shown
 
 _NOT_BESIDE = {
@@ -30,23 +31,25 @@ def check_restores(
         for field, reason in _NOT_BESIDE.items():
             if field in step:
                 message = f"`{field}` and a restore cannot be stated together: {reason}"
-                findings.add(place, message)
+                findings.add(place, Rule.FIELD_CLASH, message)
         if fault := _find_fault(position, name, graph, findings):
-            findings.add((*place, "restore"), fault)
+            findings.add((*place, "restore"), fault.rule, fault.message)
 
 
 def _find_fault(
     position: int, name: str, graph: Graph, findings: Findings
-) -> str | None:
+) -> Complaint | None:
     target = graph.positions.get(name)
     if target is None:
         near = findings.suggestion(name, graph.positions)
-        return f"no step is called {shown(name)}{near}"
+        return Complaint(Rule.UNKNOWN_STEP, f"no step is called {shown(name)}{near}")
     if graph.comes_before(target, position):
         return None
-    if graph.in_sequence:
-        return f"{shown(name)} does not run before this step; name one above it"
-    return (
-        f"{shown(name)} need not be finished when this step starts; name this step, or"
-        " one that it waits for, directly or not"
+    advice = (
+        "does not run before this step; name one above it"
+        if graph.in_sequence
+        else "need not be finished when this step starts; name this step, or one that"
+        " it waits for, directly or not"
     )
+    message = f"{shown(name)} {advice}"
+    return Complaint(Rule.FOREIGN_RESTORE, message)
