@@ -212,7 +212,7 @@ class Rule(StrEnum):
     FOREIGN_RESTORE = (
         "foreign-restore",
         Subject.STEPS,
-        "a failure leads back to what the step waits for; name that, or the step itself",
+        "a failure leads back to its own step or to one before; name one of these",
     )
     NO_FIRST_STEP = (
         "no-first-step",
