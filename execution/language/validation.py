@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from execution.language.caching import check_caches
 from execution.language.compilation import (
     CompiledStep,
     compile_seconds,
@@ -151,6 +152,7 @@ def _check_meaning(fields: dict[str, object], findings: Findings) -> Graph:
     graph = build_graph(steps if isinstance(steps, list) else [], findings)
     check_sections(fields, graph, findings)
     check_items(fields, findings)
+    check_caches(fields, findings)
     check_templates(fields, graph, findings)
     return graph
 
