@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from execution.caching import CacheRule
 from execution.foresight import Foresight, foresee_step
+from execution.language.rules import Complaint
 from execution.oddities import find_oddities
 from execution.plan import CompiledStep, OnFailure, Plan
 from execution.reads import list_expressions, list_paths, list_secrets, show_bare
@@ -102,7 +103,7 @@ class Explanation:
     queues: tuple[QueueShare, ...]
     steps: tuple[StepOutlook, ...]
     result_reads: tuple[str, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[Complaint, ...]
 
 
 def explain_plan(

@@ -6,6 +6,7 @@ Works on what it understands of a faulty document. Knows nothing of expressions.
 from collections.abc import Mapping
 
 from execution.language.findings import Findings
+from execution.language.rules import Rule
 
 _NOT_BESIDE = {
     "run_on": "a step of the end has to run each time",
@@ -21,8 +22,8 @@ def check_caches(document: Mapping[str, object], findings: Findings) -> None:
             continue
         if "action" not in step:
             message = "means nothing here: only what an action returns is used again"
-            findings.add(("steps", position, "cache"), message)
+            findings.add(("steps", position, "cache"), Rule.IDLE_FIELD, message)
         for name, reason in _NOT_BESIDE.items():
             if name in step:
                 message = f"cannot be stated beside `{name}`: {reason}"
-                findings.add(("steps", position, "cache"), message)
+                findings.add(("steps", position, "cache"), Rule.FIELD_CLASH, message)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from execution.language.document import STEP_KINDS
 from execution.language.fields import LATER_STEP_KINDS
 from execution.language.findings import Findings
+from execution.language.rules import Rule
 from execution.places import Path
 
 
@@ -23,12 +24,14 @@ def check_kinds(document: Mapping[str, object], findings: Findings) -> None:
 def _check_kind(step: Mapping[str, object], place: Path, findings: Findings) -> None:
     stated = [kind for kind in STEP_KINDS if kind in step]
     if len(stated) > 1:
-        findings.add(place, f"states {_list(stated, 'and')}; a step is one of them")
+        message = f"states {_list(stated, 'and')}; a step is one of them"
+        findings.add(place, Rule.FIELD_CLASH, message)
         return
     # one that was refused already is what the step was to be
     refused = any((*place, kind) in findings for kind in STEP_KINDS + LATER_STEP_KINDS)
     if not stated and not refused:
-        findings.add(place, f"must state {_list(STEP_KINDS, 'or')}: what the step does")
+        message = f"must state {_list(STEP_KINDS, 'or')}: what the step does"
+        findings.add(place, Rule.MISSING_FIELD, message)
 
 
 def _list(kinds: tuple[str, ...] | list[str], word: str) -> str:

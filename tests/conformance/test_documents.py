@@ -195,7 +195,7 @@ ACCEPTED: dict[str, tuple[str, Callable[[Plan], object], object]] = {
     "a brace in a text of an expression closes nothing": (
         (
             "steps: [{id: a, action: t}, {id: b, action: t,"
-            " with: {x: '${steps.a.status == \"}\" ? {1: 2}[1] : 3}'}}]"
+            " with: {x: '${steps.a.result == \"}\" ? {1: 2}[1] : 3}'}}]"
         ),
         list_field("reads"),
         [(), (0,)],
@@ -297,7 +297,9 @@ ACCEPTED: dict[str, tuple[str, Callable[[Plan], object], object]] = {
             "steps: [{id: a, action: t, for_each: execution.tags,"
             " undo: {action: u}}]"
         ),
-        lambda plan: [warning.partition(" runs only")[0] for warning in plan.warnings],
+        lambda plan: [
+            str(warning).partition(" runs only")[0] for warning in plan.warnings
+        ],
         ["a.undo"],
     ),
     "ten thousand steps are allowed": (
