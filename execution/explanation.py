@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from execution.caching import CacheRule
 from execution.foresight import Foresight, foresee_step
 from execution.language.rules import Complaint
 from execution.oddities import find_oddities
@@ -37,7 +38,8 @@ class StepOutlook:
     `when` is its condition, and `when_holds` whether that is true, if parameters alone
     decide it. With `for_each` it runs once for each item of a list, `max_parallel` at a
     time; `items` is how many there are, if parameters alone decide it, and `tolerate`
-    how many may be skipped, a number or a share in percent.
+    how many may be skipped, a number or a share in percent. With `cache`, it may use a
+    result that is there already.
 
     `reads` are the paths in its expressions, `secrets` the names of those in its
     inputs; in `inputs` those are filled in that only parameters decide. `skipped_if`
@@ -73,6 +75,7 @@ class StepOutlook:
     items: int | None
     max_parallel: int | None
     tolerate: int | str | None
+    cache: CacheRule | None
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,7 @@ def _describe(
         items=foreseen.items,
         max_parallel=step.max_parallel,
         tolerate=_describe_tolerance(step),
+        cache=step.cache,
     )
 
 

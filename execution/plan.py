@@ -56,7 +56,8 @@ class Step:
     (`failure` or `always`) lets the step run at the end of an execution; `undo` is a
     mapping with the action that takes back what the step did. `for_each` names a list,
     for each item of which the step is run, `max_parallel` at a time; `tolerate` (a
-    number, or `10%`) may be skipped.
+    number, or `10%`) may be skipped. `cache` is a mapping with a `ttl`, and perhaps a
+    `key`: equal inputs use a result again.
     """
 
     id: str
@@ -77,6 +78,7 @@ class Step:
     for_each: str | None = None
     max_parallel: int | None = None
     tolerate: int | str | None = None
+    cache: Mapping[str, object] | None = None
 
     def as_mapping(self) -> dict[str, object]:
         """Return the step as it stands in a document."""
@@ -99,6 +101,7 @@ class Step:
             "for_each": self.for_each,
             "max_parallel": self.max_parallel,
             "tolerate": self.tolerate,
+            "cache": self.cache,
         }
         return _drop_unwritten(fields)
 

@@ -334,6 +334,7 @@ def _compiled_row(step: Any) -> dict[str, Any]:
         "stands_in_for": step.stands_in_for,
         "restore": step.restore,
         "restore_times": step.restore_times,
+        "cache": step.cache.to_json() if step.cache else None,
         "item_reads": None if step.item_reads is None else list(step.item_reads),
     }
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from execution.caching import CacheRule
 from execution.durations import parse_duration_seconds
 from execution.expressions import names_steps, names_steps_bare, wrap_expression
 from execution.language.graph import Graph
@@ -18,6 +19,7 @@ from execution.states import Section
 
 if TYPE_CHECKING:
     from execution.language.document import (
+        CacheFields,
         PlanDocument,
         PolicyFields,
         RetryFields,
@@ -44,9 +46,9 @@ class CompiledStep:
     """A step with everything resolved; steps are named by their positions.
 
     `condition` is the bare expression that decides whether the step runs; `reads` are
-    those of all its expressions, `item_reads` those of its inputs, which are all that
-    an item evaluates. `max_attempts` is that of `retry`, for who needs nothing else
-    of it.
+    those of all its expressions, `item_reads` those of its inputs and of the key of its
+    results, which are all that an item evaluates. `max_attempts` is that of `retry`,
+    for who needs nothing else of it.
     """
 
     position: int
@@ -78,6 +80,7 @@ class CompiledStep:
     stands_in_for: int | None = None
     restore: int | None = None
     restore_times: int | None = None
+    cache: CacheRule | None = None
 
 
 def compile_steps(document: "PlanDocument", graph: Graph) -> tuple[CompiledStep, ...]:
@@ -120,7 +123,8 @@ def _compile_step(
     policies = [layer for layer in (step, profile, document.defaults) if layer]
     on_failure: Any = _first(policy.on_failure for policy in policies)
     stands_in_for = graph.fallbacks.get(position)
-    read = names_steps(step.with_)
+    inside = names_steps([step.with_, step.cache.key if step.cache else None])
+    read = inside
     for expression in (step.when, step.for_each):
         read |= names_steps_bare(expression) if expression else frozenset()
     is_ending = position in graph.ending
@@ -141,9 +145,10 @@ def _compile_step(
         run_on=step.run_on,
         stands_in_for=stands_in_for,
         for_each=for_each,
-        item_reads=positions_read(step.with_, graph.positions) if for_each else None,
+        item_reads=_sort_positions(inside, graph.positions) if for_each else None,
         max_parallel=step.max_parallel,
         **_compile_failure(on_failure, graph.positions),
+        cache=_compile_cache(step.cache),
         **_compile_tolerance(step.tolerate),
         **_compile_policies(policies),
     )
@@ -183,6 +188,12 @@ def _compile_failure(written: Any, positions: Mapping[str, int]) -> dict[str, An
             }
         case _:
             return {"on_failure": OnFailure(written or OnFailure.ABORT)}
+
+
+def _compile_cache(written: "CacheFields | None") -> CacheRule | None:
+    if written is None:
+        return None
+    return CacheRule(parse_duration_seconds(written.ttl), written.key)
 
 
 def _compile_tolerance(written: int | str | None) -> dict[str, Any]:

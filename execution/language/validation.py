@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from execution.language.caching import check_caches
 from execution.language.compilation import (
     CompiledStep,
     compile_seconds,
@@ -170,6 +171,7 @@ def _check_meaning(fields: dict[str, object], findings: Findings) -> Graph:
     check_sections(fields, graph, findings)
     check_items(fields, findings)
     check_restores(fields, graph, findings)
+    check_caches(fields, findings)
     check_templates(fields, graph, findings)
     return graph
 

@@ -141,6 +141,7 @@ BEGIN
            claimed_by_ride = false, claimed_at = NULL, claimed_beat = NULL,
            attempt_deadline = NULL, ready_at = NULL, published_at = NULL, wake_at = NULL,
            deadline = NULL, ended_at = NULL, input = NULL, result = NULL, error = NULL,
+           cached_from = NULL,
            progress = NULL, progress_message = NULL, chunks = NULL, records = NULL,
            first_item = NULL, item_count = NULL, next_item = NULL, skips_left = NULL
      WHERE t.execution_id = p_execution AND t."position" = ANY (p_members);

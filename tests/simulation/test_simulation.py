@@ -80,6 +80,8 @@ EXPECTED = {
     "publishes refused by an absent broker": 100,
     "resumes": 200,
     "restores": 100,
+    "results missed": 20,
+    "results reused": 10,
     "retries retrying": 200,
     "retries waiting": 100,
     "rides": 500,
