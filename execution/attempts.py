@@ -10,7 +10,7 @@ Knows neither messages nor claims that failed.
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
@@ -28,7 +28,14 @@ from execution.errors import (
     StaleLeaseError,
     StepTimeoutError,
 )
-from execution.results import ErrorRecord, as_storable, encode_json, error_code
+from execution.recovery import STRATEGY_PREFIX, RecoveryKind
+from execution.results import (
+    ErrorRecord,
+    as_storable,
+    decode_json,
+    encode_json,
+    error_code,
+)
 from execution.retry import FATAL_ERRORS
 from execution.secrets import NO_SECRETS, StepSecrets
 from execution.states import StepStatus
@@ -49,6 +56,8 @@ class Outcome:
     variables: str = "{}"
     place: CachePlace | None = None
     """Where the result is to be stored, for others to use."""
+    decision: str | None = None
+    """What a recovery strategy has decided, unless the step succeeds with a result."""
 
 
 class NoMoreAttemptsError(Exception):
@@ -98,9 +107,11 @@ class StepAttempts:
         except Exception as error:  # noqa: BLE001  # users' code raises what it likes
             failure = error
         else:
-            return Outcome(
+            ended = Outcome(
                 StepStatus.COMPLETED, recorded_input, result, None, variables
             )
+            is_decision = self.action.name.startswith(STRATEGY_PREFIX)
+            return _follow(ended, self.claim) if is_decision else ended
         # not above: what this raises is logged, and would have in its context an error
         # that may quote a secret
         return self._end(failure, recorded_input)
@@ -178,6 +189,24 @@ class StepAttempts:
             if left > 0:
                 # who cancels does not wait for an attempt that has not begun
                 self.context.raise_if_cancelled()
+
+
+def _follow(decided: Outcome, claim: Claim) -> Outcome:
+    """Return how a strategy's own step ends, by what it has decided."""
+    decision = decode_json(str(decided.result))
+    failure = encode_json(claim.scope["failure"], place="failure")
+    kind = RecoveryKind(decision["kind"])
+    match kind:
+        case RecoveryKind.COMPLETE:
+            result = encode_json(decision["result"], place="the result")
+            return replace(decided, result=result)
+        case RecoveryKind.SKIP:
+            status, error = StepStatus.SKIPPED, None
+        case RecoveryKind.ABORT | RecoveryKind.RESTORE:
+            # it stands as it was: the error of the step, and not one of the strategy
+            status, error = StepStatus.FAILED, failure
+    told = encode_json(decision, place="the decision")
+    return Outcome(status, decided.recorded_input, error=error, decision=told)
 
 
 def _judge(error: BaseException) -> StepStatus:

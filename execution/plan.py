@@ -15,7 +15,7 @@ from typing import Protocol, Self
 
 from execution.errors import Fault, PlanValidationError
 from execution.language.canvas import draw_plan
-from execution.language.compilation import CompiledStep, OnFailure
+from execution.language.compilation import CompiledStep, OnFailure, is_recovery
 from execution.language.findings import Findings
 from execution.language.json_schema import build_schema
 from execution.language.parameters import bind_parameters, bind_text_parameters
@@ -30,7 +30,15 @@ from execution.language.tree import MAX_DOCUMENT_BYTES
 from execution.language.validation import CompiledPlan, warn_of_endless
 from execution.states import EndReason
 
-__all__ = ["FORMAT", "CompiledStep", "NamedAction", "OnFailure", "Plan", "Step"]
+__all__ = [
+    "FORMAT",
+    "CompiledStep",
+    "NamedAction",
+    "OnFailure",
+    "Plan",
+    "Step",
+    "is_recovery",
+]
 
 FORMAT = 1
 
@@ -52,12 +60,12 @@ class Step:
     has it, all must. `when` is an expression: where it comes to false, the step is
     skipped. `timeout` (of one attempt) and `deadline` (of all) are durations such as
     `30s`, `retry` is a mapping as in a document, `on_failure` is `abort`, `skip`,
-    `{"fallback": id}` or `{"restore": id, "times": 3}`, `priority` is 0 to 9. `run_on`
-    (`failure` or `always`) lets the step run at the end of an execution; `undo` is a
-    mapping with the action that takes back what the step did. `for_each` names a list,
-    for each item of which the step is run, `max_parallel` at a time; `tolerate` (a
-    number, or `10%`) may be skipped. `cache` is a mapping with a `ttl`, and perhaps a
-    `key`: equal inputs use a result again.
+    `{"fallback": id}`, `{"restore": id, "times": 3}` or `{"strategy": name}`,
+    `priority` is 0 to 9. `run_on` (`failure` or `always`) lets the step run at the end
+    of an execution; `undo` is a mapping with the action that takes back what the step
+    did. `for_each` names a list, for each item of which the step is run, `max_parallel`
+    at a time; `tolerate` (a number, or `10%`) may be skipped. `cache` is a mapping with
+    a `ttl`, and perhaps a `key`: equal inputs use a result again.
     """
 
     id: str

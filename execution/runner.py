@@ -207,6 +207,7 @@ class ExecutionTaskRunner:
                 epoch=ride.delivery.epoch,
                 rider=rider,
                 place=outcome.place,
+                decision=outcome.decision,
             )
         )
         reach(FaultPoint.COMPLETED)
