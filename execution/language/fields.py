@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from execution.language.document import (
+    ConcurrencyFields,
     Fields,
     ItemFields,
     ParameterFields,
@@ -26,7 +27,7 @@ from execution.places import Path
 LATER_STEP_KINDS = frozenset(("plan", "repeat", "sleep", "sleep_until", "wait_for"))
 
 _RESERVED = frozenset(("switch", "matrix", "include", "env"))
-_LATER_IN_DOCUMENT = frozenset(("budget", "concurrency"))
+_LATER_IN_DOCUMENT = frozenset(("budget",))
 _LATER_IN_POLICY = frozenset(("cache", "uses", "resources"))
 _LATER_IN_STEP = frozenset(
     (
@@ -52,6 +53,7 @@ _SYNONYMS = {
     **dict.fromkeys(("name", "key"), "id"),
     "compensate": "undo",
     "params_schema": "parameters",
+    "group": "key",
 }
 """What neighbouring tools call a field, and what it is called here."""
 
@@ -142,6 +144,7 @@ _DOCUMENT = _Level(
         "parameters": _each_value(_PARAMETER.sort),
         "profiles": _each_value(_POLICY.sort),
         "defaults": _POLICY.sort,
+        "concurrency": _Level(ConcurrencyFields).sort,
         "steps": _each_item(_STEP.sort),
     },
 )
