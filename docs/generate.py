@@ -1,4 +1,4 @@
-"""Writes the pages that derive from the code: states and moves, tables and fields.
+"""Writes the pages that derive from the code: states and moves, tables, rules of plans.
 
 python docs/generate.py            write them
 python docs/generate.py --check    say which are out of date, and exit with 1
@@ -13,6 +13,7 @@ from sqlalchemy import CheckConstraint, Column, Index, Table, UniqueConstraint
 from sqlalchemy.dialects import postgresql
 
 from execution import models
+from execution.language.rules import Rule, Subject
 from execution.sql.guards import ROW_RULES
 from execution.states import (
     EXECUTION_MOVES,
@@ -436,14 +437,34 @@ def _mean(column: Column[object]) -> str:
     return MEANINGS.get(f"{column.name}@{column.table.name}") or MEANINGS[column.name]
 
 
+def build_rules() -> str:
+    """Return the part of docs/plan_tools.md that lists what plans can break."""
+    return "\n".join(line for subject in Subject for line in _list_rules_of(subject))
+
+
+def _list_rules_of(subject: Subject) -> Iterable[str]:
+    rules = [rule for rule in Rule if rule.subject is subject]
+    yield f"### {subject}: {rules[0].code}"
+    yield ""
+    yield "| rule | what is wrong; what to do |"
+    yield "|---|---|"
+    yield from (f"| `{rule}` | {rule.meaning} |" for rule in rules)
+    yield ""
+
+
 def build_pages() -> dict[Path, str]:
     """Return every derived page with what it should hold."""
-    models_page = DOCS / "models.md"
-    head, mark, _ = models_page.read_text("utf-8").partition("<!-- generated -->\n")
     return {
         DOCS / "state_machine.md": build_state_page() + "\n",
-        models_page: f"{head}{mark}\n{build_tables()}",
+        DOCS / "models.md": _end_page(DOCS / "models.md", build_tables()),
+        DOCS / "plan_tools.md": _end_page(DOCS / "plan_tools.md", build_rules()),
     }
+
+
+def _end_page(page: Path, text: str) -> str:
+    """Return a page with its derived part, which follows what is written by hand."""
+    head, mark, _ = page.read_text("utf-8").partition("<!-- generated -->\n")
+    return f"{head}{mark}\n{text}"
 
 
 def main() -> int:

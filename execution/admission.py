@@ -13,6 +13,7 @@ from collections.abc import Collection
 from execution.catalogue import check_inputs, check_names
 from execution.errors import Fault, ParameterError, PlanValidationError
 from execution.language.findings import Findings
+from execution.language.rules import Complaint, Rule
 from execution.patience import ASK_TWICE
 from execution.plan import Plan
 from execution.queries import ExecutionQueries
@@ -50,7 +51,9 @@ class PlanAdmission:
         everything that the catalogue has against the plan.
         """
         if not 0 <= priority <= _MOST_PRIORITY:
-            raise ParameterError((Fault("priority", f"is {priority}, not 0 to 9"),))
+            message = f"is {priority}, not 0 to 9"
+            fault = Fault("priority", message, rule=Rule.WRONG_SUBMIT)
+            raise ParameterError((fault,))
         now = time.monotonic()
         if self._admitted.get(plan.digest, -_FRESH_SECONDS) > now - _FRESH_SECONDS:
             return
@@ -83,3 +86,10 @@ class PlanAdmission:
                 check_names(plan.steps, known, findings)
         check_inputs(plan.steps, signatures, findings)
         return plan.locate(findings)
+
+    def find_warnings(self, plan: Plan) -> tuple[Complaint, ...]:
+        """Return what is likely to be regretted, knowing the timeouts of actions."""
+        if self._check is CatalogueCheck.OFF:
+            return plan.warnings
+        wanted = {step.action for step in plan.steps}
+        return plan.warn_knowing(ASK_TWICE(self._queries.list_timed_actions, wanted))

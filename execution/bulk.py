@@ -8,13 +8,14 @@ one is written. It must not know where the parameters come from.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from execution.dispatcher import ExecutionDispatcher
 from execution.errors import ConcurrencyConflictError, Fault, ParameterError
 from execution.identity import draw_execution_id
 from execution.keys import KeyedExecutions
+from execution.language.rules import Rule
 from execution.patience import ASK_TWICE
 from execution.plan import OnConflict, Plan
 from execution.repository import ExecutionRepository, SubmittedChunk
@@ -120,30 +121,33 @@ def _bind(plan: Plan, values: object) -> dict[str, object]:
     if not isinstance(values, Mapping):
         kind = type(values).__name__
         message = f"must be a mapping of names and values, not {kind}"
-        raise ParameterError((Fault("parameters", message),))
+        fault = Fault("parameters", message, rule=Rule.WRONG_TYPE)
+        raise ParameterError((fault,))
     return plan.bind(values)
 
 
 def _name_index(fault: Fault, index: int) -> Fault:
     inner = fault.place.removeprefix("parameters")
-    return Fault(f"parameters[{index}]{inner}", fault.message)
+    return replace(fault, place=f"parameters[{index}]{inner}")
 
 
 def _find_key_faults(
     keys: Sequence[object], parameters: Sequence[Mapping[str, object]]
 ) -> Iterator[Fault]:
     if len(keys) != len(parameters):
-        yield Fault("keys", f"are {len(keys)} for {len(parameters)} executions")
+        message = f"are {len(keys)} for {len(parameters)} executions"
+        yield Fault("keys", message, rule=Rule.WRONG_SUBMIT)
         return
     first: dict[str, int] = {}
     for index, key in enumerate(keys):
         if not isinstance(key, str) or "\0" in key:
-            yield Fault(f"keys[{index}]", "must be text without NUL characters")
+            message = "must be text without NUL characters"
+            yield Fault(f"keys[{index}]", message, rule=Rule.WRONG_SUBMIT)
             continue
         other = first.setdefault(key, index)
         if other != index and not _is_same(parameters[other], parameters[index]):
             message = f"is that of keys[{other}], whose parameters are others"
-            yield Fault(f"keys[{index}]", message)
+            yield Fault(f"keys[{index}]", message, rule=Rule.WRONG_SUBMIT)
 
 
 def _is_same(one: object, other: object) -> bool:

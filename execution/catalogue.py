@@ -14,6 +14,7 @@ from typing import Any, Self
 from execution.fitting import find_misfits, foresee
 from execution.language.compilation import CompiledStep
 from execution.language.findings import Findings
+from execution.language.rules import Rule
 from execution.places import Path, shown
 
 _MOST_DEFAULT_CHARACTERS = 60
@@ -99,7 +100,8 @@ def check_names(
         if step.action not in known:
             near = findings.suggestion(step.action, known)
             message = f"no worker has published {shown(step.action)}{near}"
-            findings.add((*_find_place(step), "action"), message)
+            place = (*_find_place(step), "action")
+            findings.add(place, Rule.UNKNOWN_ACTION, message)
 
 
 def check_inputs(
@@ -133,15 +135,16 @@ def _check_step(
     for name, parameter in known.items():
         if parameter.is_required and name not in inputs:
             message = f"is missing: the action is {action}{signature}"
-            findings.add((*place, name), message)
+            findings.add((*place, name), Rule.MISSING_INPUT, message)
     for name, template in inputs.items():
         if name not in known and signature.others is None:
             near = findings.suggestion(name, known)
             message = (
                 f"is no input of {action}{near or f', which is {action}{signature}'}"
             )
-            findings.add((*place, name), message)
+            findings.add((*place, name), Rule.UNKNOWN_INPUT, message)
             continue
         schema = known[name].schema if name in known else signature.others
         for misfit in find_misfits(schema, foresee(template), findings.suggestion):
-            findings.add((*place, name, *misfit.path), misfit.message)
+            inner = (*place, name, *misfit.path)
+            findings.add(inner, Rule.UNFIT_INPUT, misfit.message)

@@ -40,7 +40,7 @@ one who looks after an execution, or nobody but time. StepTimeoutError is Python
 TimeoutError as well. This module knows nothing of the rest of the package.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
@@ -75,13 +75,15 @@ class Fault:
     """One thing that is wrong in a document.
 
     `place` is a path such as `steps[3].needs[0]`; `line` and `column` count from
-    one and are None when the document did not come from text.
+    one and are None when the document did not come from text. `rule` is the stable
+    name of what is wrong, such as `unknown-step`.
     """
 
     place: str
     message: str
     line: int | None = None
     column: int | None = None
+    rule: str = field(kw_only=True)
 
     def __str__(self) -> str:
         at = f" (line {self.line}, column {self.column})" if self.line else ""

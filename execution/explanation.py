@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from execution.foresight import Foresight, foresee_step
+from execution.language.rules import Complaint
 from execution.oddities import find_oddities
 from execution.plan import CompiledStep, Concurrency, OnFailure, Plan
 from execution.reads import list_expressions, list_paths, list_secrets, show_bare
@@ -100,7 +101,7 @@ class Explanation:
     queues: tuple[QueueShare, ...]
     steps: tuple[StepOutlook, ...]
     result_reads: tuple[str, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[Complaint, ...]
 
 
 def explain_plan(

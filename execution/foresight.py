@@ -15,6 +15,7 @@ from execution.expressions import (
     evaluate_template,
     parse_bare,
 )
+from execution.language.rules import Complaint, Rule
 from execution.plan import CompiledStep
 from execution.reads import list_paths, list_template_expressions
 
@@ -29,7 +30,7 @@ class Foresight:
     holds: bool | None = None
     items: int | None = None
     inputs: dict[str, object] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
+    faults: list[Complaint] = field(default_factory=list)
 
 
 def foresee_step(
@@ -78,5 +79,5 @@ def _is_known(*expressions: Expression) -> bool:
     return all(path.parts[0] == "parameters" for path in list_paths(expressions))
 
 
-def _describe_fault(error: ExpressionError) -> str:
-    return f"{error}, so the step would fail"
+def _describe_fault(error: ExpressionError) -> Complaint:
+    return Complaint(Rule.FAILING_STEP, f"{error}, so the step would fail")

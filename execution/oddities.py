@@ -8,23 +8,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from execution.expressions import Expression, PlainPath, parse_bare
 from execution.gates import Gates
+from execution.language.rules import Complaint, Rule
 from execution.plan import CompiledStep, Plan
 from execution.reads import list_expressions, list_paths, list_template_expressions
 from execution.skips import is_fallback, name_some
 from execution.states import Section
 
 
-def find_oddities(plan: Plan, reasons: Sequence[Sequence[str]]) -> Iterator[str]:
+def find_oddities(plan: Plan, reasons: Sequence[Sequence[str]]) -> Iterator[Complaint]:
     """Yield what is odd about a plan; `reasons` are what could skip each step."""
     yield from _find_unused(plan)
     yield from _find_lost_results(plan)
     yield from _find_gaps(plan, reasons)
 
 
-def _find_unused(plan: Plan) -> Iterator[str]:
+def _find_unused(plan: Plan) -> Iterator[Complaint]:
     document = plan.definition
     expressions = [e for step in plan.steps for e in list_expressions(step)]
     expressions.extend(list_template_expressions(plan.result))
+    if plan.concurrency is not None:
+        expressions.extend(list_template_expressions(plan.concurrency.key))
     paths = [path.parts for path in list_paths(expressions)]
     used = {parts[1] for parts in paths if parts[0] == "parameters"}
     yield from _name_unused("parameter", document.get("parameters"), used)
@@ -32,7 +35,7 @@ def _find_unused(plan: Plan) -> Iterator[str]:
     yield from _name_unused("profile", document.get("profiles"), profiles)
 
 
-def _find_lost_results(plan: Plan) -> Iterator[str]:
+def _find_lost_results(plan: Plan) -> Iterator[Complaint]:
     leaves = [
         step.name
         for step in plan.steps
@@ -41,13 +44,14 @@ def _find_lost_results(plan: Plan) -> Iterator[str]:
         and not is_fallback(step)
     ]
     if plan.result is None and len(leaves) > 1:
-        yield (
+        yield Complaint(
+            Rule.NO_RESULT,
             f"{len(leaves):,} steps end the plan ({name_some(leaves)}) and no `result`"
-            " is written, so the result is null"
+            " is written, so the result is null",
         )
 
 
-def _find_gaps(plan: Plan, reasons: Sequence[Sequence[str]]) -> Iterator[str]:
+def _find_gaps(plan: Plan, reasons: Sequence[Sequence[str]]) -> Iterator[Complaint]:
     """Yield which paths lead into the result of a step that may have none."""
     # what survives a skip lies behind nothing
     gates = Gates.find([() if s.survives_skips else s.needs for s in plan.steps])
@@ -62,7 +66,8 @@ def _find_gaps(plan: Plan, reasons: Sequence[Sequence[str]]) -> Iterator[str]:
         if reader is None or is_late or not gates.is_behind(_runs_as(reader), source):
             found.append(f"{reader.name if reader else 'the result'} reads {path.text}")
     if found:
-        yield f"leads nowhere if that step did not complete: {name_some(found)}"
+        message = f"leads nowhere if that step did not complete: {name_some(found)}"
+        yield Complaint(Rule.RESULT_GAP, message)
 
 
 def _list_parts_read(plan: Plan) -> Iterator[tuple[CompiledStep | None, PlainPath]]:
@@ -124,8 +129,9 @@ def _written_steps(document: Mapping[str, object]) -> list[Mapping[str, object]]
     return steps if isinstance(steps, list) else []
 
 
-def _name_unused(kind: str, declared: object, used: set[str]) -> Iterator[str]:
+def _name_unused(kind: str, declared: object, used: set[str]) -> Iterator[Complaint]:
     names = declared if isinstance(declared, Mapping) else {}
     if unused := [name for name in names if name not in used]:
         plural = "" if len(unused) == 1 else "s"
-        yield f"nothing reads the {kind}{plural} {name_some(unused)}"
+        message = f"nothing reads the {kind}{plural} {name_some(unused)}"
+        yield Complaint(Rule.UNUSED_NAME, message)

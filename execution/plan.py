@@ -8,7 +8,7 @@ at most the one file it is asked for. Knows nothing of databases or queues.
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Protocol, Self
@@ -20,6 +20,7 @@ from execution.language.concurrency import Concurrency, OnConflict
 from execution.language.findings import Findings
 from execution.language.json_schema import build_schema
 from execution.language.parameters import bind_parameters, bind_text_parameters
+from execution.language.rules import Complaint, Rule
 from execution.language.sources import (
     Origin,
     compile_mapping,
@@ -27,7 +28,7 @@ from execution.language.sources import (
     read_text,
 )
 from execution.language.tree import MAX_DOCUMENT_BYTES
-from execution.language.validation import CompiledPlan
+from execution.language.validation import CompiledPlan, warn_of_endless
 from execution.states import EndReason
 
 __all__ = [
@@ -212,7 +213,8 @@ class Plan:
             raise PlanValidationError((*drawn.losses, *own)) from error
         if drawn.losses and not lossy:
             raise PlanValidationError(drawn.losses)
-        warnings = (*compiled.warnings, *map(str, drawn.losses))
+        losses = (Complaint(Rule.LOST_OPTION, str(loss)) for loss in drawn.losses)
+        warnings = (*compiled.warnings, *losses)
         return cls._from_compiled(replace(compiled, warnings=warnings))
 
     @staticmethod
@@ -297,9 +299,15 @@ class Plan:
         return self._compiled.result_reads
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What is allowed and likely to be regretted, in sentences."""
+    def warnings(self) -> tuple[Complaint, ...]:
+        """What is allowed and likely to be regretted: rules, and sentences."""
         return self._compiled.warnings
+
+    def warn_knowing(self, timed_actions: Collection[str]) -> tuple[Complaint, ...]:
+        """Return the warnings of who knows which actions have timeouts of their own."""
+        endless = warn_of_endless(self.steps, self.deadline_seconds, timed_actions)
+        others = (w for w in self.warnings if w.rule is not Rule.NO_TIMEOUT)
+        return (*endless, *others)
 
     def bind(self, values: Mapping[str, object]) -> dict[str, object]:
         """Return the value of every parameter by name, in JSON types.
@@ -360,14 +368,18 @@ def _drop_unwritten(fields: Mapping[str, object]) -> dict[str, object]:
 def _read_file(path: FilePath) -> str:
     if not path.is_file():
         # a pipe or a device could make the reader wait for ever
-        raise PlanValidationError((Fault(str(path), "is not a file"),))
+        raise _unreadable(path, "is not a file")
     try:
         with path.open("rb") as file:
             content = file.read(MAX_DOCUMENT_BYTES + 1)
         return content.decode()
     except OSError as error:
-        message = f"cannot be read: {error.strerror}"
-        raise PlanValidationError((Fault(str(path), message),)) from error
+        raise _unreadable(path, f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         message = f"is not UTF-8 text: byte {error.start + 1} is not"
-        raise PlanValidationError((Fault(str(path), message),)) from error
+        raise _unreadable(path, message) from error
+
+
+def _unreadable(path: FilePath, message: str) -> PlanValidationError:
+    fault = Fault(str(path), message, rule=Rule.UNREADABLE_FILE)
+    return PlanValidationError((fault,))

@@ -1,7 +1,8 @@
 """`plans validate` and `plans db`: whether plans and a database are fit for use.
 
 Promises: every fault of every plan comes at once, in the form that editors know
-(`file:line:column: place: message`); a database loses nothing without a confirmation.
+(`file:line:column: code rule place: message`); a database loses nothing without a
+confirmation.
 """
 
 from collections.abc import Iterator
@@ -53,8 +54,8 @@ def validate(
 
       plans validate --strict plans/*.yaml
     """
-    with open_catalogue(is_wanted=catalogue) as find_faults:
-        judged = judge_files(plan_files, find_faults, is_strict=is_strict)
+    with open_catalogue(is_wanted=catalogue) as consult:
+        judged = judge_files(plan_files, consult, is_strict=is_strict)
     if as_json:
         print_json(shape_judged(judged))
     else:
@@ -70,8 +71,11 @@ def _print_findings(judged: Judged) -> None:
     plan = judged.plan
     if plan is None or not judged.is_valid:
         return
-    for warning in plan.warnings:
-        typer.echo(f"{judged.file}: warning: {printable(warning)}")
+    for warning in judged.warnings:
+        typer.echo(
+            f"{judged.file}: {warning.rule.code} {warning.rule}:"
+            f" {printable(warning.message)}"
+        )
     typer.echo(
         f"{judged.file}: plan {plan.name} with {len(plan.steps)} steps has no faults"
     )
@@ -80,8 +84,9 @@ def _print_findings(judged: Judged) -> None:
 def _write_fault(fault: FileFault) -> str:
     at = "" if fault.line is None else f":{fault.line}:{fault.column or 1}"
     # a fault of the whole document has the file itself for its place
-    place = "" if fault.place == fault.file else f" {printable(fault.place)}:"
-    return f"{fault.file}{at}:{place} {printable(fault.message)}"
+    place = "" if fault.place == fault.file else f" {printable(fault.place)}"
+    named = f"{fault.code} {fault.rule}{place}"
+    return f"{fault.file}{at}: {named}: {printable(fault.message)}"
 
 
 @_db.command("upgrade")

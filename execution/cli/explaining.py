@@ -42,7 +42,9 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
         for line in _write_peculiarities(step):
             console.print(printable(line), soft_wrap=True)
     for warning in explanation.warnings:
-        console.print(f"warning: {printable(warning)}", soft_wrap=True)
+        console.print(
+            f"warning: {printable(warning.message)} ({warning.rule})", soft_wrap=True
+        )
 
 
 def _order(step: StepOutlook) -> tuple[int, bool, int]:

@@ -1,7 +1,7 @@
 """What `--json` prints. The shapes, whose keys do not change within a format:
 
     validate  {"valid": bool, "plan": str|null, "version": str|null, "digest": str|null,
-               "steps": int, "faults": [fault], "warnings": [str], "file": str}
+               "steps": int, "faults": [fault], "warnings": [warning], "file": str}
               of several files {"valid": bool, "faults": [fault], "files": [the above]}
     explain   explanation
     publish   {"plan": str, "version": str|null, "digest": str}
@@ -19,7 +19,8 @@
     pause, resume, cancel
               {"execution_id": str, "status": str, "running_steps": [name]}
 
-    fault      place, message, line, column, file, code (E001; W001 for a warning)
+    fault      place, message, line, column, file, code (E001; W001 for a warning), rule
+    warning    rule, message
     explanation
                plan, version, digest, parameters, deadline_seconds, waves, longest_path,
                end, queues, steps, result_reads, warnings; in steps: position, name,
@@ -122,7 +123,7 @@ def _shape_one(judged: Judged) -> dict[str, Any]:
         "digest": plan.digest if plan else None,
         "steps": len(plan.steps) if plan else 0,
         "faults": judged.faults,
-        "warnings": plan.warnings if plan else (),
+        "warnings": judged.warnings,
         "file": judged.file,
     }
 

@@ -7,11 +7,13 @@ fault of the plan. Knows no server.
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from execution.cli.exits import UsageError
 from execution.errors import Fault, ParameterError, PlanValidationError
+from execution.language.rules import Rule
 from execution.plan import Plan
 
 
@@ -68,11 +70,12 @@ def read_many(plan: Plan, path: Path) -> list[Mapping[str, Any]]:
             plan.bind(values)
         except ParameterError as error:
             faults.extend(
-                Fault(f"{place}:{number}: {fault.place}", fault.message)
+                replace(fault, place=f"{place}:{number}: {fault.place}")
                 for fault in error.faults
             )
         except (ValueError, RecursionError) as error:
-            faults.append(Fault(f"{place}:{number}", str(error)))
+            line = f"{place}:{number}"
+            faults.append(Fault(line, str(error), rule=Rule.WRONG_SUBMIT))
         else:
             found.append(values)
     if faults:

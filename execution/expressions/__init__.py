@@ -4,6 +4,7 @@
                  │          └─▶ functions
                  ├─▶ paths                           walk a plain path
                  ├─▶ spelling                        compare what is written
+                 ├─▶ statuses                        what a status is compared with
                  └─▶ programs ─▶ complaints          run all else, by the library
 
 Pure, and the same for those who check a plan and for those who run it. Most
@@ -21,8 +22,9 @@ from execution.expressions.forms import (
 from execution.expressions.parsing import parse_expression
 from execution.expressions.paths import PlainPath
 from execution.expressions.programs import find_syntax_faults
-from execution.expressions.scanner import TemplateError
+from execution.expressions.scanner import Flaw, TemplateError
 from execution.expressions.spelling import spell_bare, spell_template_text
+from execution.expressions.statuses import list_statuses
 from execution.expressions.templates import (
     evaluate_condition,
     evaluate_list,
@@ -41,12 +43,14 @@ __all__ = [
     "ROOTS",
     "CelExpression",
     "Expression",
+    "Flaw",
     "PlainPath",
     "TemplateError",
     "evaluate_condition",
     "evaluate_list",
     "evaluate_template",
     "find_syntax_faults",
+    "list_statuses",
     "names_steps",
     "names_steps_bare",
     "parse_bare",

@@ -27,6 +27,7 @@ from execution.expressions.forms import (
 from execution.expressions.functions import FUNCTIONS
 from execution.expressions.paths import PlainPath, read_path
 from execution.expressions.scanner import (
+    Flaw,
     Scan,
     TemplateError,
     Token,
@@ -53,6 +54,8 @@ _METHODS = frozenset(
     )
 )
 _LITERALS = frozenset(("true", "false", "null"))
+_FOREIGN_WORDS = {"and": "&&", "or": "||", "not": "!", "is": "=="}
+_FOREIGN_FUNCTIONS = {"len": "size", "length": "size", "str": "text", "float": "double"}
 _NO_TOKEN = Token(TokenKind.OPERATOR, "", 0)
 
 
@@ -115,16 +118,20 @@ class _Parsing:
 
     def _take_name(self, index: int, part: "_Part") -> int:
         token, after = self._at(index), self._at(index + 1)
+        is_local = index < part.local_until.get(token.text, 0)
+        is_item = token.text == part.variable or is_local
+        if token.text in _FOREIGN_WORDS and not is_item:
+            hint = f"is not of the language; write {_FOREIGN_WORDS[token.text]}"
+            raise self._fault(token, hint)
         if after.text == "{":
             raise self._fault(token, "cannot be followed by {")
         if after.text == "(":
             if token.text in FUNCTIONS:
                 part.functions.add(token.text)
             elif token.text not in _BUILT_IN:
-                near = nearest(token.text, [*_BUILT_IN, *FUNCTIONS])
-                raise TemplateError(f"there is no function {shown(token.text)}{near}")
+                raise TemplateError(_describe_foreign(token.text), Flaw.FUNCTION)
             return index + 1
-        if token.text == part.variable or index < part.local_until.get(token.text, 0):
+        if is_item:
             return index + 1
         return self._take_path(index, part)
 
@@ -166,7 +173,8 @@ class _Parsing:
             raise self._fault(name, f"is a function; write {name.text}(…) around it")
         if name.text not in _METHODS:
             near = nearest(name.text, [*_METHODS, *_MACROS])
-            raise TemplateError(f"there is no method {shown(name.text)}{near}")
+            message = f"there is no method {shown(name.text)}{near}"
+            raise TemplateError(message, Flaw.FUNCTION)
         return index + 2
 
     def _take_comprehension(self, index: int, first: int, part: "_Part") -> int:
@@ -175,7 +183,8 @@ class _Parsing:
         if self.comprehensions > MAX_COMPREHENSIONS:
             raise TemplateError(
                 f"has more than {MAX_COMPREHENSIONS} of map, filter, all, exists and"
-                " exists_one"
+                " exists_one",
+                Flaw.LIMIT,
             )
         if part.variable is not None or index < part.nested_until:
             raise self._fault(name, "stands inside of another; none may be nested")
@@ -265,6 +274,13 @@ class _Part:
     edits: list[tuple[int, int, str]] = field(default_factory=list)
     local_until: dict[str, int] = field(default_factory=dict)
     nested_until: int = 0
+
+
+def _describe_foreign(name: str) -> str:
+    known = _FOREIGN_FUNCTIONS.get(name)
+    near = nearest(name, [*_BUILT_IN, *FUNCTIONS])
+    hint = f"; write {known}(…)" if known else near
+    return f"there is no function {shown(name)}{hint}"
 
 
 def _ends_value(token: Token) -> bool:

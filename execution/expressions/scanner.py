@@ -45,11 +45,28 @@ _TEXT_OR_BRACE = re.compile(
     rf"""{_TEXT} | {_NAME} | (?P<brace> [{{}}'"] )""", re.VERBOSE | re.DOTALL
 )
 _PLAIN_TEXT = re.compile(r""""[^"\\\n\r]*"|'[^'\\\n\r]*'""")
+_FOREIGN_MARKS = {
+    "=": "; write == to compare",
+    "&": "; write && for and",
+    "|": "; write || for or",
+}
 _PARTNERS = {")": "(", "]": "[", "}": "{"}
+
+
+class Flaw(StrEnum):
+    """What kind of fault makes a text no template."""
+
+    SYNTAX = "syntax"
+    LIMIT = "limit"
+    FUNCTION = "function"
 
 
 class TemplateError(ValueError):
     """A text is no template; the message says why, the caller knows where."""
+
+    def __init__(self, message: str, flaw: Flaw = Flaw.SYNTAX) -> None:
+        super().__init__(message)
+        self.flaw = flaw
 
 
 class TokenKind(StrEnum):
@@ -112,7 +129,8 @@ def scan_expression(text: str) -> Scan:
         position = found.end()
     operators = sum(token.kind is TokenKind.OPERATOR for token in tokens)
     if operators > MAX_OPERATORS:
-        raise TemplateError(f"has {operators} operators; {MAX_OPERATORS} are allowed")
+        message = f"has {operators} operators; {MAX_OPERATORS} are allowed"
+        raise TemplateError(message, Flaw.LIMIT)
     return Scan(text, tuple(tokens), _pair_brackets(tokens))
 
 
@@ -121,7 +139,8 @@ def check_length(text: str) -> None:
     if len(text) > MAX_EXPRESSION_CHARACTERS:
         raise TemplateError(
             f"an expression has {len(text):,} characters; "
-            f"{MAX_EXPRESSION_CHARACTERS:,} are allowed"
+            f"{MAX_EXPRESSION_CHARACTERS:,} are allowed",
+            Flaw.LIMIT,
         )
 
 
@@ -144,11 +163,13 @@ def find_closing_brace(text: str, start: int) -> int:
                 continue  # a whole text, or a name
         if depth == 0:
             return found.start()
+    at = f"`${{` at character {start - 1}"
+    if end == len(text):
+        raise TemplateError(f"{at} is not closed; write `$${{` for the text `${{`")
     raise TemplateError(
-        f"`${{` at character {start - 1} is not closed; write `$${{` for the text `${{`"
-        if end == len(text)
-        else f"`${{` at character {start - 1} begins an expression that does not end"
-        f" within {MAX_EXPRESSION_CHARACTERS:,} characters, which are allowed"
+        f"{at} begins an expression that does not end"
+        f" within {MAX_EXPRESSION_CHARACTERS:,} characters, which are allowed",
+        Flaw.LIMIT,
     )
 
 
@@ -167,7 +188,8 @@ def _foreign_message(text: str, position: int) -> str:
         return f"holds a comment {at}; remove it"
     if rest[0] in "'\"":
         return f"holds a text that begins {at} and never ends"
-    return f"holds {shown(rest[0])} {at}, which is not of the language"
+    hint = _FOREIGN_MARKS.get(rest[0], "")
+    return f"holds {shown(rest[0])} {at}, which is not of the language{hint}"
 
 
 def _pair_brackets(tokens: list[Token]) -> dict[int, int]:
@@ -178,7 +200,8 @@ def _pair_brackets(tokens: list[Token]) -> dict[int, int]:
             opened.append(index)
             if len(opened) > MAX_BRACKET_DEPTH:
                 raise TemplateError(
-                    f"has brackets {len(opened)} deep; {MAX_BRACKET_DEPTH} are allowed"
+                    f"has brackets {len(opened)} deep; {MAX_BRACKET_DEPTH} are allowed",
+                    Flaw.LIMIT,
                 )
         elif token.kind is TokenKind.CLOSE:
             if not opened or tokens[opened[-1]].text != _PARTNERS[token.text]:

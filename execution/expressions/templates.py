@@ -153,7 +153,7 @@ def _parse(text: str) -> Expression:
     try:
         return parse_expression(text)
     except TemplateError as error:
-        raise TemplateError(f"{quote(text)}: {error}") from error
+        raise TemplateError(f"{quote(text)}: {error}", error.flaw) from error
 
 
 def quote(text: str) -> str:

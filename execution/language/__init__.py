@@ -7,7 +7,8 @@
                                                   ├ fields, document
                                                   ├ graph, fallbacks, references
                                                   ├ sections, items, retry_rules
-                                                  └ parameters
+                                                  ├ parameters
+                                                  └ rules, findings
     document ─▶ json_schema, for editors
 
 Pure: it reads values that it is given and knows no file, database or broker. Users

@@ -25,6 +25,7 @@ from execution.language.canvas_tasks import (
     read_policies,
     read_retry,
 )
+from execution.language.rules import Rule
 from execution.language.texts import MAX_STEP_ID, is_step_id
 
 _MOST_NESTING = 100
@@ -93,7 +94,7 @@ class _Drawing:
 
     def lose(self, place: str, message: str) -> None:
         """Note that what stands at `place` is not in the plan."""
-        self.losses.append(Fault(place, message))
+        self.losses.append(Fault(place, message, rule=Rule.CANVAS_LOSS))
 
     def draw(self, part: Part, after: _Tail) -> _Tail:
         """Draw what comes `after` that tail, and return where it ends."""

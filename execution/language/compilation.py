@@ -122,6 +122,7 @@ def _compile_step(
     for expression in (step.when, step.for_each):
         read |= names_steps_bare(expression) if expression else frozenset()
     is_ending = position in graph.ending
+    assert step.action is not None  # noqa: S101  # a step without one is a fault
     for_each = None if step.for_each is None else wrap_expression(step.for_each)
     return CompiledStep(
         position=position,

@@ -18,6 +18,8 @@ from execution.expressions import (
     quote,
 )
 from execution.language.findings import Findings
+from execution.language.references import complain_of
+from execution.language.rules import Complaint, Rule
 from execution.places import Path, shown
 from execution.secrets import find_secret_fault
 
@@ -61,16 +63,20 @@ def check_concurrency(document: Mapping[str, object], findings: Findings) -> Non
     written = document.get("parameters")
     declared = written if isinstance(written, dict) else {}
     if message := find_secret_fault(key, may_be_secret=False):
-        findings.add(_PLACE, message)
+        findings.add(_PLACE, Rule.WRONG_SECRET, message)
         return
     try:
         pieces = parse_template_text(key)
     except TemplateError as error:
-        findings.add(_PLACE, str(error))
+        found = complain_of(error)
+        findings.add(_PLACE, found.rule, found.message)
         return
-    found = (_find_fault(piece, declared, findings) for piece in pieces)
-    if messages := [message for message in found if message]:
-        findings.add(_PLACE, "; ".join(messages))
+    expressions = [piece for piece in pieces if not isinstance(piece, str)]
+    faults = [(e.text, _find_fault(e, declared, findings)) for e in expressions]
+    broken = [(quote(text), fault) for text, fault in faults if fault]
+    if broken:
+        messages = (f"{text}: {fault}" for text, fault in broken)
+        findings.add(_PLACE, broken[0][1].rule, "; ".join(messages))
 
 
 def compile_concurrency(document: "PlanDocument") -> Concurrency | None:
@@ -91,30 +97,31 @@ def _read_part(piece: str | Expression) -> KeyPart:
 
 
 def _find_fault(
-    piece: str | Expression, declared: Mapping[str, object], findings: Findings
-) -> str | None:
-    if isinstance(piece, str):
-        return None
-    fault = _find_path_fault(piece, declared, findings)
-    return f"{quote(piece.text)}: {fault}" if fault else None
-
-
-def _find_path_fault(
     expression: Expression, declared: Mapping[str, object], findings: Findings
-) -> str | None:
+) -> Complaint | None:
     if not isinstance(expression, PlainPath) or expression.parts[0] != "parameters":
-        return "a key is made of texts and ${parameters.…} alone"
+        message = "a key is made of texts and ${parameters.…} alone"
+        return Complaint(Rule.COMPUTED_KEY, message)
     _, *rest = expression.parts
     if not rest:
-        return "`parameters` alone is no value; write parameters. and a name"
+        message = "`parameters` alone is no value; write parameters. and a name"
+        return Complaint(Rule.NO_VALUE, message)
     name, *inner = rest
     if name not in declared:
         near = findings.suggestion(name, declared)
-        return f"no parameter is called {shown(name)}{near}"
-    declaration = declared[name]
+        message = f"no parameter is called {shown(name)}{near}"
+        return Complaint(Rule.UNKNOWN_PARAMETER, message)
+    return _find_misfit(name, declared[name], has_parts=bool(inner))
+
+
+def _find_misfit(
+    name: str, declaration: object, *, has_parts: bool
+) -> Complaint | None:
     kind = declaration.get("type") if isinstance(declaration, dict) else None
-    if not isinstance(kind, str) or bool(inner) == (kind in _NO_TEXT):
+    if not isinstance(kind, str) or has_parts == (kind in _NO_TEXT):
         return None
-    if inner:
-        return f"{shown(name)} is of type {kind}, and has no parts"
-    return f"{shown(name)} is of type {kind}, which is no text; name a part of it"
+    what = f"{shown(name)} is of type {kind}"
+    if has_parts:
+        return Complaint(Rule.NO_VALUE, f"{what}, and has no parts")
+    message = f"{what}, which is no text; name a part of it"
+    return Complaint(Rule.VALUE_IN_TEXT, message)

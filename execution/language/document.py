@@ -38,6 +38,9 @@ MAX_PRIORITY = 9
 MAX_AT_ONCE = 10_000
 MAX_KEY_TEMPLATE = 1024
 
+STEP_KINDS = ("action",)
+"""The fields that say what a step does; each step states exactly one of them."""
+
 
 class Fields(BaseModel):
     """A mapping of the document; None stands for a field that was not written."""
@@ -140,11 +143,26 @@ class PolicyFields(LimitFields):
     )
 
 
-class StepFields(PolicyFields, CallFields):
+class StepFields(PolicyFields):
     """One step."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "patternProperties": {"^x-": {}},
+            "oneOf": [{"required": [kind]} for kind in STEP_KINDS],
+        }
+    )
 
     id: StepId = Field(description="How other steps and expressions name the step.")
     description: str | None = Field(default=None, description="What the step is for.")
+    action: CodeName | None = Field(
+        default=None, description="The name of the code to run."
+    )
+    with_: dict[str, Any] = Field(
+        default_factory=dict,
+        alias="with",
+        description="The inputs by name; `${…}` in texts is replaced.",
+    )
     needs: list[str] | None = Field(
         default=None,
         description="Ids of the steps to wait for; if one step has it, all must.",

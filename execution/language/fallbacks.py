@@ -7,6 +7,7 @@ Works on what it understands of a faulty document. Knows nothing of templates.
 from collections.abc import Mapping, Sequence
 
 from execution.language.findings import Findings
+from execution.language.rules import Complaint, Rule
 from execution.places import Path, shown
 
 _NOT_IN_A_FALLBACK = {
@@ -32,14 +33,15 @@ def find_fallbacks(
         place = ("steps", position, "on_failure", "fallback")
         target = positions.get(name)
         if fault := _find_fault(position, name, target, positions, found, findings):
-            findings.add(place, fault)
+            findings.add(place, fault.rule, fault.message)
         elif target is not None:
             found[target] = position
             _check_fields(step, _NOT_BESIDE, "a fallback", place[:3], findings)
             _check_target(steps[target], target, findings)
     for target in _find_cycle(found):
         message = "the fallbacks stand in for each other; no step begins them"
-        findings.add(("steps", found[target], "on_failure", "fallback"), message)
+        place = ("steps", found[target], "on_failure", "fallback")
+        findings.add(place, Rule.CYCLE, message)
     return found
 
 
@@ -56,14 +58,15 @@ def _find_fault(
     positions: Mapping[str, int],
     found: Mapping[int, int],
     findings: Findings,
-) -> str | None:
+) -> Complaint | None:
     if target is None:
         near = findings.suggestion(name, positions)
-        return f"no step is called {shown(name)}{near}"
+        return Complaint(Rule.UNKNOWN_STEP, f"no step is called {shown(name)}{near}")
     if target == position:
-        return "a step cannot stand in for itself"
+        return Complaint(Rule.CYCLE, "a step cannot stand in for itself")
     if target in found:
-        return f"{shown(name)} stands in for steps[{found[target]}] already"
+        message = f"{shown(name)} stands in for steps[{found[target]}] already"
+        return Complaint(Rule.SHARED_FALLBACK, message)
     return None
 
 
@@ -84,7 +87,7 @@ def _check_fields(
             together = "cannot be stated together" if beside else ""
             where = place if beside else (*place, name)
             message = f"{what} {together}".strip()
-            findings.add(where, f"{message}: {reason}")
+            findings.add(where, Rule.FIELD_CLASH, f"{message}: {reason}")
 
 
 def _find_cycle(found: Mapping[int, int]) -> list[int]:

@@ -22,9 +22,10 @@ from execution.language.document import (
     UndoFields,
 )
 from execution.language.findings import Findings
+from execution.language.rules import Complaint, Rule
 from execution.places import Path
 
-LATER_STEP_KINDS = frozenset(("plan", "repeat", "sleep", "sleep_until", "wait_for"))
+LATER_STEP_KINDS = ("plan", "repeat", "sleep", "sleep_until", "wait_for")
 
 _RESERVED = frozenset(("switch", "matrix", "include", "env"))
 _LATER_IN_DOCUMENT = frozenset(("budget",))
@@ -85,20 +86,26 @@ class _Level:
                 inner = self.inside.get(name)
                 kept[name] = inner(item, place, findings) if inner else item
             elif not name.startswith("x-"):
-                findings.add(place, self._refusal(name, known, findings))
+                refusal = self._refuse(name, known, findings)
+                findings.add(place, refusal.rule, refusal.message)
         return kept
 
-    def _refusal(self, name: str, known: frozenset[str], findings: Findings) -> str:
+    def _refuse(
+        self, name: str, known: frozenset[str], findings: Findings
+    ) -> Complaint:
         if name in known:
-            return "is empty; give it a value or leave it out"
+            message = "is empty; give it a value or leave it out"
+            return Complaint(Rule.EMPTY_FIELD, message)
         if name in self.later:
-            return "is not supported by this release yet; leave it out or upgrade"
+            message = "is not supported by this release yet; leave it out or upgrade"
+            return Complaint(Rule.LATER_FIELD, message)
         if name in _RESERVED:
-            return "is reserved and cannot be used"
+            return Complaint(Rule.RESERVED_FIELD, "is reserved and cannot be used")
         if _SYNONYMS.get(name) in known:
-            return f'is not a field here; write "{_SYNONYMS[name]}"'
+            message = f'is not a field here; write "{_SYNONYMS[name]}"'
+            return Complaint(Rule.UNKNOWN_FIELD, message)
         near = findings.suggestion(name, sorted(known | self.later))
-        return f"is not a field here{near}"
+        return Complaint(Rule.UNKNOWN_FIELD, f"is not a field here{near}")
 
 
 def sort_fields(document: object, findings: Findings) -> object:

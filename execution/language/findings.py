@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from execution.errors import Fault
+from execution.language.rules import Rule
 from execution.places import Path, nearest, place_of
 
 Locate: TypeAlias = Callable[["Finding"], tuple[int, int] | None]
@@ -23,6 +24,7 @@ class Finding:
     """A fault with its path; `offset` counts characters of the text, if known."""
 
     path: Path
+    rule: Rule
     message: str
     offset: int | None = None
 
@@ -45,14 +47,16 @@ class Findings:
     def __contains__(self, path: Path) -> bool:
         return path in self._found
 
-    def add(self, path: Path, message: str, offset: int | None = None) -> None:
-        """Note that `message` is wrong at `path`."""
+    def add(
+        self, path: Path, rule: Rule, message: str, offset: int | None = None
+    ) -> None:
+        """Note that `rule` is broken at `path`, as `message` says."""
         if path in self._found:
             return
         if len(self._found) >= MAX_FAULTS:
             self._dropped += 1
             return
-        self._found[path] = Finding(path, message, offset)
+        self._found[path] = Finding(path, rule, message, offset)
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self._found.values())
@@ -69,7 +73,7 @@ class Findings:
     def adopt(self, others: "Findings", path: Path) -> None:
         """Add what was found in a value that stands at `path`."""
         for finding in others:
-            self.add((*path, *finding.path), finding.message)
+            self.add((*path, *finding.path), finding.rule, finding.message)
 
     def faults(self, source: str, locate: Locate) -> tuple[Fault, ...]:
         """Return all findings as faults, by line if there is a text, else by place.
@@ -79,11 +83,18 @@ class Findings:
         located = [(locate(finding) or (None, None), finding) for finding in self]
         located.sort(key=_text_order)
         faults = [
-            Fault(place_of(finding.path) or source, finding.message, line, column)
+            Fault(
+                place_of(finding.path) or source,
+                finding.message,
+                line,
+                column,
+                rule=finding.rule,
+            )
             for (line, column), finding in located
         ]
         if self._dropped:
-            faults.append(Fault(source, f"has {self._dropped} more faults, not shown"))
+            message = f"has {self._dropped} more faults, not shown"
+            faults.append(Fault(source, message, rule=Rule.MORE_FAULTS))
         return tuple(faults)
 
 

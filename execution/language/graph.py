@@ -13,6 +13,7 @@ from itertools import pairwise
 
 from execution.language.fallbacks import find_fallbacks
 from execution.language.findings import Findings
+from execution.language.rules import Rule
 from execution.places import shown
 
 _MAX_NAMED_IN_CYCLE = 12
@@ -92,7 +93,8 @@ def build_graph(steps: Sequence[object], findings: Findings) -> Graph:
     ancestors = _ancestors(needs, successors, _unclear(steps, needs))
     names = {position: name for name, position in positions.items()}
     for cycle in _cycles(needs, ancestors):
-        findings.add(("steps", cycle[0], "needs"), _cycle_message(cycle, names))
+        message = _cycle_message(cycle, names)
+        findings.add(("steps", cycle[0], "needs"), Rule.CYCLE, message)
     return Graph(
         positions,
         tuple(needs),
@@ -111,12 +113,13 @@ def _ending(steps: Sequence[object], findings: Findings) -> frozenset[int]:
         if "needs" in _fields(steps[position]):
             findings.add(
                 ("steps", position, "needs"),
+                Rule.FIELD_CLASH,
                 "cannot be stated beside `run_on`: such steps run one after another "
                 "when all others have ended",
             )
     if steps and len(ending) == len(steps):
         message = "all have `run_on`; a plan needs a step that runs before its end"
-        findings.add(("steps",), message)
+        findings.add(("steps",), Rule.NO_FIRST_STEP, message)
     return frozenset(ending)
 
 
@@ -141,7 +144,7 @@ def _positions(steps: Sequence[object], findings: Findings) -> dict[str, int]:
         first = positions.setdefault(name, position)
         if first != position:
             message = f"{shown(name)} is the id of steps[{first}] already"
-            findings.add(("steps", position, "id"), message)
+            findings.add(("steps", position, "id"), Rule.DUPLICATE_ID, message)
     return positions
 
 
@@ -156,6 +159,7 @@ def _needs(
     if fields and "needs" not in fields:
         findings.add(
             ("steps", position, "needs"),
+            Rule.MISSING_NEEDS,
             "is missing: once one step has `needs`, all must; "
             "write `needs: []` for a step that waits for none",
         )
@@ -166,22 +170,22 @@ def _needs(
             continue
         need = positions.get(name)
         if need is None:
-            message = (
-                f"no step is called {shown(name)}{findings.suggestion(name, positions)}"
-            )
+            near = findings.suggestion(name, positions)
+            rule, message = Rule.UNKNOWN_STEP, f"no step is called {shown(name)}{near}"
         elif need == position:
-            message = "a step cannot need itself"
+            rule, message = Rule.CYCLE, "a step cannot need itself"
         elif need in outside:
+            rule = Rule.FOREIGN_NEED
             message = (
                 f"{shown(name)} runs at the end, or in place of another step; "
                 "nothing waits for it"
             )
         elif need in found:
-            message = f"names {shown(name)} a second time"
+            rule, message = Rule.REPEATED_NEED, f"names {shown(name)} a second time"
         else:
             found.add(need)
             continue
-        findings.add(("steps", position, "needs", index), message)
+        findings.add(("steps", position, "needs", index), rule, message)
     return tuple(sorted(found))
 
 

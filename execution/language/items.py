@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from execution.language.compilation import CompiledStep, OnFailure
 from execution.language.findings import Findings
+from execution.language.rules import Complaint, Rule
 
 _BESIDE = ("max_parallel", "tolerate")
 
@@ -20,21 +21,23 @@ def check_items(document: Mapping[str, object], findings: Findings) -> None:
         for name in _BESIDE:
             if name in step:
                 message = "means nothing without `for_each`; leave it out"
-                findings.add(("steps", position, name), message)
+                findings.add(("steps", position, name), Rule.IDLE_FIELD, message)
 
 
-def warn_of_items(steps: tuple[CompiledStep, ...]) -> Iterator[str]:
+def warn_of_items(steps: tuple[CompiledStep, ...]) -> Iterator[Complaint]:
     """Yield what is tolerated and never happens, and what is not undone."""
     for step in steps:
         if step.undoes is not None and steps[step.undoes].for_each is not None:
-            yield (
+            yield Complaint(
+                Rule.PARTIAL_UNDO,
                 f"{step.name} runs only when all items of {steps[step.undoes].name}"
                 " have ended: if one of them ends the execution, nothing is undone of"
-                " the others"
+                " the others",
             )
         is_tolerant = step.tolerate is not None or step.tolerate_percent is not None
         if is_tolerant and step.on_failure is OnFailure.ABORT:
-            yield (
+            yield Complaint(
+                Rule.IDLE_TOLERATE,
                 f"`tolerate` of {step.name} has nothing to do: the first item that"
-                " fails ends the execution, unless `on_failure: skip` is stated"
+                " fails ends the execution, unless `on_failure: skip` is stated",
             )

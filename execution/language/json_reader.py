@@ -13,6 +13,7 @@ from enum import Enum
 from typing import NamedTuple, NoReturn
 
 from execution.language.findings import Findings
+from execution.language.rules import Rule
 from execution.language.tree import MAX_NUMBER_CHARACTERS, Reading, TreeBuilder
 from execution.places import shown
 
@@ -123,14 +124,15 @@ def _take_scalar(builder: TreeBuilder, token: _Token) -> None:
     elif len(token.text) > MAX_NUMBER_CHARACTERS:
         # such a number fits no limit, and Python takes quadratic time or refuses
         message = f"is a number of {len(token.text):,} characters"
-        builder.refuse(message, token.offset)
+        builder.refuse(Rule.NUMBER_RANGE, message, token.offset)
     else:
         builder.scalar(json.loads(token.text), token.offset)
 
 
 def _take_word(builder: TreeBuilder, token: _Token) -> None:
     if token.text not in _WORDS:
-        builder.refuse(f"{shown(token.text)} is not JSON; quote text", token.offset)
+        message = f"{shown(token.text)} is not JSON; quote text"
+        builder.refuse(Rule.JSON_SYNTAX, message, token.offset)
     else:
         builder.scalar(_WORDS[token.text], token.offset)
 
@@ -145,7 +147,7 @@ def _string(builder: TreeBuilder, token: _Token) -> str:
 
 
 def _stop(builder: TreeBuilder, message: str, offset: int) -> NoReturn:
-    builder.stop(f"is not JSON: {message}", offset)
+    builder.stop(Rule.JSON_SYNTAX, f"is not JSON: {message}", offset)
 
 
 def _named(token: _Token) -> str:

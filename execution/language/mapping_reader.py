@@ -9,6 +9,7 @@ plans.
 from collections.abc import Iterator, Mapping
 
 from execution.language.findings import Findings
+from execution.language.rules import Rule
 from execution.language.tree import Reading, TreeBuilder
 from execution.places import shown
 
@@ -55,7 +56,8 @@ def _take_key(builder: TreeBuilder, key: object) -> None:
         builder.key(str.__str__(key))
         return
     builder.key(str(key))
-    builder.refuse_here(f"has the key {shown(str(key))} that is not text")
+    message = f"has the key {shown(str(key))} that is not text"
+    builder.refuse_here(Rule.KEY_NOT_TEXT, message)
 
 
 def _plain(value: object) -> object:

@@ -1,6 +1,6 @@
 """What a declaration asks of a value, and whether the declaration makes sense.
 
-Promises: a declaration without faults gives a rule that can judge any JSON value.
+Promises: a declaration without faults gives a demand that can judge any JSON value.
 A pattern must match the whole text, of at most 1,024 characters. That bounds most
 patterns, not all: a pattern is the plan's author's own code, and only the plainest
 of those that take time without bound are refused. Knows nothing of plans.
@@ -17,6 +17,7 @@ from execution.language.parameter_types import (
     magnitude,
     type_fault,
 )
+from execution.language.rules import Complaint, Rule
 from execution.language.tree import size_fault
 from execution.places import Path, shown
 
@@ -35,11 +36,11 @@ _ATOM = rf"(?:\\.|{_CLASS}|[^\\\[*+?{{}}|])"
 _ENDLESS_ATOM = re.compile(rf"{_ATOM}{_ENDLESS}[?+]?", re.DOTALL)
 _OPTIONAL_ATOM = re.compile(rf"{_ATOM}(?:\?|\{{0?,[0-9]+\}})[?+]?", re.DOTALL)
 
-_Fault = tuple[Path, str]
+_Fault = tuple[Path, Complaint]
 
 
 @dataclass(frozen=True)
-class Rule:
+class Demand:
     """What a value must be; `minimum` and `maximum` as they were written."""
 
     kind: ParameterType
@@ -47,55 +48,61 @@ class Rule:
     minimum: object = None
     maximum: object = None
     pattern: re.Pattern[str] | None = None
-    items: "Rule | None" = None
+    items: "Demand | None" = None
 
 
-def rule_of(fields: ItemFields) -> Rule:
-    """Return the rule of a declaration that has no faults."""
-    return Rule(
+def demand_of(fields: ItemFields) -> Demand:
+    """Return the demand of a declaration that has no faults."""
+    return Demand(
         kind=ParameterType(fields.type),
         enum=tuple(fields.enum or ()),
         minimum=fields.min,
         maximum=fields.max,
         pattern=None if fields.pattern is None else re.compile(fields.pattern),
-        items=rule_of(fields.items) if fields.items else None,
+        items=demand_of(fields.items) if fields.items else None,
     )
 
 
-def value_faults(rule: Rule, value: object, path: Path) -> Iterator[_Fault]:
+def value_faults(
+    demand: Demand, value: object, path: Path
+) -> Iterator[tuple[Path, str]]:
     """Yield what is wrong with the value at `path`, and with each of its items."""
-    if message := _own_fault(rule, value):
+    if message := _own_fault(demand, value):
         yield path, message
-    elif rule.items is not None and isinstance(value, list):
+    elif demand.items is not None and isinstance(value, list):
         for index, item in enumerate(value):
-            yield from value_faults(rule.items, item, (*path, index))
+            yield from value_faults(demand.items, item, (*path, index))
 
 
 def declaration_faults(fields: ParameterFields, path: Path) -> Iterator[_Fault]:
     """Yield what makes no sense in the declaration at `path`."""
     if fields.required and fields.default is not None:
-        yield (*path, "required"), "a required parameter has no default; drop one"
+        message = "a required parameter has no default; drop one"
+        yield (*path, "required"), Complaint(Rule.FIELD_CLASH, message)
     faults = list(_rule_faults(fields, path))
     yield from faults
     if fields.default is None or faults:
         return
-    if message := size_fault(fields.default):
-        yield (*path, "default"), message
-    yield from value_faults(rule_of(fields), fields.default, (*path, "default"))
+    if too_large := size_fault(fields.default):
+        yield (*path, "default"), Complaint(Rule.VALUE_SIZE, too_large)
+    default = (*path, "default")
+    for place, misfit in value_faults(demand_of(fields), fields.default, default):
+        yield place, Complaint(Rule.UNFIT_DEFAULT, misfit)
 
 
 def _rule_faults(fields: ItemFields, path: Path) -> Iterator[_Fault]:
     kind = ParameterType(fields.type)
     if message := _pattern_fault(kind, fields.pattern):
-        yield (*path, "pattern"), message
+        yield (*path, "pattern"), Complaint(Rule.WRONG_DECLARATION, message)
     for index, choice in enumerate(fields.enum or ()):
         if message := type_fault(kind, choice):
-            yield (*path, "enum", index), message
+            yield (*path, "enum", index), Complaint(Rule.UNFIT_DEFAULT, message)
     yield from _bounds_faults(kind, fields, path)
     if fields.items is None:
         return
     if kind is not ParameterType.ARRAY:
-        yield (*path, "items"), f"only an array has items, and this is of type {kind}"
+        message = f"only an array has items, and this is of type {kind}"
+        yield (*path, "items"), Complaint(Rule.WRONG_DECLARATION, message)
     yield from _rule_faults(fields.items, (*path, "items"))
 
 
@@ -108,14 +115,16 @@ def _bounds_faults(
     faults = []
     for name, bound in written.items():
         if bound_kind is None:
-            faults.append(((*path, name), f"type {kind} has no {name}"))
-        elif message := type_fault(bound_kind, bound):
-            faults.append(((*path, name), message))
+            message = f"type {kind} has no {name}"
+            faults.append(((*path, name), Complaint(Rule.WRONG_DECLARATION, message)))
+        elif misfit := type_fault(bound_kind, bound):
+            faults.append(((*path, name), Complaint(Rule.UNFIT_DEFAULT, misfit)))
     yield from faults
     if bound_kind is None or faults or len(written) < len(bounds):
         return
     if magnitude(bound_kind, fields.min) > magnitude(bound_kind, fields.max):
-        yield (*path, "min"), f"is above max, which is {shown(fields.max)}"
+        message = f"is above max, which is {shown(fields.max)}"
+        yield (*path, "min"), Complaint(Rule.WRONG_DECLARATION, message)
 
 
 def _pattern_fault(kind: ParameterType, pattern: str | None) -> str | None:
@@ -140,30 +149,36 @@ def _is_ambiguous(group: str) -> bool:
     return bool(endless) and not _OPTIONAL_ATOM.sub("", rest)
 
 
-def _own_fault(rule: Rule, value: object) -> str | None:
+def _own_fault(demand: Demand, value: object) -> str | None:
     """Return what is wrong with a value itself, its items apart."""
-    if message := type_fault(rule.kind, value):
+    if message := type_fault(demand.kind, value):
         return message
-    if rule.enum and value not in rule.enum:
-        choices = ", ".join(shown(choice) for choice in rule.enum[:_MAX_SHOWN_CHOICES])
+    if demand.enum and value not in demand.enum:
+        choices = ", ".join(
+            shown(choice) for choice in demand.enum[:_MAX_SHOWN_CHOICES]
+        )
         return f"must be one of {choices}, and is {shown(value)}"
-    if message := _bound_fault(rule, value):
+    if message := _bound_fault(demand, value):
         return message
-    if rule.pattern is not None and isinstance(value, str):
-        return _mismatch(rule.pattern, value)
+    if demand.pattern is not None and isinstance(value, str):
+        return _mismatch(demand.pattern, value)
     return None
 
 
-def _bound_fault(rule: Rule, value: object) -> str | None:
-    kind = bound_type(rule.kind)
-    if kind is None or (rule.minimum is None and rule.maximum is None):
+def _bound_fault(demand: Demand, value: object) -> str | None:
+    kind = bound_type(demand.kind)
+    if kind is None or (demand.minimum is None and demand.maximum is None):
         return None
-    weight = magnitude(rule.kind, value)
-    counted = "" if kind is rule.kind else "a length of "
-    if rule.minimum is not None and weight < magnitude(kind, rule.minimum):
-        return f"must be at least {counted}{shown(rule.minimum)}, and is {shown(value)}"
-    if rule.maximum is not None and weight > magnitude(kind, rule.maximum):
-        return f"must be at most {counted}{shown(rule.maximum)}, and is {shown(value)}"
+    weight = magnitude(demand.kind, value)
+    counted = "" if kind is demand.kind else "a length of "
+    if demand.minimum is not None and weight < magnitude(kind, demand.minimum):
+        return (
+            f"must be at least {counted}{shown(demand.minimum)}, and is {shown(value)}"
+        )
+    if demand.maximum is not None and weight > magnitude(kind, demand.maximum):
+        return (
+            f"must be at most {counted}{shown(demand.maximum)}, and is {shown(value)}"
+        )
     return None
 
 

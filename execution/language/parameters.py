@@ -17,12 +17,13 @@ from execution.language.findings import Findings
 from execution.language.json_reader import read_json
 from execution.language.mapping_reader import read_objects
 from execution.language.parameter_rules import (
-    Rule,
+    Demand,
     declaration_faults,
-    rule_of,
+    demand_of,
     value_faults,
 )
 from execution.language.parameter_types import ParameterType
+from execution.language.rules import Rule
 from execution.language.tree import UnreadableError, size_fault
 from execution.places import Path
 
@@ -36,7 +37,7 @@ _WRITTEN_AS_JSON = frozenset((ParameterType.OBJECT, ParameterType.ARRAY))
 class Parameter:
     """A declared parameter; no default is None, which no declaration can state."""
 
-    rule: Rule
+    demand: Demand
     required: bool
     default: object
 
@@ -50,8 +51,8 @@ def check_declarations(declarations: object, findings: Findings) -> None:
             fields = ParameterFields.model_validate(declaration)
         except ValidationError:
             continue  # the schema of the document reports what is wrong here
-        for path, message in declaration_faults(fields, ("parameters", name)):
-            findings.add(path, message)
+        for path, found in declaration_faults(fields, ("parameters", name)):
+            findings.add(path, found.rule, found.message)
 
 
 def declared_parameters(
@@ -59,7 +60,7 @@ def declared_parameters(
 ) -> dict[str, Parameter]:
     """Return what values are checked against, from declarations without faults."""
     return {
-        name: Parameter(rule_of(fields), fields.required or False, fields.default)
+        name: Parameter(demand_of(fields), fields.required or False, fields.default)
         for name, fields in declarations.items()
     }
 
@@ -95,7 +96,7 @@ def bind_text_parameters(
         if parameter is None:
             values[name] = text
         else:
-            values[name] = _read_text(parameter.rule.kind, text, path, findings)
+            values[name] = _read_text(parameter.demand.kind, text, path, findings)
     return _bind(declared, values, findings)
 
 
@@ -108,11 +109,12 @@ def _bind(
         raise _parameter_error(findings) from error
     given = read["parameters"] if isinstance(read, dict) else None
     if not isinstance(given, dict):
-        findings.add(("parameters",), "must be a mapping of names to values")
+        message = "must be a mapping of names to values"
+        findings.add(("parameters",), Rule.WRONG_TYPE, message)
         raise _parameter_error(findings)
     for name in given.keys() - declared.keys():
         message = f"the plan has no such parameter{findings.suggestion(name, declared)}"
-        findings.add(("parameters", name), message)
+        findings.add(("parameters", name), Rule.UNKNOWN_PARAMETER, message)
     bound = {
         name: _bind_one(name, parameter, given, findings)
         for name, parameter in declared.items()
@@ -129,12 +131,13 @@ def _bind_one(
     value = given.get(name)
     if value is None and (name not in given or _may_be_null(parameter)):
         if parameter.required:
-            findings.add(path, "is required, and was not given")
+            message = "is required, and was not given"
+            findings.add(path, Rule.MISSING_PARAMETER, message)
         return copy.deepcopy(parameter.default)
-    if message := size_fault(value):
-        findings.add(path, message)
-    for place, message in value_faults(parameter.rule, value, path):
-        findings.add(place, message)
+    if too_large := size_fault(value):
+        findings.add(path, Rule.VALUE_SIZE, too_large)
+    for place, misfit in value_faults(parameter.demand, value, path):
+        findings.add(place, Rule.UNFIT_PARAMETER, misfit)
     return value
 
 

@@ -12,9 +12,11 @@ from execution.expressions import (
     ROOTS,
     CelExpression,
     Expression,
+    Flaw,
     PlainPath,
     TemplateError,
     find_syntax_faults,
+    list_statuses,
     parse_bare,
     parse_template_text,
     quote,
@@ -22,9 +24,11 @@ from execution.expressions import (
 )
 from execution.language.findings import Findings
 from execution.language.graph import Graph
+from execution.language.rules import Complaint, Rule
 from execution.language.tree import size_fault
-from execution.places import Path, shown
+from execution.places import Path, nearest, shown
 from execution.secrets import find_secret_fault
+from execution.states import StepStatus
 
 _HOMES = {
     "item": "for_each",
@@ -35,6 +39,7 @@ _HOMES = {
 _OUTCOME_FIELDS = ("status", "result", "results", "error", "attempt")
 _FAILURE_FIELDS = ("code", "message", "step", "timestamp", "recoverable", "context")
 _EXECUTION_FIELDS = ("id", "created_at", "tags")
+_STATUSES = tuple(status.value for status in StepStatus)
 
 
 def check_profiles(document: Mapping[str, object], findings: Findings) -> None:
@@ -46,7 +51,7 @@ def check_profiles(document: Mapping[str, object], findings: Findings) -> None:
         if isinstance(name, str) and name not in profiles:
             near = findings.suggestion(name, profiles)
             message = f"no profile is called {shown(name)}{near}"
-            findings.add(("steps", position, "profile"), message)
+            findings.add(("steps", position, "profile"), Rule.UNKNOWN_PROFILE, message)
 
 
 def check_templates(
@@ -84,7 +89,7 @@ def _check_defaults(parameters: Mapping[str, object], findings: Findings) -> Non
         path: Path = ("parameters", name, "default")
         for inner, text in texts_of(declaration.get("default")):
             if message := find_secret_fault(text, may_be_secret=False):
-                findings.add((*path, *inner), message)
+                findings.add((*path, *inner), Rule.WRONG_SECRET, message)
 
 
 def _check_syntax(
@@ -95,7 +100,7 @@ def _check_syntax(
     for path, found in to_compile.items():
         messages = [f"{quote(e.text)}: {faults[e]}" for e in found if e in faults]
         if messages:
-            findings.add(path, "; ".join(messages))
+            findings.add(path, Rule.EXPRESSION_SYNTAX, "; ".join(messages))
 
 
 def _steps(document: Mapping[str, object]) -> list[tuple[int, dict[str, object]]]:
@@ -129,43 +134,55 @@ class _Reader:
     ) -> None:
         """Note every fault in the template at `path`."""
         if message := size_fault(template):
-            self.findings.add(path, message)
+            self.findings.add(path, Rule.VALUE_SIZE, message)
         for inner, text in texts_of(template):
-            message = find_secret_fault(text, may_be_secret=may_name_secrets)
-            if message := message or self._text_fault(text, (*path, *inner)):
-                self.findings.add((*path, *inner), message)
+            place = (*path, *inner)
+            if message := find_secret_fault(text, may_be_secret=may_name_secrets):
+                self.findings.add(place, Rule.WRONG_SECRET, message)
+            elif found := self._text_fault(text, place):
+                self.findings.add(place, found.rule, found.message)
 
     def check_bare(self, text: object, path: Path) -> None:
         """Note every fault in the bare expression at `path`, if it is text at all."""
         if not isinstance(text, str):
             return
+        if message := find_secret_fault(text, may_be_secret=False):
+            self.findings.add(path, Rule.WRONG_SECRET, message)
+            return
         try:
-            message = find_secret_fault(text, may_be_secret=False)
-            message = message or self._reads_fault([parse_bare(text)], path)
+            found = self._reads_fault([parse_bare(text)], path)
         except TemplateError as error:
-            message = str(error)
-        if message:
-            self.findings.add(path, message)
+            found = complain_of(error)
+        if found:
+            self.findings.add(path, found.rule, found.message)
 
-    def _text_fault(self, text: str, path: Path) -> str | None:
+    def _text_fault(self, text: str, path: Path) -> Complaint | None:
         if "${" not in text:
             return None
         try:
             pieces = parse_template_text(text)
         except TemplateError as error:
-            return str(error)
-        return self._reads_fault([p for p in pieces if not isinstance(p, str)], path)
+            return complain_of(error)
+        expressions = [p for p in pieces if not isinstance(p, str)]
+        if len(pieces) > 1 and (found := _find_unwritable(expressions)):
+            return found
+        return self._reads_fault(expressions, path)
 
-    def _reads_fault(self, expressions: Sequence[Expression], path: Path) -> str | None:
+    def _reads_fault(
+        self, expressions: Sequence[Expression], path: Path
+    ) -> Complaint | None:
         reads = dict.fromkeys(read for found in expressions for read in found.reads)
         faults = [(read.text, self._path_fault(read)) for read in reads]
-        messages = [f"{quote(text)}: {fault}" for text, fault in faults if fault]
-        complex_ones = [e for e in expressions if isinstance(e, CelExpression)]
-        if complex_ones and not messages:
-            self.to_compile[path] = complex_ones
-        return "; ".join(messages) or None
+        faults += [(e.text, _find_unknown_status(e)) for e in expressions]
+        found = [(quote(text), fault) for text, fault in faults if fault]
+        if found:
+            messages = (f"{text}: {fault}" for text, fault in found)
+            return Complaint(found[0][1].rule, "; ".join(messages))
+        if to_compile := [e for e in expressions if isinstance(e, CelExpression)]:
+            self.to_compile[path] = to_compile
+        return None
 
-    def _path_fault(self, path: PlainPath) -> str | None:
+    def _path_fault(self, path: PlainPath) -> Complaint | None:
         root, *rest = path.parts
         if root not in self.roots:
             return self._foreign_root(root)
@@ -177,30 +194,38 @@ class _Reader:
             case "failure":
                 return self._failure_fault(rest)
             case _ if not rest:
-                return f"`{root}` alone is no value; write {root}. and a name"
+                message = f"`{root}` alone is no value; write {root}. and a name"
+                return Complaint(Rule.NO_VALUE, message)
             case "parameters":
-                return self._unknown("parameter", rest[0], self.parameters)
+                rule = Rule.UNKNOWN_PARAMETER
+                return self._unknown("parameter", rest[0], self.parameters, rule)
             case "execution":
                 return self._unknown("execution field", rest[0], _EXECUTION_FIELDS)
             case _:
                 return self._outcome_fault(rest[0], rest[1:])
 
-    def _foreign_root(self, root: str) -> str:
+    def _foreign_root(self, root: str) -> Complaint:
         if root in _HOMES:
-            return f"there is no `{root}` here; only {_HOMES[root]} has it"
+            message = f"there is no `{root}` here; only {_HOMES[root]} has it"
+            return Complaint(Rule.UNKNOWN_NAME, message)
         known = " or ".join(f"{name}.…" for name in sorted(ROOTS))
-        return f"there is no {shown(root)}; use {known}"
+        message = f"there is no {shown(root)}; use {known}"
+        return Complaint(Rule.UNKNOWN_NAME, message)
 
-    def _outcome_fault(self, step: str, fields: Sequence[str]) -> str | None:
+    def _outcome_fault(self, step: str, fields: Sequence[str]) -> Complaint | None:
         source = self.graph.positions.get(step)
         if source is None:
-            return self._unknown("step", step, self.graph.positions)
-        if message := self._field_fault(f"steps.{step}", fields):
-            return message
+            known = self.graph.positions
+            return self._unknown("step", step, known, Rule.UNKNOWN_STEP)
+        if found := self._field_fault(f"steps.{step}", fields):
+            return found
         if self.position is None or self.graph.may_read(self.position, source):
             return None
         if self.undoes and source == self.position:
             return None
+        return Complaint(Rule.UNSETTLED_STEP, self._describe_unsettled(step, source))
+
+    def _describe_unsettled(self, step: str, source: int) -> str:
         if source in self.graph.ending:
             return f"{shown(step)} has `run_on`, and runs when this step has ended"
         if self.graph.in_sequence:
@@ -210,18 +235,69 @@ class _Reader:
             "add it to `needs`, here or in a step that this one waits for"
         )
 
-    def _failure_fault(self, fields: Sequence[str]) -> str | None:
+    def _failure_fault(self, fields: Sequence[str]) -> Complaint | None:
         if not fields:
-            return "`failure` alone is no value; write failure.message or .code"
+            message = "`failure` alone is no value; write failure.message or .code"
+            return Complaint(Rule.NO_VALUE, message)
         return self._unknown("field of a failure", fields[0], _FAILURE_FIELDS)
 
-    def _field_fault(self, step: str, fields: Sequence[str]) -> str | None:
+    def _field_fault(self, step: str, fields: Sequence[str]) -> Complaint | None:
         if not fields:
-            return f"a step is no value; write {step}.result or .status or .error"
+            message = f"a step is no value; write {step}.result or .status or .error"
+            return Complaint(Rule.NO_VALUE, message)
         return self._unknown("outcome field", fields[0], _OUTCOME_FIELDS)
 
-    def _unknown(self, kind: str, name: str, known: Iterable[str]) -> str | None:
+    def _unknown(
+        self,
+        kind: str,
+        name: str,
+        known: Iterable[str],
+        rule: Rule = Rule.UNKNOWN_NAME,
+    ) -> Complaint | None:
         if name in known:
             return None
         near = self.findings.suggestion(name, known)
-        return f"no {kind} is called {shown(name)}{near}"
+        return Complaint(rule, f"no {kind} is called {shown(name)}{near}")
+
+
+def complain_of(error: TemplateError) -> Complaint:
+    """Return which rule a text breaks that is no template."""
+    match error.flaw:
+        case Flaw.SYNTAX:
+            rule = Rule.EXPRESSION_SYNTAX
+        case Flaw.LIMIT:
+            rule = Rule.EXPRESSION_LIMIT
+        case Flaw.FUNCTION:
+            rule = Rule.UNKNOWN_FUNCTION
+    return Complaint(rule, str(error))
+
+
+def _find_unwritable(expressions: Iterable[Expression]) -> Complaint | None:
+    """Return a path that stands in text, and is known to be a list or a mapping."""
+    for expression in expressions:
+        if isinstance(expression, PlainPath):
+            match expression.parts:
+                case ["steps", _, "error"]:
+                    hint = (
+                        "a mapping or null; write .error.message, once it is not null"
+                    )
+                case ["steps", _, "results"]:
+                    hint = "a list or null; let it be the whole text"
+                case ["execution", "tags"]:
+                    hint = "a list; let it be the whole text"
+                case _:
+                    continue
+            message = f"{quote(expression.text)} cannot stand inside text: it is {hint}"
+            return Complaint(Rule.VALUE_IN_TEXT, message)
+    return None
+
+
+def _find_unknown_status(expression: Expression) -> Complaint | None:
+    if isinstance(expression, PlainPath):
+        return None
+    for word in list_statuses(expression):
+        if word not in _STATUSES:
+            near = nearest(word, _STATUSES) or f"; there are {', '.join(_STATUSES)}"
+            message = f"no status is called {shown(word)}{near}"
+            return Complaint(Rule.UNKNOWN_STATUS, message)
+    return None

@@ -14,6 +14,7 @@ from execution import errors
 from execution.durations import DurationError, parse_duration_seconds
 from execution.errors import ErrorCode, PlansError
 from execution.language.findings import Findings
+from execution.language.rules import Rule
 from execution.places import Path, shown
 from execution.retry import RetryPolicy, RetryWait
 
@@ -62,7 +63,8 @@ def _check_names(retry: dict[str, object], path: Path, findings: Findings) -> No
         for index, name in enumerate(names if isinstance(names, list) else []):
             message = _name_fault(name, findings) if isinstance(name, str) else None
             if message:
-                findings.add((*path, field, index), message)
+                place = (*path, field, index)
+                findings.add(place, Rule.UNKNOWN_ERROR, message)
 
 
 def _name_fault(name: str, findings: Findings) -> str | None:
@@ -93,10 +95,12 @@ def _check_waits(retry: dict[str, object], path: Path, findings: Findings) -> No
     if "initial" in retry:
         unless = "" if "max" in retry else " by default"
         message = f"is longer than `max`, {longest:g} s{unless}; lower it or raise that"
-        findings.add((*path, "initial"), f"{shown(retry['initial'])}: {message}")
+        message = f"{shown(retry['initial'])}: {message}"
+        findings.add((*path, "initial"), Rule.WAIT_ORDER, message)
     else:
         message = f"is shorter than `initial`, {initial:g} s by default; write both"
-        findings.add((*path, "max"), f"{shown(retry['max'])}: {message}")
+        message = f"{shown(retry['max'])}: {message}"
+        findings.add((*path, "max"), Rule.WAIT_ORDER, message)
 
 
 def _seconds(retry: dict[str, object], name: str, default: float) -> float | None:

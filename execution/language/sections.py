@@ -11,6 +11,7 @@ from execution.language.compilation import CompiledStep
 from execution.language.document import PlanDocument
 from execution.language.findings import Findings
 from execution.language.graph import Graph
+from execution.language.rules import Complaint, Rule
 from execution.states import EndReason, Section
 
 _REASONS: Mapping[str, tuple[EndReason, ...]] = {
@@ -28,17 +29,28 @@ def check_sections(
         if position not in graph.ending or not isinstance(step, dict):
             continue
         place = ("steps", position)
-        if not any("deadline" in layer for layer in _layers(step, document)):
+        if _names_known_profile(step, document) and not any(
+            "deadline" in layer for layer in _layers(step, document)
+        ):
             message = (
                 "is missing: a step of the end needs one, lest the execution never end"
             )
-            findings.add((*place, "deadline"), message)
+            findings.add((*place, "deadline"), Rule.ENDLESS_END, message)
         if "for_each" in step:
             message = "cannot be stated beside `run_on`; let the action loop"
-            findings.add((*place, "for_each"), message)
+            findings.add((*place, "for_each"), Rule.FIELD_CLASH, message)
         if "undo" in step:
             message = "cannot be stated beside `run_on`: by then nothing is undone"
-            findings.add((*place, "undo"), message)
+            findings.add((*place, "undo"), Rule.FIELD_CLASH, message)
+
+
+def _names_known_profile(
+    step: Mapping[str, object], document: Mapping[str, object]
+) -> bool:
+    """Whether the profile is there, if the step names one: nobody knows it else."""
+    profiles, name = document.get("profiles"), step.get("profile")
+    known = profiles if isinstance(profiles, dict) else {}
+    return not isinstance(name, str) or name in known
 
 
 def _layers(
@@ -64,10 +76,12 @@ def list_rollback_reasons(document: PlanDocument) -> tuple[EndReason, ...]:
 
 def warn_of_sections(
     document: PlanDocument, steps: tuple[CompiledStep, ...]
-) -> Iterator[str]:
+) -> Iterator[Complaint]:
     """Yield what is stated about undoing and cannot have an effect."""
     undoes = any(step.section is Section.ROLLBACK for step in steps)
     if undoes and not document.rollback:
-        yield "nothing is ever undone: state `rollback: on_failure` for the plan"
+        message = "nothing is ever undone: state `rollback: on_failure` for the plan"
+        yield Complaint(Rule.IDLE_ROLLBACK, message)
     if document.rollback and not undoes:
-        yield "`rollback` has nothing to do: no step states how to `undo` it"
+        message = "`rollback` has nothing to do: no step states how to `undo` it"
+        yield Complaint(Rule.IDLE_ROLLBACK, message)

@@ -13,6 +13,7 @@ from execution.errors import Fault, PlanValidationError
 from execution.language.findings import Findings
 from execution.language.json_reader import read_json
 from execution.language.mapping_reader import read_objects
+from execution.language.rules import Rule
 from execution.language.tree import MAX_DOCUMENT_BYTES, Reading, UnreadableError
 from execution.language.validation import CompiledPlan, compile_plan
 from execution.language.yaml_reader import read_yaml
@@ -48,7 +49,8 @@ def compile_text(origin: Origin) -> CompiledPlan:
     size = len(text.encode(errors="surrogatepass"))
     if size > MAX_DOCUMENT_BYTES:
         message = f"takes {size:,} bytes; {MAX_DOCUMENT_BYTES:,} are allowed"
-        raise PlanValidationError((Fault(source, message),))
+        fault = Fault(source, message, rule=Rule.DOCUMENT_SIZE)
+        raise PlanValidationError((fault,))
     findings = Findings()
     try:
         reading = read_text(origin, findings)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from execution.durations import DURATION, parse_duration_seconds
+from execution.language.rules import Rule, UnfitError
 from execution.places import shown
 
 MAX_ERROR_NAMES = 100
@@ -37,51 +38,62 @@ def is_step_id(text: str) -> bool:
 
 def _step_id(text: str) -> str:
     if not _STEP_ID.fullmatch(text):
-        raise ValueError(
-            "must be a lower-case letter followed by up to 62 of a-z, 0-9 and _"
+        raise UnfitError(
+            Rule.WRONG_NAME,
+            "must be a lower-case letter followed by up to 62 of a-z, 0-9 and _",
         )
     if text in _CEL_WORDS:
-        raise ValueError(f"{shown(text)} is a word of the expression language")
+        raise UnfitError(
+            Rule.WRONG_NAME, f"{shown(text)} is a word of the expression language"
+        )
     return text
 
 
 def _parameter_name(text: str) -> str:
     # unlike a step's id it only ever follows a dot, where few words are taken
     if not _PARAMETER_NAME.fullmatch(text) or text in _CEL_KEYWORDS:
-        raise ValueError("must be a letter or _ and up to 62 letters, digits and _")
+        raise UnfitError(
+            Rule.WRONG_NAME, "must be a letter or _ and up to 62 letters, digits and _"
+        )
     return text
 
 
 def _plan_name(text: str) -> str:
     if not _PLAN_NAME.fullmatch(text):
-        raise ValueError("must be 1 to 128 letters, digits, dots, hyphens or _")
+        raise UnfitError(
+            Rule.WRONG_NAME, "must be 1 to 128 letters, digits, dots, hyphens or _"
+        )
     return text
 
 
 def _code_name(text: str) -> str:
     """Actions and queues are named by others; only the unprintable is refused."""
     if not 0 < len(text) <= 255 or not text.isprintable() or " " in text:
-        raise ValueError("must be 1 to 255 printable characters without spaces")
+        raise UnfitError(
+            Rule.WRONG_NAME, "must be 1 to 255 printable characters without spaces"
+        )
     return text
 
 
 def _version(text: str) -> str:
     """It follows NAME@ on command lines, where a space would end it."""
     if not 0 < len(text) <= 128 or not text.isprintable() or " " in text:
-        raise ValueError("must be 1 to 128 printable characters without spaces")
+        raise UnfitError(
+            Rule.WRONG_NAME, "must be 1 to 128 printable characters without spaces"
+        )
     return text
 
 
 def _label(text: str) -> str:
     if not 0 < len(text) <= 128 or not text.isprintable():
-        raise ValueError("must be 1 to 128 printable characters")
+        raise UnfitError(Rule.WRONG_NAME, "must be 1 to 128 printable characters")
     return text
 
 
 def _format(value: object) -> object:
     # in Python true and 1.0 equal 1, and a literal compares by equality
     if type(value) is not int or value != 1:
-        raise ValueError("this release reads format 1")
+        raise UnfitError(Rule.UNKNOWN_FORMAT, "this release reads format 1")
     return value
 
 
@@ -92,13 +104,18 @@ def _duration(value: object) -> object:
 
 def _limit(value: object) -> object:
     if _measures_nothing(value):
-        raise ValueError("must be longer than nothing; leave it out for no limit")
+        raise UnfitError(
+            Rule.WRONG_DURATION,
+            "must be longer than nothing; leave it out for no limit",
+        )
     return value
 
 
 def _wait(value: object) -> object:
     if _measures_nothing(value):
-        raise ValueError("must be longer than nothing; 1ms is the shortest")
+        raise UnfitError(
+            Rule.WRONG_DURATION, "must be longer than nothing; 1ms is the shortest"
+        )
     return value
 
 
@@ -115,17 +132,20 @@ def _on_failure(value: object) -> object:
         case {"fallback": str(), **others} if not others:
             return value
         case {"restore": _} | {"strategy": _}:
-            raise ValueError("is not supported by this release yet")
+            raise UnfitError(Rule.LATER_FIELD, "is not supported by this release yet")
         case _:
-            raise ValueError("must be abort, skip or {fallback: the id of a step}")
+            raise UnfitError(
+                Rule.WRONG_VALUE, "must be abort, skip or {fallback: the id of a step}"
+            )
 
 
 def _tolerance(value: object) -> object:
     is_count = type(value) is int and 0 <= value <= MAX_ITEMS
     is_share = isinstance(value, str) and _PERCENTAGE.fullmatch(value)
     if not is_count and not is_share:
-        raise ValueError(
-            f"must be a number of items up to {MAX_ITEMS:,}, or a share such as 10%"
+        raise UnfitError(
+            Rule.WRONG_VALUE,
+            f"must be a number of items up to {MAX_ITEMS:,}, or a share such as 10%",
         )
     return value
 

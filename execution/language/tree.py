@@ -20,6 +20,7 @@ from functools import cached_property
 from typing import Any, NoReturn
 
 from execution.language.findings import Finding, Findings
+from execution.language.rules import Complaint, Rule
 from execution.places import Path
 
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
@@ -138,36 +139,37 @@ class TreeBuilder:
     def key(self, text: str, offset: int = 0) -> None:
         """Give the key of the value that follows."""
         frame = self._frames[-1]
-        message = scalar_fault(text)
+        complaint = scalar_fault(text)
         frame.key = _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
         frame.key_offset = offset
         if frame.key in frame.container:
-            self.refuse_here("is given twice; keep one of the two", offset)
-        elif message:
-            self.refuse_here(f"has a key that {message}", offset)
+            message = "is given twice; keep one of the two"
+            self.refuse_here(Rule.DUPLICATE_KEY, message, offset)
+        elif complaint:
+            self.refuse_here(complaint.rule, f"has a key that {complaint}", offset)
 
     def scalar(self, value: object, offset: int = 0) -> None:
         """Give a value that is no container."""
-        if message := scalar_fault(value):
-            self.refuse(message, offset)
+        if complaint := scalar_fault(value):
+            self.refuse(complaint.rule, complaint.message, offset)
             return
         # PostgreSQL's jsonb has no negative zero, and the digest must survive it
         self._attach(value + 0.0 if isinstance(value, float) else value, offset)
         self._value_ended()
 
-    def refuse(self, message: str, offset: int = 0) -> None:
+    def refuse(self, rule: Rule, message: str, offset: int = 0) -> None:
         """Note a fault in place of a value."""
         self._attach(None, offset)
-        self.refuse_here(message, offset)
+        self.refuse_here(rule, message, offset)
         self._value_ended()
 
-    def refuse_here(self, message: str, offset: int | None = None) -> None:
+    def refuse_here(self, rule: Rule, message: str, offset: int | None = None) -> None:
         """Note a fault at the value that is being built."""
-        self._findings.add(self._path(), message, offset)
+        self._findings.add(self._path(), rule, message, offset)
 
-    def stop(self, message: str, offset: int) -> NoReturn:
+    def stop(self, rule: Rule, message: str, offset: int) -> NoReturn:
         """Give up on the text as a whole, because of what stands at `offset`."""
-        self._findings.add((), message, offset)
+        self._findings.add((), rule, message, offset)
         raise UnreadableError(message)
 
     def reading(self, text: str | None = None) -> Reading:
@@ -177,7 +179,8 @@ class TreeBuilder:
     def _open(self, frame: _Frame, offset: int) -> None:
         self._attach(frame.container, offset)
         if len(self._frames) >= MAX_NESTING:
-            self.refuse_here(f"is nested deeper than {MAX_NESTING} levels", offset)
+            message = f"is nested deeper than {MAX_NESTING} levels"
+            self.refuse_here(Rule.NESTING, message, offset)
             raise UnreadableError
         self._offsets[id(frame.container)] = frame.offsets
         self._frames.append(frame)
@@ -185,7 +188,8 @@ class TreeBuilder:
     def _attach(self, value: object, offset: int) -> None:
         self._values += 1
         if self._values > MAX_VALUES:
-            self.refuse_here(f"holds more than {MAX_VALUES:,} values", offset)
+            message = f"holds more than {MAX_VALUES:,} values"
+            self.refuse_here(Rule.DOCUMENT_SIZE, message, offset)
             raise UnreadableError
         if not self._frames:
             self._root = value
@@ -212,7 +216,7 @@ class TreeBuilder:
         return tuple(path)
 
 
-def scalar_fault(value: object) -> str | None:
+def scalar_fault(value: object) -> Complaint | None:
     """Return what is wrong with a value that is no container, or None."""
     match value:
         case None | bool():
@@ -221,23 +225,28 @@ def scalar_fault(value: object) -> str | None:
             return _text_fault(value)
         case int():
             if abs(value) > MAX_INTEGER:
-                return "is an integer beyond ±2^53; write it as text, in quotes"
+                message = "is an integer beyond ±2^53; write it as text, in quotes"
+                return Complaint(Rule.NUMBER_RANGE, message)
             return None
         case float():
-            return None if math.isfinite(value) else "is not a finite number"
+            if math.isfinite(value):
+                return None
+            return Complaint(Rule.NUMBER_RANGE, "is not a finite number")
         case _:
-            return (
+            return Complaint(
+                Rule.NOT_JSON,
                 f"is a {type(value).__name__}, and a plan holds JSON only: "
-                "text, numbers, true, false, null, lists and mappings"
+                "text, numbers, true, false, null, lists and mappings",
             )
 
 
-def _text_fault(text: str) -> str | None:
+def _text_fault(text: str) -> Complaint | None:
     found = _UNSTORABLE.search(text)
     if found is None:
         return None
     what = "a NUL character" if found[0] == "\x00" else "half of a surrogate pair"
-    return f"holds {what}, which cannot be stored; remove it"
+    message = f"holds {what}, which cannot be stored; remove it"
+    return Complaint(Rule.UNSTORABLE_TEXT, message)
 
 
 def canonical_json(value: object) -> bytes:

@@ -7,7 +7,7 @@ Promises: every stage looks at what it can understand, whatever the others have
 found, so that an author sees all faults at once. Knows nothing of file formats.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,10 +26,11 @@ from execution.language.concurrency import (
     compile_concurrency,
 )
 from execution.language.document import MAX_STEPS, PlanDocument
-from execution.language.fields import LATER_STEP_KINDS, sort_fields
+from execution.language.fields import sort_fields
 from execution.language.findings import Findings
 from execution.language.graph import Graph, build_graph
 from execution.language.items import check_items, warn_of_items
+from execution.language.kinds import check_kinds
 from execution.language.parameters import (
     Parameter,
     check_declarations,
@@ -37,6 +38,7 @@ from execution.language.parameters import (
 )
 from execution.language.references import check_profiles, check_templates
 from execution.language.retry_rules import check_retries
+from execution.language.rules import Complaint, Rule, UnfitError
 from execution.language.sections import (
     check_sections,
     list_rollback_reasons,
@@ -47,6 +49,7 @@ from execution.places import Path, shown
 from execution.states import EndReason, Section
 
 _MAX_NAMED_STEPS = 5
+_RANGES = frozenset(("too_short", "too_long", "greater_than_equal", "less_than_equal"))
 
 
 @dataclass(frozen=True)
@@ -62,15 +65,14 @@ class CompiledPlan:
     cancels_running: bool
     concurrency: Concurrency | None
     parameters: Mapping[str, Parameter]
-    warnings: tuple[str, ...]
+    warnings: tuple[Complaint, ...]
 
 
 def compile_plan(value: object, findings: Findings) -> CompiledPlan | None:
     """Return the plan that a JSON value describes, or None when it has faults."""
     if not isinstance(value, dict):
-        findings.add(
-            (), f"must be a mapping of fields such as `steps`, not {shown(value)}"
-        )
+        message = f"must be a mapping of fields such as `steps`, not {shown(value)}"
+        findings.add((), Rule.WRONG_TYPE, message)
         return None
     fields = sort_fields(value, findings)
     if not isinstance(fields, dict) or not _has_bearable_size(fields, findings):
@@ -86,12 +88,13 @@ def _has_bearable_size(fields: dict[str, object], findings: Findings) -> bool:
     """Refuse what is too large to be looked into."""
     size = len(canonical_json(fields))
     if size > MAX_DOCUMENT_BYTES:
-        findings.add((), f"takes {size:,} bytes; {MAX_DOCUMENT_BYTES:,} are allowed")
+        message = f"takes {size:,} bytes; {MAX_DOCUMENT_BYTES:,} are allowed"
+        findings.add((), Rule.DOCUMENT_SIZE, message)
         return False
     steps = fields.get("steps")
     if isinstance(steps, list) and len(steps) > MAX_STEPS:
         message = f"has {len(steps):,} steps; {MAX_STEPS:,} are allowed"
-        findings.add(("steps",), message)
+        findings.add(("steps",), Rule.STEP_COUNT, message)
         return False
     return True
 
@@ -100,24 +103,17 @@ def _apply_schema(fields: dict[str, object], findings: Findings) -> PlanDocument
     try:
         return PlanDocument.model_validate(fields)
     except ValidationError as error:
-        for path, message in _schema_faults(error, findings):
-            findings.add(_cut_to(fields, path), message)
+        for path, found in _schema_faults(error):
+            findings.add(_cut_to(fields, path), found.rule, found.message)
         return None
 
 
-def _schema_faults(
-    error: ValidationError, findings: Findings
-) -> Iterator[tuple[Path, str]]:
+def _schema_faults(error: ValidationError) -> Iterator[tuple[Path, Complaint]]:
     for detail in error.errors(include_url=False):
         path: Path = detail["loc"]
         if path[-1] == "[key]":
             path = path[:-1]
-        step = path[:2]
-        if path[2:] == ("action",) and any(
-            (*step, kind) in findings for kind in LATER_STEP_KINDS
-        ):
-            continue  # the step is of a kind that this release does not know yet
-        yield path, _schema_message(detail)
+        yield path, Complaint(_schema_rule(detail), _schema_message(detail))
 
 
 def _cut_to(fields: dict[str, object], path: Path) -> Path:
@@ -131,6 +127,21 @@ def _cut_to(fields: dict[str, object], path: Path) -> Path:
         else:
             return path[:depth]
     return path
+
+
+def _schema_rule(detail: ErrorDetails) -> Rule:
+    match detail["type"]:
+        case "missing":
+            return Rule.MISSING_FIELD
+        case "value_error":
+            error = detail["ctx"]["error"]
+            return error.rule if isinstance(error, UnfitError) else Rule.WRONG_DURATION
+        case "literal_error" if not isinstance(detail["input"], dict):
+            return Rule.WRONG_VALUE
+        case kind if kind in _RANGES:
+            return Rule.OUT_OF_RANGE
+        case _:
+            return Rule.WRONG_TYPE
 
 
 def _schema_message(detail: ErrorDetails) -> str:
@@ -159,6 +170,7 @@ def _check_meaning(fields: dict[str, object], findings: Findings) -> Graph:
     check_concurrency(fields, findings)
     check_profiles(fields, findings)
     check_retries(fields, findings)
+    check_kinds(fields, findings)
     steps = fields.get("steps")
     graph = build_graph(steps if isinstance(steps, list) else [], findings)
     check_sections(fields, graph, findings)
@@ -188,7 +200,7 @@ def _compile(
         concurrency=compile_concurrency(document),
         parameters=declared_parameters(document.parameters),
         warnings=(
-            *_warn_of_endless(steps, deadline_seconds),
+            *warn_of_endless(steps, deadline_seconds),
             *warn_of_sections(document, steps),
             *warn_of_items(steps),
         ),
@@ -209,18 +221,23 @@ def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "steps": steps}
 
 
-def _warn_of_endless(
-    steps: tuple[CompiledStep, ...], deadline_seconds: float | None
-) -> Iterator[str]:
+def warn_of_endless(
+    steps: tuple[CompiledStep, ...],
+    deadline_seconds: float | None,
+    timed_actions: Collection[str] = (),
+) -> Iterator[Complaint]:
+    """Yield that steps have no limit; `timed_actions` have timeouts of their own."""
     endless = [
         step.name
         for step in steps
         if step.timeout_seconds is None
         and step.deadline_seconds is None
         and (deadline_seconds is None or step.section is not Section.STEPS)
+        and step.action not in timed_actions
     ]
     if endless:
         names = ", ".join(endless[:_MAX_NAMED_STEPS])
         more = len(endless) - _MAX_NAMED_STEPS
         rest = f" and {more:,} more" if more > 0 else ""
-        yield f"steps without a timeout can run for ever: {names}{rest}"
+        message = f"steps without a timeout can run for ever: {names}{rest}"
+        yield Complaint(Rule.NO_TIMEOUT, message)

@@ -9,12 +9,12 @@ Knows nothing of plans.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from execution.language.findings import Findings
+from execution.language.rules import Complaint, Rule
 from execution.language.tree import (
     MAX_NUMBER_CHARACTERS,
     Reading,
@@ -50,13 +50,6 @@ _HINTS = (
 )
 
 
-@dataclass(frozen=True)
-class _Refused:
-    """What a scalar resolves to when no JSON value says it."""
-
-    message: str
-
-
 def read_yaml(text: str, findings: Findings) -> Reading:
     """Return the value of one YAML document with the offsets of its parts.
 
@@ -66,22 +59,24 @@ def read_yaml(text: str, findings: Findings) -> Reading:
     builder = TreeBuilder(findings)
     if found := _UNPRINTABLE.search(text):
         code = ord(found[0])
-        builder.stop(f"holds the character U+{code:04X}; remove it", found.start())
+        message = f"holds the character U+{code:04X}; remove it"
+        builder.stop(Rule.UNSTORABLE_TEXT, message, found.start())
     documents = 0
     try:
         for event in yaml.parse(text, Loader=_LOADER):
             documents += isinstance(event, yaml.DocumentStartEvent)
             if documents > 1:
                 message = "holds a second document; a file is one plan"
-                builder.stop(message, _offset(event.start_mark))
+                offset = _offset(event.start_mark)
+                builder.stop(Rule.DOCUMENT_COUNT, message, offset)
             _take(builder, event)
     except yaml.YAMLError as error:
-        findings.add(
-            (), _syntax_message(error), _offset(getattr(error, "problem_mark", None))
-        )
+        offset = _offset(getattr(error, "problem_mark", None))
+        findings.add((), Rule.YAML_SYNTAX, _syntax_message(error), offset)
         raise UnreadableError from error
     if not documents:
-        builder.stop("is empty; a plan starts with `format: 1`", 0)
+        message = "is empty; a plan starts with `format: 1`"
+        builder.stop(Rule.DOCUMENT_COUNT, message, 0)
     return builder.reading(text)
 
 
@@ -98,7 +93,8 @@ def _take(builder: TreeBuilder, event: yaml.Event) -> None:
         case yaml.NodeEvent() if builder.wants_key:
             _take_key(builder, event, offset)
         case yaml.AliasEvent():
-            builder.refuse(f"is an alias (*{event.anchor}); write it out", offset)
+            message = f"is an alias (*{event.anchor}); write it out"
+            builder.refuse(Rule.YAML_EXTRA, message, offset)
         case yaml.ScalarEvent():
             _take_value(builder, event, offset)
         case yaml.MappingStartEvent():
@@ -113,26 +109,29 @@ def _take(builder: TreeBuilder, event: yaml.Event) -> None:
 
 def _take_key(builder: TreeBuilder, event: yaml.NodeEvent, offset: int) -> None:
     if not isinstance(event, yaml.ScalarEvent):
-        builder.stop("has an alias, a list or a mapping for a key", offset)
+        message = "has an alias, a list or a mapping for a key"
+        builder.stop(Rule.KEY_NOT_TEXT, message, offset)
     plain = not event.style
     builder.key(event.value, offset)
     _refuse_properties(builder, event, offset)
     if plain and event.value == "<<":
-        builder.refuse_here("is a merge key; write the fields out", offset)
+        message = "is a merge key; write the fields out"
+        builder.refuse_here(Rule.YAML_EXTRA, message, offset)
     elif plain and not isinstance(_resolve(event.value), str):
-        builder.refuse_here("has a key that is not text; put it in quotes", offset)
+        message = "has a key that is not text; put it in quotes"
+        builder.refuse_here(Rule.KEY_NOT_TEXT, message, offset)
 
 
 def _take_value(builder: TreeBuilder, event: yaml.ScalarEvent, offset: int) -> None:
     if event.anchor is not None or event.tag is not None:
-        builder.refuse(_property_message(event), offset)
+        builder.refuse(Rule.YAML_EXTRA, _property_message(event), offset)
         return
     if event.style:
         builder.scalar(event.value, offset)
         return
     value = _resolve(event.value)
-    if isinstance(value, _Refused):
-        builder.refuse(value.message, offset)
+    if isinstance(value, Complaint):
+        builder.refuse(value.rule, value.message, offset)
     else:
         builder.scalar(value, offset)
 
@@ -142,7 +141,7 @@ def _resolve(text: str) -> object:
     if text in _WORDS:
         return _WORDS[text]
     if _NOT_FINITE.fullmatch(text):
-        return _Refused("is not a finite number")
+        return Complaint(Rule.NUMBER_RANGE, "is not a finite number")
     if _INTEGER.fullmatch(text):
         return _number(text, int)
     if _BASED_INTEGER.fullmatch(text):
@@ -153,7 +152,8 @@ def _resolve(text: str) -> object:
 def _number(text: str, convert: Callable[[str], object]) -> object:
     # longer numbers fit no limit, and Python takes quadratic time or refuses
     if len(text) > MAX_NUMBER_CHARACTERS:
-        return _Refused(f"is a number of {len(text):,} characters")
+        message = f"is a number of {len(text):,} characters"
+        return Complaint(Rule.NUMBER_RANGE, message)
     return convert(text)
 
 
@@ -163,7 +163,7 @@ def _refuse_properties(
     offset: int,
 ) -> None:
     if event.anchor is not None or event.tag is not None:
-        builder.refuse_here(_property_message(event), offset)
+        builder.refuse_here(Rule.YAML_EXTRA, _property_message(event), offset)
 
 
 def _property_message(event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> str:

@@ -181,7 +181,7 @@ ACCEPTED: dict[str, tuple[str, Callable[[Plan], object], object]] = {
     "a brace in a text of an expression closes nothing": (
         (
             "steps: [{id: a, action: t}, {id: b, action: t,"
-            " with: {x: '${steps.a.status == \"}\" ? {1: 2}[1] : 3}'}}]"
+            " with: {x: '${steps.a.result == \"}\" ? {1: 2}[1] : 3}'}}]"
         ),
         list_field("reads"),
         [(), (0,)],
@@ -298,7 +298,9 @@ ACCEPTED: dict[str, tuple[str, Callable[[Plan], object], object]] = {
             "steps: [{id: a, action: t, for_each: execution.tags,"
             " undo: {action: u}}]"
         ),
-        lambda plan: [warning.partition(" runs only")[0] for warning in plan.warnings],
+        lambda plan: [
+            str(warning).partition(" runs only")[0] for warning in plan.warnings
+        ],
         ["a.undo"],
     ),
     "ten thousand steps are allowed": (
@@ -412,7 +414,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         "steps[0].on_failure",
         LATER,
     ),
-    "a step says what it does": ("steps: [{id: a}]", "steps[0].action", "is missing"),
+    "a step says what it does": ("steps: [{id: a}]", "steps[0]", "must state `action`"),
     "an id is not longer": (
         f"steps: [{{id: {LONG}b, action: t}}]",
         "steps[0].id",

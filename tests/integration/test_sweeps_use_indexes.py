@@ -133,8 +133,9 @@ def test_the_sweeps_have_something_to_find(cursor: Cursor) -> None:
         (
             "ix_executions_held",
             (
-                "SELECT concurrency_key FROM executions WHERE concurrency_key > 'plan 5:k'"
-                " AND admitted_at IS NULL AND ended_at IS NULL"
+                "SELECT concurrency_key FROM executions"
+                " WHERE concurrency_key > 'plan 5:k' AND admitted_at IS NULL"
+                " AND ended_at IS NULL"
                 " ORDER BY concurrency_key, priority DESC, created_at, id LIMIT 1"
             ),
         ),

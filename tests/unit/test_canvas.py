@@ -464,7 +464,7 @@ def test_a_lossy_plan_warns_of_what_it_lacks() -> None:
     plan = Plan.from_canvas(canvas, name="lossy", lossy=True)
 
     assert [step.name for step in plan.steps] == ["add", "add_2"]
-    assert [warning.partition(": ")[0] for warning in plan.warnings[1:]] == [
+    assert [str(warning).partition(": ")[0] for warning in plan.warnings[1:]] == [
         "chain[0].options.expires",
         "chain[1]",
     ]

@@ -44,7 +44,7 @@ COMMANDS = (
     "diff",
     "db",
 )
-FAULTS = (Fault("name", "is missing"),)
+FAULTS = (Fault("name", "is missing", rule="missing-field"),)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

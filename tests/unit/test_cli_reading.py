@@ -56,15 +56,15 @@ def test_every_fault_is_one_line_with_its_place(tmp_path: Path) -> None:
 
     assert code == ExitCode.FAILED
     assert all(line.startswith(f"{path}:") for line in output.splitlines())
-    places = [
-        line.removeprefix(f"{path}:").split(" ")[:2] for line in output.splitlines()
+    findings = [
+        line.removeprefix(f"{path}:").split(" ")[:4] for line in output.splitlines()
     ]
-    assert places == [
-        ["4:5:", "steps[0].action:"],
-        ["4:5:", "steps[0].needs:"],
-        ["5:5:", "steps[0].acton:"],
-        ["6:5:", "steps[1].id:"],
-        ["8:13:", "steps[1].needs[0]:"],
+    assert findings == [
+        ["4:5:", "E001", "missing-field", "steps[0]:"],
+        ["4:5:", "E001", "missing-needs", "steps[0].needs:"],
+        ["5:5:", "E001", "unknown-field", "steps[0].acton:"],
+        ["6:5:", "E001", "duplicate-id", "steps[1].id:"],
+        ["8:13:", "E001", "unknown-step", "steps[1].needs[0]:"],
     ]
 
 
@@ -75,7 +75,7 @@ def test_plan_without_faults_ends_with_0_and_shows_warnings(tmp_path: Path) -> N
     code, output, _ = validate(path)
 
     assert code == ExitCode.OK
-    assert "warning: steps without a timeout" in output
+    assert f"{path}: W001 no-timeout: steps without a timeout" in output
     assert "plan good with 1 steps has no faults" in output
 
 
@@ -112,12 +112,13 @@ def test_json_of_a_faulty_plan_lists_the_faults(tmp_path: Path) -> None:
     shape = json.loads(output)
     assert shape["valid"] is False
     assert shape["faults"][0] == {
-        "place": "steps[0].action",
-        "message": "is missing",
+        "place": "steps[0]",
+        "message": "must state `action`: what the step does",
         "line": 4,
         "column": 5,
         "file": str(path),
         "code": "E001",
+        "rule": "missing-field",
     }
 
 
@@ -175,7 +176,7 @@ def test_strict_makes_a_warning_a_fault(tmp_path: Path) -> None:
 
     assert code == ExitCode.FAILED
     message = "steps without a timeout can run for ever: one"
-    assert output.splitlines()[1:] == [f"{warned}: {message}"]
+    assert output.splitlines()[1:] == [f"{warned}: W001 no-timeout: {message}"]
     (fault,) = json.loads(as_json)["faults"]
     assert fault == {
         "place": warned,
@@ -184,6 +185,7 @@ def test_strict_makes_a_warning_a_fault(tmp_path: Path) -> None:
         "column": None,
         "file": warned,
         "code": "W001",
+        "rule": "no-timeout",
     }
 
 

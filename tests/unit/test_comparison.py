@@ -192,16 +192,16 @@ def test_what_runs_for_each_item_is_compared() -> None:
 
 
 def test_a_condition_is_compared_by_what_it_says() -> None:
-    one = vary_step(1, when='steps.fetch.status=="completed"')
-    same = vary_step(1, when='${ steps.fetch.status == "completed" }')
-    other = vary_step(1, when='steps.fetch.status == "com pleted"')
+    one = vary_step(1, when='steps.fetch.result=="completed"')
+    same = vary_step(1, when='${ steps.fetch.result == "completed" }')
+    other = vary_step(1, when='steps.fetch.result == "com pleted"')
 
     (change,) = compare_plans(one, other).changes
 
     assert compare_plans(one, same).is_same
     assert change.place == "steps.check.when"
     assert list_changes(one) == [
-        ("added", "steps.check.when", None, 'steps.fetch.status=="completed"')
+        ("added", "steps.check.when", None, 'steps.fetch.result=="completed"')
     ]
 
 

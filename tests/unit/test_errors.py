@@ -112,9 +112,12 @@ def test_a_retryable_error_leaves_the_wait_to_the_policy_unless_told() -> None:
 @pytest.mark.parametrize(
     ("fault", "text"),
     [
-        (Fault("steps[3]", "has no action"), "steps[3]: has no action"),
         (
-            Fault("steps[3]", "has no action", 7, 5),
+            Fault("steps[3]", "has no action", rule="missing-field"),
+            "steps[3]: has no action",
+        ),
+        (
+            Fault("steps[3]", "has no action", 7, 5, rule="missing-field"),
             "steps[3] (line 7, column 5): has no action",
         ),
     ],
@@ -127,7 +130,10 @@ def test_a_fault_says_where_it_is(fault: Fault, text: str) -> None:
 def test_a_validation_error_lists_every_fault(
     kind: type[PlanValidationError],
 ) -> None:
-    faults = (Fault("a", "is missing"), Fault("b", "is no number", 2, 1))
+    faults = (
+        Fault("a", "is missing", rule="missing-field"),
+        Fault("b", "is no number", 2, 1, rule="wrong-type"),
+    )
 
     error = kind(faults)
 

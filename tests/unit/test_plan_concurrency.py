@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from execution.errors import PlanValidationError
+from execution.explanation import explain_plan
 from execution.plan import Concurrency, OnConflict, Plan, Step
 
 PARAMETERS = {
@@ -139,6 +140,17 @@ def test_what_is_not_understood_is_left_to_others(parameters: object) -> None:
 
     with pytest.raises(PlanValidationError):
         Plan.from_mapping(document)
+
+
+def test_what_only_the_key_reads_is_used() -> None:
+    plan = Plan(
+        "p",
+        parameters={"customer": {"type": "string"}},
+        concurrency={"key": "${parameters.customer}"},
+        steps=[Step("a", action="x.a", timeout="1s")],
+    )
+
+    assert explain_plan(plan).warnings == ()
 
 
 def test_concurrency_is_a_mapping() -> None:

@@ -242,9 +242,19 @@ def test_what_neighbouring_tools_call_a_field_is_translated(
     )
 
 
-def test_step_without_an_action_is_refused() -> None:
+def test_step_that_does_nothing_is_refused() -> None:
     mapping = document()
     del mapping["steps"][0]["action"]
+
+    (fault,) = faults_of(mapping)
+
+    assert fault.place == "steps[0]"
+    assert "must state `action`" in fault.message
+
+
+def test_step_whose_kind_is_empty_is_one_fault() -> None:
+    mapping = document()
+    mapping["steps"][0]["action"] = None
 
     assert [fault.place for fault in faults_of(mapping)] == ["steps[0].action"]
 
@@ -288,7 +298,7 @@ defaults.timeout (line 6, column 12): 5: a number needs a unit: 5s, 5m or 5h
 steps[0].needs[0] (line 10, column 13): no step is called "scna"; did you mean "scan"?
 steps[0].with.a (line 11, column 15): is an alias (*x); write it out
 steps[0].with.b (line 11, column 19): ${parameters.m}: no parameter is called "m"
-steps[1].action (line 12, column 5): is missing
+steps[1] (line 12, column 5): must state `action`: what the step does
 steps[1].id (line 12, column 5): "scan" is the id of steps[0] already
 steps[1].cache (line 14, column 5): is not supported by this release yet; \
 leave it out or upgrade

@@ -82,7 +82,9 @@ def test_too_many_steps_are_refused() -> None:
 
     (fault,) = faults_of({**document(), "steps": [step] * 10_001})
 
-    assert fault == Fault("steps", "has 10,001 steps; 10,000 are allowed")
+    assert fault == Fault(
+        "steps", "has 10,001 steps; 10,000 are allowed", rule="step-count"
+    )
 
 
 def test_too_large_a_document_is_refused() -> None:
@@ -114,4 +116,6 @@ def test_more_faults_than_anyone_reads_are_counted() -> None:
     faults = faults_of({**document(), **extra})
 
     assert len(faults) == 1001
-    assert faults[-1] == Fault("plan", "has 200 more faults, not shown")
+    assert faults[-1] == Fault(
+        "plan", "has 200 more faults, not shown", rule="more-faults"
+    )

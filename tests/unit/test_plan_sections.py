@@ -233,6 +233,6 @@ def test_what_can_have_no_effect_is_warned_of() -> None:
 
 
 def test_what_undoes_outlives_the_deadline_of_the_plan_and_needs_its_own() -> None:
-    (warning,) = Plan.from_mapping(document()).warnings
+    (warning,) = map(str, Plan.from_mapping(document()).warnings)
 
     assert warning == "steps without a timeout can run for ever: a.undo"
