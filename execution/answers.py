@@ -10,6 +10,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
+from execution.caching import CacheRule
 from execution.results import decode_json
 from execution.retry import RetryPolicy
 from execution.states import (
@@ -79,6 +80,8 @@ class Claim:
     """The list whose items are to be run instead, if it has not been asked for yet."""
     recorded_input: Any
     checkpoint: Mapping[str, Any]
+    cache: CacheRule | None = None
+    """How old a result may be that is used instead, if one may."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,23 @@ class ExpandAnswer:
     windows: tuple[Window, ...]
 
 
+class Reused(StrEnum):
+    """Whether there is a result that a step may use instead of running."""
+
+    REUSED = "reused"
+    MISSED = "missed"
+    STALE = "stale"
+
+
+@dataclass(frozen=True)
+class ReuseAnswer:
+    """The answer to a look for a result, which is JSON text."""
+
+    outcome: Reused
+    result: str | None
+    last_seq: int | None
+
+
 class Retried(StrEnum):
     """What follows a failed attempt."""
 
@@ -202,6 +222,7 @@ def read_claim(
         for_each=data["for_each"],
         recorded_input=data["recorded"],
         checkpoint=data["checkpoint"] or {},
+        cache=CacheRule.from_json(data["cache"]) if data["cache"] else None,
     )
 
 

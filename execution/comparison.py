@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
+from execution.caching import CacheRule
 from execution.durations import write_duration
 from execution.expressions import spell_bare, spell_template_text
 from execution.places import Path, place_of
@@ -25,6 +26,7 @@ _DERIVED = frozenset(
         *("position", "name", "successors", "reads", "item_reads", "max_attempts"),
         *("section", "undoes", "fallback", "stands_in_for", "survives_skips"),
         "tolerate_percent",
+        *("restore", "restore_times"),
     )
 )
 """Of a compiled step, what follows from the rest of the plan."""
@@ -34,6 +36,7 @@ _WRITTEN_AS = {
     "condition": "when",
     "timeout_seconds": "timeout",
     "deadline_seconds": "deadline",
+    "ttl_seconds": "ttl",
     "max_attempts": "attempts",
     "initial_seconds": "initial",
     "max_seconds": "max",
@@ -154,6 +157,9 @@ def _describe_step(
         effective["runs_after_skips"] = step.survives_skips
     if step.fallback is not None:
         effective["on_failure"] = {"fallback": plan.steps[step.fallback].name}
+    if step.restore is not None:
+        target = plan.steps[step.restore].name
+        effective["on_failure"] = {"restore": target, "times": step.restore_times}
     if step.tolerate_percent is not None:
         effective["tolerate"] = f"{step.tolerate_percent:g}%"
     return _write_fields(effective)
@@ -170,7 +176,7 @@ def _write_fields(values: Mapping[str, object]) -> dict[str, object]:
 
 def _write_value(name: str, value: object) -> object:
     match value:
-        case RetryPolicy():
+        case RetryPolicy() | CacheRule():
             return _write_fields(asdict(value))
         case int() | float() if name.endswith("_seconds"):
             return write_duration(value)
@@ -205,6 +211,8 @@ def _spell(value: object, path: Path) -> str:
         case ("steps", _, "when" | "for_each") if isinstance(value, str):
             value = spell_bare(value)
         case ("steps", _, "with", *_) | ("steps", _, "undo", "with", *_):
+            value = _spell_texts(value)
+        case ("steps", _, "cache", "key"):
             value = _spell_texts(value)
         case ("result", *_) | ("concurrency", "key"):
             value = _spell_texts(value)

@@ -18,11 +18,15 @@ Events, by the names that the timeline keeps:
     step.added                it belongs to the end of the execution, which has come
     step.ready                everything that it needs is settled
     step.started              attempt, worker
+    step.cached               attempt, from (execution_id, step), age_seconds: it uses a
+                              result that is there already
     step.progress             percent, message, chunks, records
     step.retrying             an attempt ended in an error, and another follows
     step.waiting              the same, and the next one is to begin only later
     step.lost                 the attempt's process vanished; ready again
     step.completed|failed|timed_out|skipped|cancelled   the step's end
+    recovery.initiated        it has failed, and the execution goes back: to where
+    checkpoint.restored       before this step; these steps begin anew
 """
 
 import atexit
@@ -67,6 +71,7 @@ EVENT_TYPES = frozenset(
         "step.added",
         "step.ready",
         "step.started",
+        "step.cached",
         "step.progress",
         "step.retrying",
         "step.waiting",
@@ -76,6 +81,8 @@ EVENT_TYPES = frozenset(
         "step.timed_out",
         "step.skipped",
         "step.cancelled",
+        "recovery.initiated",
+        "checkpoint.restored",
     }
 )
 """Every type that the timeline can hold; the table above says what each means."""

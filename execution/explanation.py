@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from execution.caching import CacheRule
 from execution.foresight import Foresight, foresee_step
 from execution.language.rules import Complaint
 from execution.oddities import find_oddities
@@ -29,14 +30,16 @@ class StepOutlook:
 
     `wave` counts from 1, and is None for what is in no order with the others: what
     comes after the steps (see `section`), and a step that stands in for another, which
-    `stands_in_for` names. `fallback` is the one that stands in for this one. `undoes`
-    names the step that it takes back, if it does. `queue` is None where who submits
-    decides.
+    `stands_in_for` names. `fallback` is the one that stands in for this one. When it
+    fails, the execution goes back to before `restore`, `restore_times` times at most.
+    `undoes` names the step that it takes back, if it does. `queue` is None where who
+    submits decides.
 
     `when` is its condition, and `when_holds` whether that is true, if parameters alone
     decide it. With `for_each` it runs once for each item of a list, `max_parallel` at a
     time; `items` is how many there are, if parameters alone decide it, and `tolerate`
-    how many may be skipped, a number or a share in percent.
+    how many may be skipped, a number or a share in percent. With `cache`, it may use a
+    result that is there already.
 
     `reads` are the paths in its expressions, `secrets` the names of those in its
     inputs; in `inputs` those are filled in that only parameters decide. `skipped_if`
@@ -63,6 +66,8 @@ class StepOutlook:
     on_failure: OnFailure
     fallback: str | None
     stands_in_for: str | None
+    restore: str | None
+    restore_times: int | None
     skipped_if: tuple[str, ...]
     when: str | None
     when_holds: bool | None
@@ -70,6 +75,7 @@ class StepOutlook:
     items: int | None
     max_parallel: int | None
     tolerate: int | str | None
+    cache: CacheRule | None
 
 
 @dataclass(frozen=True)
@@ -163,6 +169,8 @@ def _describe(
         max_lost=step.max_lost,
         on_failure=step.on_failure,
         fallback=name(step.fallback),
+        restore=name(step.restore),
+        restore_times=step.restore_times,
         stands_in_for=name(step.stands_in_for),
         skipped_if=tuple(reasons),
         when=None if step.condition is None else show_bare(step.condition),
@@ -171,6 +179,7 @@ def _describe(
         items=foreseen.items,
         max_parallel=step.max_parallel,
         tolerate=_describe_tolerance(step),
+        cache=step.cache,
     )
 
 

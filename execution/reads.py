@@ -19,11 +19,13 @@ from execution.secrets import SCHEME
 
 
 def list_expressions(step: CompiledStep) -> Iterator[Expression]:
-    """Yield the expressions of a step: its condition, its list, and its inputs."""
+    """Yield the expressions of a step: its condition, its list, its inputs, its key."""
     for text in (step.condition, step.for_each):
         if text is not None:
             yield parse_bare(text)
     yield from list_template_expressions(step.inputs)
+    if step.cache is not None:
+        yield from list_template_expressions(step.cache.key)
 
 
 def list_template_expressions(template: object) -> Iterator[Expression]:

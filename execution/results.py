@@ -235,6 +235,8 @@ class StepSummary:
     ended_at: datetime | None
     error: ErrorRecord | None
     wake_at: datetime | None = None
+    cached_from: Mapping[str, Any] | None = None
+    """Where its result was taken from: execution_id, step, stored_at, attempt."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import logging
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from typing import Any, Protocol
 
 from execution.actions import Action, ActionRegistry
@@ -23,6 +24,7 @@ from execution.answers import (
     Expanded,
     Recorded,
     Retried,
+    Reused,
     Rider,
 )
 from execution.attempts import (
@@ -32,11 +34,22 @@ from execution.attempts import (
     StepParkedError,
     describe_error,
 )
+from execution.caching import CachePlace
 from execution.context import Context
 from execution.dispatcher import ExecutionDispatcher
 from execution.ending import finish_execution
-from execution.errors import ActionInputError, ExecutionError, ExpressionError
-from execution.evaluation import evaluate_inputs, evaluate_items, is_wanted
+from execution.errors import (
+    ActionInputError,
+    ExecutionError,
+    ExpressionError,
+    StaleLeaseError,
+)
+from execution.evaluation import (
+    evaluate_inputs,
+    evaluate_items,
+    evaluate_place,
+    is_wanted,
+)
 from execution.events import ExecutionEventEmitter
 from execution.faults import FaultPoint, reach
 from execution.patience import Patience
@@ -193,6 +206,7 @@ class ExecutionTaskRunner:
                 covered=ride.rest[0] if ride.rest else None,
                 epoch=ride.delivery.epoch,
                 rider=rider,
+                place=outcome.place,
             )
         )
         reach(FaultPoint.COMPLETED)
@@ -289,6 +303,9 @@ class ExecutionTaskRunner:
             inputs, recorded = evaluate_inputs(claim)
             action = self._registry.get(claim.action)
             _refuse_misfit(claim, action, inputs)
+            place = evaluate_place(claim, recorded)
+            if place is not None and (found := self._reuse(claim, place)) is not None:
+                return Outcome(StepStatus.COMPLETED, recorded, found)
             if SCHEME in recorded:
                 secrets = StepSecrets(claim.inputs, self._secrets)
             attempts = StepAttempts(
@@ -300,11 +317,27 @@ class ExecutionTaskRunner:
                 self._interruptible,
                 secrets,
             )
-            return attempts.run(inputs, recorded)
+            outcome = attempts.run(inputs, recorded)
+            return _keep(outcome, place) if place is not None else outcome
         except ExecutionError as error:
             # after StaleLeaseError the completion is refused, and the log says so
             said = describe_error(error, claim, secrets=secrets)
             return Outcome(StepStatus.FAILED, recorded, error=said)
+
+    def _reuse(self, claim: Claim, place: CachePlace) -> str | None:
+        """Return a result that is there already, if the step may use it."""
+        answer = self._patience.until_answered(
+            lambda: self._records.reuse(claim.held, place)
+        )
+        match answer.outcome:
+            case Reused.MISSED:
+                return None
+            case Reused.STALE:
+                raise StaleLeaseError(f"step {claim.step} belongs to somebody else")
+            case Reused.REUSED:
+                if answer.last_seq is not None:
+                    self._emitter.emit(claim.held.execution_id, answer.last_seq)
+                return answer.result
 
     def _build_context(self, claim: Claim, secrets: StepSecrets) -> Context:
         execution_id = claim.held.execution_id
@@ -352,6 +385,15 @@ def _judge(claim: Claim) -> Outcome | None:
         return None if is_wanted(claim) else Outcome(StepStatus.SKIPPED)
     except ExpressionError as error:
         return Outcome(StepStatus.FAILED, error=describe_error(error, claim))
+
+
+def _keep(outcome: Outcome, place: CachePlace) -> Outcome:
+    """Return an outcome whose result is to be stored, if it is all that there is.
+
+    What has set variables has done more than return something.
+    """
+    is_pure = outcome.status is StepStatus.COMPLETED and outcome.variables == "{}"
+    return replace(outcome, place=place) if is_pure else outcome
 
 
 def _refuse_misfit(claim: Claim, action: Action, inputs: Mapping[str, Any]) -> None:

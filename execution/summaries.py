@@ -43,6 +43,7 @@ STEP_COLUMNS = (
     ExecutionStep.ended_at,
     ExecutionStep.error,
     ExecutionStep.wake_at,
+    ExecutionStep.cached_from,
 )
 
 
@@ -108,7 +109,7 @@ def read_step(row: Sequence[Any]) -> StepSummary:
     """Return a step, from its `STEP_COLUMNS`."""
     position, name, action, queue, status, reason, *others = row
     attempt, failures, losses, progress, message, *others = others
-    worker_id, claimed_at, ended_at, error, wake_at = others
+    worker_id, claimed_at, ended_at, error, wake_at, cached_from = others
     return StepSummary(
         position=position,
         name=name,
@@ -126,6 +127,7 @@ def read_step(row: Sequence[Any]) -> StepSummary:
         ended_at=ended_at,
         error=ErrorRecord.from_json(error) if error else None,
         wake_at=wake_at,
+        cached_from=cached_from,
     )
 
 

@@ -58,6 +58,13 @@ def _write_peculiarities(step: StepOutlook) -> Iterator[str]:
         yield f"{step.name} stands in for {step.stands_in_for}, if that fails for good"
     if step.for_each is not None:
         yield f"{step.name} runs {_write_items(step)}"
+    if step.cache is not None:
+        known_by = f"key {step.cache.key}" if step.cache.key else "inputs"
+        age = write_duration(step.cache.ttl_seconds)
+        yield (
+            f"{step.name} uses a result of {step.action} again, of equal {known_by}"
+            f" and up to {age} old"
+        )
     if step.secrets:
         yield f"{step.name} is given {', '.join(SCHEME + s for s in step.secrets)}"
     if step.when_holds is not None:
@@ -158,10 +165,16 @@ def _build_table(steps: list[StepOutlook]) -> Table:
             _write_limit(step.timeout_seconds),
             _write_limit(step.deadline_seconds),
             _write_attempts(step),
-            f"{step.on_failure} {step.fallback or ''}".strip(),
+            _write_failure(step),
             printable(", ".join(step.reads)),
         )
     return table
+
+
+def _write_failure(step: StepOutlook) -> str:
+    if step.restore is not None:
+        return f"{step.on_failure} {step.restore}, {step.restore_times} at most"
+    return f"{step.on_failure} {step.fallback or ''}".strip()
 
 
 def _write_wave(step: StepOutlook) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from execution.caching import CacheRule
 from execution.durations import parse_duration_seconds
 from execution.expressions import names_steps, names_steps_bare, wrap_expression
 from execution.language.graph import Graph
@@ -18,6 +19,7 @@ from execution.states import Section
 
 if TYPE_CHECKING:
     from execution.language.document import (
+        CacheFields,
         PlanDocument,
         PolicyFields,
         RetryFields,
@@ -36,6 +38,7 @@ class OnFailure(StrEnum):
     ABORT = "abort"
     SKIP = "skip"
     FALLBACK = "fallback"
+    RESTORE = "restore"
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,9 @@ class CompiledStep:
     """A step with everything resolved; steps are named by their positions.
 
     `condition` is the bare expression that decides whether the step runs; `reads` are
-    those of all its expressions, `item_reads` those of its inputs, which are all that
-    an item evaluates. `max_attempts` is that of `retry`, for who needs nothing else
-    of it.
+    those of all its expressions, `item_reads` those of its inputs and of the key of its
+    results, which are all that an item evaluates. `max_attempts` is that of `retry`,
+    for who needs nothing else of it.
     """
 
     position: int
@@ -75,6 +78,9 @@ class CompiledStep:
     tolerate_percent: float | None = None
     fallback: int | None = None
     stands_in_for: int | None = None
+    restore: int | None = None
+    restore_times: int | None = None
+    cache: CacheRule | None = None
 
 
 def compile_steps(document: "PlanDocument", graph: Graph) -> tuple[CompiledStep, ...]:
@@ -116,9 +122,9 @@ def _compile_step(
     profile = document.profiles[step.profile] if step.profile else None
     policies = [layer for layer in (step, profile, document.defaults) if layer]
     on_failure: Any = _first(policy.on_failure for policy in policies)
-    fallback = on_failure["fallback"] if isinstance(on_failure, dict) else None
     stands_in_for = graph.fallbacks.get(position)
-    read = names_steps(step.with_)
+    inside = names_steps([step.with_, step.cache.key if step.cache else None])
+    read = inside
     for expression in (step.when, step.for_each):
         read |= names_steps_bare(expression) if expression else frozenset()
     is_ending = position in graph.ending
@@ -133,18 +139,16 @@ def _compile_step(
         successors=graph.successors[position],
         reads=_sort_positions(read, graph.positions),
         survives_skips=graph.in_sequence or is_ending,
-        on_failure=OnFailure.FALLBACK
-        if fallback
-        else OnFailure(on_failure or OnFailure.ABORT),
         inputs=step.with_,
         condition=step.when,
         section=Section.END if is_ending else Section.STEPS,
         run_on=step.run_on,
-        fallback=graph.positions[fallback] if fallback else None,
         stands_in_for=stands_in_for,
         for_each=for_each,
-        item_reads=positions_read(step.with_, graph.positions) if for_each else None,
+        item_reads=_sort_positions(inside, graph.positions) if for_each else None,
         max_parallel=step.max_parallel,
+        **_compile_failure(on_failure, graph.positions),
+        cache=_compile_cache(step.cache),
         **_compile_tolerance(step.tolerate),
         **_compile_policies(policies),
     )
@@ -170,6 +174,26 @@ def _compile_undo(
         undoes=graph.positions[step.id],
         **_compile_policies(policies),
     )
+
+
+def _compile_failure(written: Any, positions: Mapping[str, int]) -> dict[str, Any]:
+    match written:
+        case {"fallback": name}:
+            return {"on_failure": OnFailure.FALLBACK, "fallback": positions[name]}
+        case {"restore": name, "times": times}:
+            return {
+                "on_failure": OnFailure.RESTORE,
+                "restore": positions[name],
+                "restore_times": times,
+            }
+        case _:
+            return {"on_failure": OnFailure(written or OnFailure.ABORT)}
+
+
+def _compile_cache(written: "CacheFields | None") -> CacheRule | None:
+    if written is None:
+        return None
+    return CacheRule(parse_duration_seconds(written.ttl), written.key)
 
 
 def _compile_tolerance(written: int | str | None) -> dict[str, Any]:

@@ -130,6 +130,16 @@ class LimitFields(Fields):
     )
 
 
+class CacheFields(Fields):
+    """For how long, and under which key, a result may be used again."""
+
+    ttl: LimitText = Field(description="How old a result may be that is used again.")
+    key: str | None = Field(
+        default=None,
+        description="What results are known by, as a template; by default the inputs.",
+    )
+
+
 class UndoFields(LimitFields, CallFields):
     """What takes back the effects of a step; `defaults` hold for it, too."""
 
@@ -170,7 +180,8 @@ class StepFields(PolicyFields):
     on_failure: OnFailureChoice | None = Field(
         default=None,
         description="What follows when the step has failed for good: abort (by"
-        " default), skip, or a fallback, a step that stands in for it.",
+        " default), skip, a fallback that stands in for it, or a restore: the execution"
+        " goes back to before an earlier step.",
     )
     when: str | None = Field(
         default=None,
@@ -192,6 +203,10 @@ class StepFields(PolicyFields):
     tolerate: Tolerance | None = Field(
         default=None,
         description="How many items may be skipped, or which share, such as 10%.",
+    )
+    cache: CacheFields | None = Field(
+        default=None,
+        description="Lets equal inputs use a result again that is there already.",
     )
     run_on: Literal["failure", "always"] | None = Field(
         default=None,

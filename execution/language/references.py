@@ -70,6 +70,9 @@ def check_templates(
         for_items = roots | {"item", "index"} if "for_each" in step else roots
         filling = replace(reader, roots=for_items)
         filling.check(step.get("with"), (*path, "with"), may_name_secrets=True)
+        cache = step.get("cache")
+        if isinstance(cache, dict):
+            filling.check(cache.get("key"), (*path, "cache", "key"))
         undo = step.get("undo")
         if isinstance(undo, dict):
             undoing = replace(reader, undoes=True, roots=ROOTS | {"step"})

@@ -209,6 +209,11 @@ class Rule(StrEnum):
         Subject.STEPS,
         "a step stands in for one other at most; write a fallback for each",
     )
+    FOREIGN_RESTORE = (
+        "foreign-restore",
+        Subject.STEPS,
+        "a failure leads back to its own step or to one before; name one of these",
+    )
     NO_FIRST_STEP = (
         "no-first-step",
         Subject.STEPS,

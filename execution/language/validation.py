@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from execution.language.caching import check_caches
 from execution.language.compilation import (
     CompiledStep,
     compile_seconds,
@@ -37,6 +38,7 @@ from execution.language.parameters import (
     declared_parameters,
 )
 from execution.language.references import check_profiles, check_templates
+from execution.language.restores import check_restores
 from execution.language.retry_rules import check_retries
 from execution.language.rules import Complaint, Rule, UnfitError
 from execution.language.sections import (
@@ -175,6 +177,8 @@ def _check_meaning(fields: dict[str, object], findings: Findings) -> Graph:
     graph = build_graph(steps if isinstance(steps, list) else [], findings)
     check_sections(fields, graph, findings)
     check_items(fields, findings)
+    check_restores(fields, graph, findings)
+    check_caches(fields, findings)
     check_templates(fields, graph, findings)
     return graph
 

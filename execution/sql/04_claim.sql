@@ -6,7 +6,8 @@ CREATE TYPE started_step AS (
     "position" int, name text, action text, queue text, attempt int, failures int,
     published_at timestamptz, publishes int, input jsonb,
     inputs jsonb, reads int[], retry jsonb, hostname text, section text,
-    condition text, for_each text, item jsonb, is_fallback bool
+    condition text, for_each text, item jsonb, is_fallback bool,
+    cache jsonb
 );
 
 
@@ -118,7 +119,7 @@ BEGIN
               CASE WHEN n.item_of IS NULL THEN p.reads ELSE p.item_reads END, p.retry,
               w.hostname, n.section, CASE WHEN n.item_of IS NULL THEN p.condition END,
               CASE WHEN n.item_of IS NULL THEN p.for_each END, n.item,
-              n.stands_in_for IS NOT NULL
+              n.stands_in_for IS NOT NULL, p.cache
          INTO s;
     RETURN s;
 END $$;
@@ -135,7 +136,7 @@ BEGIN
            CASE WHEN n.item_of IS NULL THEN p.reads ELSE p.item_reads END, p.retry, NULL,
            n.section, CASE WHEN n.item_of IS NULL THEN p.condition END,
            CASE WHEN n.item_of IS NULL THEN p.for_each END, n.item,
-           n.stands_in_for IS NOT NULL
+           n.stands_in_for IS NOT NULL, p.cache
       INTO s
       FROM execution_steps n
       JOIN plan_steps p ON p.plan_id = e.plan_id
@@ -220,7 +221,7 @@ BEGIN
         'attempt', s.attempt, 'failures', s.failures, 'retry', s.retry::text,
         'inputs', s.inputs, 'recorded', s.input, 'steps', steps, 'undone', undone,
         'failure', failure, 'condition', s.condition, 'for_each', s.for_each,
-        'item', s.item,
+        'item', s.item, 'cache', s.cache,
         'checkpoint', checkpoint);
 END $$;
 

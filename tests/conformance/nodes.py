@@ -40,6 +40,8 @@ class Node:
     results: list[object] | None = None
     error: dict[str, object] | None = None
     attempt: int = 0
+    failures: int = 0
+    restores: int = 0
     section: str = "steps"
     owner: "Node | None" = None
     item: Mapping[str, object] = field(default_factory=dict)
@@ -58,6 +60,16 @@ class Node:
     def max_attempts(self) -> int:
         retry = self.written.get("retry") or {}
         return int(retry.get("attempts", 1))
+
+    def reset(self) -> None:
+        """Begin anew, but for what counts over all times."""
+        self.status, self.reason, self.result, self.results = (
+            "pending",
+            None,
+            None,
+            None,
+        )
+        self.error, self.failures, self.parks, self.items = None, 0, False, []
 
     def outcome(self) -> dict[str, object]:
         """Return what expressions see of the step."""

@@ -184,6 +184,63 @@ ROWS: dict[str, Row] = {
         {"a": "skipped failed", "f": "skipped condition", "b": "completed"},
         {"a": FAILS},
     ),
+    "a restore begins anew at an earlier step": Row(
+        steps(
+            "a",
+            "b, with: {saw: '${steps.a.attempt}'}",
+            "c, on_failure: {restore: a, times: 2}",
+        ),
+        "completed",
+        {"a": "completed after 3", "b": "completed after 3", "c": "completed after 3"},
+        {"c": Fate(failing_attempts=2)},
+        saw={"b": 3},
+    ),
+    "a restore is done so often, then the failure aborts": Row(
+        steps("a", "b, on_failure: {restore: b, times: 2}", "c"),
+        "failed",
+        {"a": "completed", "b": "failed after 3", "c": "cancelled"},
+        {"b": FAILS},
+    ),
+    "a restore comes when no attempt is left": Row(
+        steps(
+            "a",
+            "b, retry: {attempts: 2, initial: 1ms}, on_failure: {restore: a, times: 1}",
+        ),
+        "completed",
+        {"a": "completed after 2", "b": "completed after 4"},
+        {"b": Fate(failing_attempts=3)},
+    ),
+    "a restore leaves other branches alone": Row(
+        steps(
+            "a, needs: []",
+            "x, needs: []",
+            "b, needs: [a, x], on_failure: {restore: a, times: 1}",
+        ),
+        "completed",
+        {"a": "completed after 2", "x": "completed", "b": "completed after 2"},
+        {"b": Fate(failing_attempts=1)},
+    ),
+    "what was restored is undone once": Row(
+        "rollback: on_failure\n"
+        + steps(f"a, {UNDO}", "b, on_failure: {restore: a, times: 1}"),
+        "failed",
+        {"a": "completed after 2", "b": "failed after 2", "a.undo": "completed"},
+        {"b": FAILS},
+    ),
+    "items that a restore begins anew keep a name of their own": Row(
+        LISTS
+        + steps(
+            "a, for_each: parameters.list",
+            "b, on_failure: {restore: a, times: 1}",
+        ),
+        "completed",
+        {
+            "a": "completed after 2",
+            "b": "completed after 2",
+            **{f"a[{n}]{old}": "completed" for n in range(3) for old in ("", "~1")},
+        },
+        {"b": Fate(failing_attempts=1)},
+    ),
     "a fallback that aborts fails its step as well": Row(
         steps("a, on_failure: {fallback: f}", "f", "b"),
         "failed",
@@ -392,6 +449,51 @@ ROWS: dict[str, Row] = {
         "completed",
         {"a": "completed"},
         value={"step": "a", "saw": "${steps}", "ok": True, "items": []},
+    ),
+    "a result is used again by its key": Row(
+        steps(
+            "a, with: {saw: 1}, cache: {ttl: 1h, key: again}",
+            "b, with: {saw: 2}, cache: {ttl: 1h, key: again}",
+            "c, with: {saw: 3}, cache: {ttl: 1h, key: other}",
+        ),
+        "completed",
+        {"a": "completed", "b": "completed", "c": "completed"},
+        saw={"a": 1, "b": 1, "c": 3},
+    ),
+    "a result is used again by its inputs": Row(
+        steps(
+            "a, with: {saw: equal inputs}, cache: {ttl: 1h}",
+            "b, with: {saw: equal inputs}, cache: {ttl: 1h}",
+            "c, with: {saw: '${steps.b.result.step}'}, cache: {ttl: 1h}",
+        ),
+        "completed",
+        {"a": "completed", "b": "completed", "c": "completed"},
+        saw={"c": "a"},
+    ),
+    "what has failed is not used again": Row(
+        steps(
+            "a, on_failure: skip, cache: {ttl: 1h, key: failing}",
+            "b, with: {saw: 2}, cache: {ttl: 1h, key: failing}",
+        ),
+        "completed",
+        {"a": "skipped failed", "b": "completed"},
+        {"a": FAILS},
+        saw={"b": 2},
+    ),
+    "items use the results of each other": Row(
+        LISTS
+        + steps(
+            "a, for_each: parameters.list, max_parallel: 1, with: {saw: '${item}'},"
+            " cache: {ttl: 1h, key: for all items}",
+            "b, with: {saw: '${steps.a.results.map(r, r.saw)}'}",
+        ),
+        "completed",
+        {
+            **{f"a[{n}]": "completed" for n in range(3)},
+            "a": "completed",
+            "b": "completed",
+        },
+        saw={"b": ["x", "x", "x"]},
     ),
     "keys are left alone": Row(
         steps("a, with: {saw: {'${x}': 1}}"),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from execution import Plan
+from execution.caching import CacheRule
 from execution.errors import PlanValidationError
 
 HEAD = "format: 1\nname: p\n"
@@ -159,6 +160,19 @@ ACCEPTED: dict[str, tuple[str, Callable[[Plan], object], object]] = {
         ),
         lambda plan: [(s.max_parallel, s.tolerate_percent) for s in plan.steps],
         [(2, 10.0)],
+    ),
+    "a result may be used again, by its inputs or by a key": (
+        (
+            "parameters: {n: {type: array}}\n"
+            "steps: [{id: a, action: t, cache: {ttl: 1h30m}},"
+            " {id: b, action: t, for_each: parameters.n,"
+            " cache: {ttl: 1s, key: '${item} ${index} ${steps.a.result}'}}]"
+        ),
+        lambda plan: [(s.cache, s.reads) for s in plan.steps],
+        [
+            (CacheRule(5400.0), ()),
+            (CacheRule(1.0, "${item} ${index} ${steps.a.result}"), (0,)),
+        ],
     ),
     "some items may be skipped, by number": (
         (
@@ -394,7 +408,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
             f"steps[0].{word}",
             LATER,
         )
-        for word in ("until", "effect", "checkpoint", "cache", "uses", "resources")
+        for word in ("until", "effect", "checkpoint", "uses", "resources")
     },
     **{
         f"a step that is a {word} is to come": (
@@ -404,10 +418,30 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         )
         for word in ("plan", "repeat", "sleep", "sleep_until", "wait_for")
     },
-    "to restore is to come": (
-        with_step("on_failure: {restore: a, times: 1}"),
+    "a restore says how often": (
+        with_step("on_failure: {restore: a}"),
         "steps[0].on_failure",
-        LATER,
+        "`times` must say how often",
+    ),
+    "a restore may be done ten times": (
+        with_step("on_failure: {restore: a, times: 11}"),
+        "steps[0].on_failure",
+        "`times` must say how often",
+    ),
+    "a restore leads to a step of the plan": (
+        with_step("on_failure: {restore: aa, times: 1}"),
+        "steps[0].on_failure.restore",
+        'did you mean "a"?',
+    ),
+    "a restore leads back, and not on": (
+        with_step("on_failure: {restore: b, times: 1}", "{id: b, action: t}"),
+        "steps[0].on_failure.restore",
+        "does not run before this step",
+    ),
+    "items restore nothing": (
+        with_step("for_each: '[1]', on_failure: {restore: a, times: 1}"),
+        "steps[0].on_failure",
+        "cannot be stated together",
     ),
     "a strategy is to come": (
         with_step("on_failure: {strategy: x}"),

@@ -12,7 +12,7 @@ from execution.results import Event
 from execution.states import TERMINAL_EXECUTION_STATUSES, StepStatus
 from tests.simulation.store import Store
 from tests.simulation.watchdog import Watchdog
-from tests.timeline import replay
+from tests.timeline import check_successes, replay
 
 _EXECUTIONS = """
     SELECT id::text, status, reason, open_steps, next_seq FROM {schema}.executions
@@ -20,7 +20,8 @@ _EXECUTIONS = """
 _STEPS = """
     SELECT s.execution_id::text AS id, s."position", s.name, s.status, s.attempt,
            s.failures, s.losses, s.lease_token::text AS token, s.result, s.input,
-           s.needs, s.item_of, s.item_count, s.fallback, s.reason,
+           s.needs, s.item_of, s.first_item, s.item_count, s.fallback, s.reason,
+           s.restores, s.cached_from, p.restore_times,
            p.max_attempts, p.max_lost, p.max_parallel
       FROM {schema}.execution_steps s
       JOIN {schema}.executions e ON e.id = s.execution_id
@@ -52,18 +53,27 @@ def find_broken_promise(store: Store, watchdog: Watchdog) -> str | None:
     events = _group(store.execute(_EVENTS))
     sections = _group(store.execute(_SECTIONS))
     executions = {row["id"]: row for row in store.execute(_EXECUTIONS)}
+    results = {
+        (row["id"], row["name"]): row["result"]
+        for rows in steps.values()
+        for row in rows
+        if row["cached_from"] is None
+    }
     if missing := watchdog.created - set(executions):
         return f"executions are gone: {sorted(missing)}"
     try:
         for execution_id, execution in executions.items():
             _check_execution(execution, watchdog)
             _check_timeline(execution, steps[execution_id], events[execution_id])
+            for event in events[execution_id]:
+                if event["type"] == "recovery.initiated":
+                    watchdog.misfortune.count("restores")
             _check_items(steps[execution_id], events[execution_id])
             _check_sections(
                 sections[execution_id], steps[execution_id], events[execution_id]
             )
             for step in steps[execution_id]:
-                _check_step(step, steps[execution_id], watchdog)
+                _check_step(step, steps[execution_id], watchdog, results)
     except AssertionError as error:
         return str(error) or repr(error)
     return None
@@ -108,8 +118,7 @@ def _check_timeline(
     assert status == execution["status"], f"replay tells {status}"
     last = events[-1].type
     assert last == f"execution.{execution['status']}", f"{last} is the last event"
-    successes = [event.step for event in events if event.type == "step.completed"]
-    assert len(successes) == len(set(successes)), "a step succeeded twice"
+    check_successes(events)
 
 
 def _check_items(
@@ -130,11 +139,18 @@ def _check_items(
         most = by_position[owner]["max_parallel"] or len(steps)
         assert len(under_way[owner]) <= most, f"more than {most} items at a time"
     for step in steps:
-        items = [s for s in steps if s["item_of"] == step["position"]]
+        items = [s for s in steps if _is_item_now(s, step)]
         if step["status"] == StepStatus.COMPLETED and step["item_count"] is not None:
             assert len(items) == step["item_count"], "items are missing"
             ends = {item["status"] for item in items}
             assert ends <= {StepStatus.COMPLETED, StepStatus.SKIPPED}, f"{ends}"
+
+
+def _is_item_now(step: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
+    """Whether a step is an item of another, and not one from before a restore."""
+    if owner["item_count"] is None or step["item_of"] != owner["position"]:
+        return False
+    return bool(0 <= step["position"] - owner["first_item"] < owner["item_count"])
 
 
 def _check_sections(
@@ -144,7 +160,12 @@ def _check_sections(
 ) -> None:
     """Assert that just those were added that the end asked for, in their order."""
     statuses = {step["position"]: step["status"] for step in steps}
-    completed = [e["position"] for e in events if e["type"] == "step.completed"]
+    times = {e["position"]: e["seq"] for e in events if e["type"] == "step.completed"}
+    completed = [
+        position
+        for position in sorted(times, key=lambda position: times[position])
+        if statuses[position] == StepStatus.COMPLETED
+    ]
     undoing = {
         row["undone"]: row["position"]
         for row in planned
@@ -174,13 +195,19 @@ def _check_sections(
 
 
 def _check_step(
-    step: Mapping[str, Any], all_steps: list[Mapping[str, Any]], watchdog: Watchdog
+    step: Mapping[str, Any],
+    all_steps: list[Mapping[str, Any]],
+    watchdog: Watchdog,
+    results: Mapping[tuple[str, str], object],
 ) -> None:
     name = step["name"]
     begun = watchdog.attempts[step["id"], step["position"]]
     numbers = list(range(1, step["attempt"] + 1))
     assert sorted(begun) == numbers, f"{name}: {begun} begun of {step['attempt']}"
     assert step["failures"] <= step["max_attempts"], f"{name} failed too often"
+    assert step["restores"] <= (step["restore_times"] or 0), (
+        f"{name} went back too often"
+    )
     assert step["losses"] <= step["max_lost"], f"{name} was lost too often"
     if step["status"] != StepStatus.COMPLETED:
         return
@@ -194,7 +221,10 @@ def _check_step(
     assert fallback is None or (
         fallback["reason"] == "unused" or fallback["status"] == StepStatus.CANCELLED
     ), f"{name} needed none"
-    expected = {"attempt": step["attempt"], "token": step["token"]}
+    expected: object = {"attempt": step["attempt"], "token": step["token"]}
+    if (source := step["cached_from"]) is not None:
+        assert source["attempt"] == step["attempt"], f"{name} was called after all"
+        expected = results.get((source["execution_id"], source["step"]))
     assert step["result"] == expected, f"{name} has the result of another attempt"
     others = {other["name"]: other for other in all_steps}
     for needed, read in step["input"]["needed"].items():

@@ -112,6 +112,16 @@ MUTATIONS = (
         first_seed=250,
     ),
     Mutation(
+        "a restore forgets which needs are settled no more",
+        "AND n.status NOT IN ('completed', 'skipped') OFFSET 0",
+        "AND false OFFSET 0",
+    ),
+    Mutation(
+        "what a restore let complete twice is undone twice",
+        'GROUP BY p."position") AS undoing',
+        'GROUP BY p."position", v.seq) AS undoing',
+    ),
+    Mutation(
         "silence is measured by the clock",
         "AND pulse < (SELECT value FROM pulse) - p_lease",
         "AND beat_at < plans_now() - make_interval(secs => p_lease)",

@@ -97,6 +97,7 @@ def draw_fate(dice: random.Random) -> StepFate:
 def _draw_plan(dice: random.Random, number: int) -> Plan:
     # dice of their own, so that the plans are those of before, with conditions
     conditions = random.Random(f"conditions of {number}")
+    caches = random.Random(f"caches of {number}")
     names = [f"s{n}" for n in range(dice.randint(1, 6))]
     is_sequence = dice.random() < 0.4
     # the others end with their last step
@@ -120,12 +121,15 @@ def _draw_plan(dice: random.Random, number: int) -> Plan:
                 timeout=dice.choice([None, None, "30s"]),
                 deadline=dice.choice([None, None, None, "40s"]),
                 retry=_draw_retry(dice),
-                undo=_draw_undo(dice, name) if has_sections else None,
+                undo=(undo := _draw_undo(dice, name) if has_sections else None),
+                cache=_draw_cache(caches) if undo is None else None,
                 **(_draw_items(dice) if has_items and dice.random() < 0.5 else {}),
             )
         )
     if has_fallbacks:
         steps = _add_fallbacks(dice, steps)
+    # with dice of their own, for the same reason
+    steps = _add_restores(random.Random(f"restores of {number}"), steps)
     if has_sections:
         steps += [_draw_end_step(dice, f"e{n}") for n in range(dice.randint(0, 2))]
     return Plan(
@@ -152,6 +156,27 @@ def _add_fallbacks(dice: random.Random, steps: list[Step]) -> list[Step]:
             on_failure = choice or dice.choice(["skip", "abort"])
             added.append(_draw_fallback(dice, name, on_failure))
     return steps + added
+
+
+def _add_restores(dice: random.Random, steps: list[Step]) -> list[Step]:
+    """Let the failure of some steps go back to before one that they wait for."""
+    if dice.random() < 0.7:
+        return steps
+    before: dict[str, list[str]] = {}
+    restoring = []
+    for step in steps:
+        needs = list(before)[-1:] if step.needs is None else step.needs
+        is_fallback = step.id.startswith("f")
+        trail = {name for need in needs for name in before[need]}
+        reachable = [step.id] if is_fallback else [*sorted(trail), step.id]
+        if not is_fallback:
+            before[step.id] = reachable
+        if step.for_each is None and isinstance(step.on_failure, str):
+            choice = {"restore": dice.choice(reachable), "times": dice.randint(1, 3)}
+            if dice.random() < 0.6:
+                step = replace(step, on_failure=choice)
+        restoring.append(step)
+    return restoring
 
 
 def _draw_fallback(dice: random.Random, name: str, on_failure: Any) -> Step:
@@ -195,6 +220,13 @@ def _draw_end_step(dice: random.Random, name: str) -> Step:
         deadline="300s",
         retry=_draw_retry(dice),
     )
+
+
+def _draw_cache(dice: random.Random) -> dict[str, object] | None:
+    """Return a rule for one step in twenty: others of the seed use its result again."""
+    if dice.random() > 0.05:
+        return None
+    return {"ttl": dice.choice(["1s", "30s", "1h"]), "key": dice.choice("ab")}
 
 
 def _draw_condition(dice: random.Random, needs: list[str]) -> str | None:

@@ -181,8 +181,9 @@ def test_json_of_an_explanation_has_the_documented_keys(path: str) -> None:
         *("position", "name", "action", "section", "wave", "undoes", "queue"),
         *("priority", "needs", "reads", "secrets"),
         *("inputs", "timeout_seconds", "deadline_seconds", "retry", "max_lost"),
-        *("on_failure", "fallback", "stands_in_for", "skipped_if", "when"),
-        *("when_holds", "for_each", "items", "max_parallel", "tolerate"),
+        *("on_failure", "fallback", "stands_in_for", "restore", "restore_times"),
+        *("skipped_if", "when"),
+        *("when_holds", "for_each", "items", "max_parallel", "tolerate", "cache"),
     ]
     assert fetch["inputs"] == {"currency": "EUR"}
     assert fetch["retry"]["not_on"] == ["ValueError"]

@@ -78,6 +78,7 @@ BROKEN: dict[Rule, str] = {
     Rule.SHARED_FALLBACK: steps(
         "id: a, on_failure: {fallback: f}", "id: b, on_failure: {fallback: f}", "id: f"
     ),
+    Rule.FOREIGN_RESTORE: steps("id: a, on_failure: {restore: b, times: 1}", "id: b"),
     Rule.NO_FIRST_STEP: step("run_on: always, deadline: 1s"),
     Rule.ENDLESS_END: steps("id: a", "id: e, run_on: always"),
     Rule.UNKNOWN_PROFILE: step("profile: slow"),

@@ -34,16 +34,16 @@ cancelled   -        -       -        -        -       -          -       -     
 timed_out   -        -       -        -        -       -          -       -          -
 """  # noqa: E501  # a table is read in rows
 STEPS = """
-           release  claim    ride     complete   fail    skip     time_out   cancel     give_back  wait     wake
-pending    ready    -        running  -          -       skipped  -          cancelled  -          -        -
-ready      -        running  -        -          -       skipped  timed_out  cancelled  -          waiting  -
-running    -        -        -        completed  failed  skipped  timed_out  cancelled  ready      waiting  -
-waiting    -        -        -        completed  failed  skipped  timed_out  cancelled  -          -        ready
-completed  -        -        -        -          -       -        -          -          -          -        -
-failed     -        -        -        -          -       -        -          -          -          -        -
-skipped    -        -        -        -          -       -        -          -          -          -        -
-cancelled  -        -        -        -          -       -        -          -          -          -        -
-timed_out  -        -        -        -          -       -        -          -          -          -        -
+           release  claim    ride     complete   fail    skip     time_out   cancel     give_back  wait     wake     restore
+pending    ready    -        running  -          -       skipped  -          cancelled  -          -        -        -
+ready      -        running  -        -          -       skipped  timed_out  cancelled  -          waiting  -        pending
+running    -        -        -        completed  failed  skipped  timed_out  cancelled  ready      waiting  -        pending
+waiting    -        -        -        completed  failed  skipped  timed_out  cancelled  -          -        ready    pending
+completed  -        -        -        -          -       -        -          -          -          -        -        pending
+failed     -        -        -        -          -       -        -          -          -          -        -        -
+skipped    -        -        -        -          -       -        -          -          -          -        -        pending
+cancelled  -        -        -        -          -       -        -          -          -          -        -        -
+timed_out  -        -        -        -          -       -        -          -          -          -        -        -
 """  # noqa: E501  # a table is read in rows
 
 
@@ -124,7 +124,7 @@ def test_terminal_are_the_executions_without_a_move() -> None:
     assert {status.value for status in TERMINAL_EXECUTION_STATUSES} == ends
 
 
-def test_terminal_are_the_steps_without_a_move() -> None:
+def test_terminal_are_the_steps_that_only_a_restore_moves() -> None:
     ends = {"completed", "failed", "skipped", "cancelled", "timed_out"}
 
     assert {status.value for status in TERMINAL_STEP_STATUSES} == ends
