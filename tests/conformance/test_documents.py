@@ -273,6 +273,21 @@ ACCEPTED: dict[str, tuple[str, Callable[[Plan], object], object]] = {
         lambda plan: sorted(map(str, plan.rollback)),
         ["abort", "deadline"],
     ),
+    "a key is made of texts and paths of parameters": (
+        (
+            "parameters: {c: {type: string}, o: {type: object}}\n"
+            "concurrency: {key: 'eu-${parameters.c}/${parameters.o.p.0}$${x}'}"
+        ),
+        lambda plan: plan.concurrency and plan.concurrency.key_parts,
+        ("eu-", ("c",), "/", ("o", "p", "0"), "${x}"),
+    ),
+    "one runs at a time under a key, and others wait": (
+        "concurrency: {key: all}",
+        lambda plan: (
+            plan.concurrency and (plan.concurrency.limit, plan.concurrency.on_conflict)
+        ),
+        (1, "queue"),
+    ),
     "running steps are told of a failure only on request": (
         "failing: cancel_running",
         lambda plan: (plan.cancels_running, read("").cancels_running),
@@ -362,6 +377,37 @@ FALLBACK = "{id: f, action: t}"
 ITEMS = "for_each: execution.tags"
 
 REFUSED: dict[str, tuple[str, str, str]] = {
+    "a key is stated": ("concurrency: {limit: 2}", "concurrency.key", "is missing"),
+    "a key reads no step": (
+        "concurrency: {key: '${steps.a.result}'}",
+        "concurrency.key",
+        "of texts and ${parameters.…} alone",
+    ),
+    "a key computes nothing": (
+        "concurrency: {key: '${1 + 1}'}",
+        "concurrency.key",
+        "of texts and ${parameters.…} alone",
+    ),
+    "a key reads parameters that there are": (
+        "parameters: {c: {type: string}}\nconcurrency: {key: '${parameters.d}'}",
+        "concurrency.key",
+        'no parameter is called "d"',
+    ),
+    "a list is no part of a key": (
+        "parameters: {c: {type: array}}\nconcurrency: {key: '${parameters.c}'}",
+        "concurrency.key",
+        "name a part of it",
+    ),
+    "what becomes of more is one of three": (
+        "concurrency: {key: k, on_conflict: drop}",
+        "concurrency.on_conflict",
+        "must be",
+    ),
+    "at least one runs": (
+        "concurrency: {key: k, limit: 0}",
+        "concurrency.limit",
+        "greater than or equal to 1",
+    ),
     "the format is stated": ("name: p", "format", "is missing"),
     "the format is one that is known": ("format: 2\nname: p", "format", "2"),
     "an unknown field names the nearest": ("nmae: q", "nmae", 'mean "name"'),
@@ -384,7 +430,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     },
     **{
         f"{word} of documents is to come": (f"{word}: 1", word, LATER)
-        for word in ("budget", "concurrency")
+        for word in ("budget",)
     },
     **{
         f"{word} of steps is to come": (
