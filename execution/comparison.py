@@ -123,7 +123,21 @@ def _describe(plan: Plan) -> dict[str, object]:
         **_write_fields({"deadline_seconds": plan.deadline_seconds}),
         **({"rollback": sorted(plan.rollback)} if plan.rollback else {}),
         **({"failing": "cancel_running"} if plan.cancels_running else {}),
+        **_describe_concurrency(plan),
         "steps": steps,
+    }
+
+
+def _describe_concurrency(plan: Plan) -> dict[str, object]:
+    stated = plan.concurrency
+    if stated is None:
+        return {}
+    return {
+        "concurrency": {
+            "key": stated.key,
+            "limit": stated.limit,
+            "on_conflict": stated.on_conflict.value,
+        }
     }
 
 
@@ -204,7 +218,7 @@ def _spell(value: object, path: Path) -> str:
             value = _spell_texts(value)
         case ("steps", _, "cache", "key"):
             value = _spell_texts(value)
-        case ("result", *_):
+        case ("result", *_) | ("concurrency", "key"):
             value = _spell_texts(value)
         case _:
             pass

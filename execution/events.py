@@ -8,6 +8,8 @@ readers down and nobody else: the emitter drops hints while it is away.
 Events, by the names that the timeline keeps:
 
     execution.state_changed   submitted: from nothing to pending
+    execution.held            it waits for its key: as many as may run have it
+    execution.admitted        it has its key
     execution.started         the first step was claimed
     execution.paused|resumed  by whom and why
     execution.ending          with its reason: result, abort, cancel, deadline
@@ -55,6 +57,8 @@ _LINGER_SECONDS = 5.0
 EVENT_TYPES = frozenset(
     {
         "execution.state_changed",
+        "execution.held",
+        "execution.admitted",
         "execution.started",
         "execution.paused",
         "execution.resumed",

@@ -16,7 +16,7 @@ from execution.caching import CacheRule
 from execution.foresight import Foresight, foresee_step
 from execution.language.rules import Complaint
 from execution.oddities import find_oddities
-from execution.plan import CompiledStep, OnFailure, Plan
+from execution.plan import CompiledStep, Concurrency, OnFailure, Plan
 from execution.reads import list_expressions, list_paths, list_secrets, show_bare
 from execution.retry import RetryPolicy
 from execution.skips import find_reasons_to_skip, is_fallback
@@ -100,6 +100,7 @@ class Explanation:
     digest: str
     parameters: Mapping[str, object] | None
     deadline_seconds: float | None
+    concurrency: Concurrency | None
     waves: tuple[tuple[str, ...], ...]
     longest_path: tuple[str, ...]
     end: tuple[str, ...]
@@ -128,6 +129,7 @@ def explain_plan(
         digest=plan.digest,
         parameters=parameters,
         deadline_seconds=plan.deadline_seconds,
+        concurrency=plan.concurrency,
         waves=_list_waves(steps, depths),
         longest_path=_find_longest_path(steps, depths),
         end=tuple(step.name for step in steps if step.section is Section.END),

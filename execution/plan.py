@@ -16,6 +16,7 @@ from typing import Protocol, Self
 from execution.errors import Fault, PlanValidationError
 from execution.language.canvas import draw_plan
 from execution.language.compilation import CompiledStep, OnFailure, is_recovery
+from execution.language.concurrency import Concurrency, OnConflict
 from execution.language.findings import Findings
 from execution.language.json_schema import build_schema
 from execution.language.parameters import bind_parameters, bind_text_parameters
@@ -33,7 +34,9 @@ from execution.states import EndReason
 __all__ = [
     "FORMAT",
     "CompiledStep",
+    "Concurrency",
     "NamedAction",
+    "OnConflict",
     "OnFailure",
     "Plan",
     "Step",
@@ -138,6 +141,7 @@ class Plan:
         deadline: str | None = None,
         rollback: str | Sequence[str] | None = None,
         failing: str | None = None,
+        concurrency: Mapping[str, object] | None = None,
     ) -> None:
         """Build a plan in Python; the arguments are the fields of a document.
 
@@ -145,7 +149,9 @@ class Plan:
         `result` is a JSON value with `${…}` in its texts, `deadline` a duration from
         the submit on. `rollback` says when to undo (`on_failure`, `on_cancel`, or both
         in a list), `failing` what becomes of running steps (`finish_running` or
-        `cancel_running`) when one fails. Raises PlanValidationError with every fault.
+        `cancel_running`) when one fails. `concurrency` is a mapping with the `key`
+        under which a `limit` of executions run at once, and what becomes of more
+        (`on_conflict`). Raises PlanValidationError with every fault.
         """
         fields: dict[str, object] = {
             "format": FORMAT,
@@ -159,6 +165,7 @@ class Plan:
             "deadline": deadline,
             "rollback": rollback,
             "failing": failing,
+            "concurrency": concurrency,
             "steps": [step.as_mapping() for step in steps],
             "result": result,
         }
@@ -270,6 +277,11 @@ class Plan:
     def cancels_running(self) -> bool:
         """Whether the failure of a step tells those that run beside it to stop."""
         return self._compiled.cancels_running
+
+    @property
+    def concurrency(self) -> Concurrency | None:
+        """How many executions run at once under one key; None for any number."""
+        return self._compiled.concurrency
 
     @property
     def deadline_seconds(self) -> float | None:

@@ -33,6 +33,7 @@ class ExecutionMove(StrEnum):
     START = "start"
     PAUSE = "pause"
     RESUME = "resume"
+    REQUEUE = "requeue"
     END = "end"
     COMPLETE = "complete"
     FAIL = "fail"
@@ -104,6 +105,8 @@ EXECUTION_MOVES: Mapping[tuple[ExecutionStatus, ExecutionMove], ExecutionStatus]
             (_E.RUNNING, _EM.PAUSE): _E.PAUSED,
             (_E.RUNNING, _EM.END): _E.ENDING,
             (_E.PAUSED, _EM.RESUME): _E.RUNNING,
+            # it still waits for its key
+            (_E.PAUSED, _EM.REQUEUE): _E.PENDING,
             (_E.PAUSED, _EM.END): _E.ENDING,
             (_E.ENDING, _EM.COMPLETE): _E.COMPLETED,
             (_E.ENDING, _EM.FAIL): _E.FAILED,

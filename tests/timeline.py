@@ -26,6 +26,8 @@ _EXECUTION_STATUS = {
     "execution.started": ExecutionStatus.RUNNING,
     "execution.paused": ExecutionStatus.PAUSED,
     "execution.resumed": ExecutionStatus.RUNNING,
+    # also after a resume: it goes on waiting for its key
+    "execution.held": ExecutionStatus.PENDING,
     "execution.ending": ExecutionStatus.ENDING,
     "execution.completed": ExecutionStatus.COMPLETED,
     "execution.failed": ExecutionStatus.FAILED,

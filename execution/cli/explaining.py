@@ -134,6 +134,11 @@ def _write_head(explanation: Explanation) -> Iterator[str]:
     )
     yield f"queues: {', '.join(shares)}"
     yield f"deadline: {_write_limit(explanation.deadline_seconds)}"
+    if (stated := explanation.concurrency) is not None:
+        yield printable(
+            f"concurrency: {stated.limit:,} at once under the key {stated.key};"
+            f" on conflict {stated.on_conflict}"
+        )
     if explanation.parameters is None:
         yield "parameters: not given, and some are required"
     elif explanation.parameters:

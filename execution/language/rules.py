@@ -279,6 +279,11 @@ class Rule(StrEnum):
         Subject.EXPRESSIONS,
         "what is no text, number or boolean stands inside text; name a part of it",
     )
+    COMPUTED_KEY = (
+        "computed-key",
+        Subject.EXPRESSIONS,
+        "the key of `concurrency` is made of texts and parameters alone; name one",
+    )
     WRONG_SECRET = (
         "wrong-secret",
         Subject.EXPRESSIONS,

@@ -2,7 +2,8 @@
 
 -- Let an execution of which nothing is open any more go on to what comes after its steps:
 -- what undoes those that have completed, if its plan asks for that, then the steps of the
--- end; until something is open again, or all is over. The caller holds the lock, and
+-- end; until something is open again, or all is over. Of what has waited for its key until
+-- its end nothing has begun, and nothing comes after it. The caller holds the lock, and
 -- writes the execution and the drafts.
 CREATE FUNCTION begin_section(e executions, OUT begun executions, OUT drafts event_draft[])
 LANGUAGE plpgsql AS $$
@@ -18,6 +19,7 @@ BEGIN
         e.section := CASE e.section WHEN 'steps' THEN 'rollback'
                      WHEN 'rollback' THEN 'end' ELSE 'over' END;
         planned := CASE
+            WHEN waits_for_key(e) THEN '{}'::int[]
             WHEN e.section = 'rollback' AND rolls_back THEN plan_rollback(e)
             WHEN e.section = 'end' AND ends_with <> '{}' THEN plan_end(e, ends_with)
             ELSE '{}' END;

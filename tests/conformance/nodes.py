@@ -17,6 +17,16 @@ class Fate:
     asks: bool = False
     """Whether it asks if anybody wants its work, before it returns."""
     items: int = 0
+    lost_attempts: int = 0
+    """How many attempts lose their process."""
+    takes_seconds: float = 0.0
+    """How much time passes while an attempt is under way."""
+    slow_attempts: int = 99
+    """How many attempts take that time; those after them take none."""
+    lets_others_end: bool = False
+    """Whether all that can run beside it does so, before it ends."""
+    cancels: bool = False
+    """Whether somebody cancels the execution meanwhile."""
 
     def build_result(self, step: str, saw: object) -> dict[str, object]:
         """Return what the code returns."""

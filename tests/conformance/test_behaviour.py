@@ -1,54 +1,9 @@
-"""The rules of execution, one row each: a plan, what its steps do, and how all ends.
-
-A row is named by its rule, in words of its own. Steps that are not mentioned succeed;
-what one returns has its name as `step` and its input `saw`.
-"""
-
-import random
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+"""The rules of execution, one row each: a plan, what its steps do, and how all ends."""
 
 import pytest
 
-from execution import ExecutionEngine, Plan, Settings
-from execution.database import Database
-from execution.repository import ExecutionRepository
 from tests.conformance.nodes import Fate
-from tests.conformance.stage import Stage
-from tests.timeline import check_timeline, read_timeline
-
-FAILS = Fate(failing_attempts=99)
-LISTS = "parameters: {list: {type: array, default: [x, y, z]}}\n"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A plan, what becomes of its steps, and what must come of it.
-
-    A step's end is its status, with the reason of a skip. `saw` is what one has read.
-    """
-
-    plan: str
-    status: str
-    ends: Mapping[str, str]
-    fates: Mapping[str, Fate] = field(default_factory=dict)
-    saw: Mapping[str, object] = field(default_factory=dict)
-    value: object = ...
-    order: str = ""
-
-
-def step(fields: str) -> str:
-    """Return a step of a document that calls the action of the stage."""
-    return f"  - {{id: {fields.partition(',')[0]}, action: play.step{fields[1:]}}}\n"
-
-
-def steps(*written: str) -> str:
-    return "steps:\n" + "".join(step(fields) for fields in written)
-
-
-END = "run_on: %s, deadline: 1h"
-UNDO = "undo: {action: play.step, with: {saw: '${step.result.step}'}}"
+from tests.conformance.rows import END, FAILS, LISTS, UNDO, Row, Theatre, steps
 
 ROWS: dict[str, Row] = {
     "in a sequence a skip stops nothing": Row(
@@ -505,49 +460,5 @@ ROWS: dict[str, Row] = {
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
-def test_rule_holds(
-    engine: ExecutionEngine,
-    settings: Settings,
-    database: Database,
-    repository: ExecutionRepository,
-    row: Row,
-) -> None:
-    stage = Stage(
-        settings,
-        database,
-        repository,
-        random.Random(row.plan),
-        lambda name: row.fates.get(name, Fate()),
-    )
-
-    execution_id = stage.play(Plan.from_text(f"format: 1\nname: p\n{row.plan}"), {})
-
-    ended = engine.get_result(execution_id)
-    found = list_steps(database, execution_id)
-    assert {name: end for name, (end, _) in found.items()} == row.ends
-    assert str(ended.status) == row.status
-    assert {name: found[name][1]["saw"] for name in row.saw} == row.saw
-    assert row.value is ... or ended.value == row.value
-    check_timeline(engine, execution_id)
-    if row.order:
-        events = read_timeline(engine, execution_id)
-        begun = [e.step for e in events if e.type == "step.started"]
-        assert " ".join(map(str, begun)) == row.order
-
-
-def list_steps(database: Database, execution_id: str) -> dict[str, tuple[str, Any]]:
-    """Return how every step has ended, and with which result."""
-    rows = database.query(
-        "SELECT name, status, reason, attempt, result FROM {schema}.execution_steps"
-        " WHERE execution_id = %s",
-        (execution_id,),
-    )
-    return {
-        row["name"]: (
-            row["status"]
-            + (f" {row['reason']}" if row["reason"] else "")
-            + (f" after {row['attempt']}" if row["attempt"] > 1 else ""),
-            row["result"],
-        )
-        for row in rows
-    }
+def test_rule_holds(theatre: Theatre, row: Row) -> None:
+    theatre.check(row)

@@ -36,7 +36,8 @@ _ENDS_OF_STEPS = {
 } | {"step.timed_out"}
 _SECTIONS = """
     SELECT e.id::text AS id, e.section, e.reason, e.reason = ANY (p.rollback) AS undoes,
-           s."position", s.section AS of_section, s.run_on, s.undoes AS undone
+           s."position", s.section AS of_section, s.run_on, s.undoes AS undone,
+           e.concurrency_key IS NOT NULL AND e.admitted_at IS NULL AS never_began
       FROM {schema}.executions e
       JOIN {schema}.plans p ON p.id = e.plan_id
       LEFT JOIN {schema}.plan_steps s ON s.plan_id = p.id AND s.section <> 'steps'
@@ -177,6 +178,7 @@ def _check_sections(
         row["position"]
         for row in planned
         if row["of_section"] == "end"
+        and not row["never_began"]
         and (row["run_on"] == "always" or row["reason"] != "result")
     ]
     later = {row["position"] for row in planned}

@@ -65,6 +65,24 @@ def draw_plans() -> tuple[Plan, ...]:
     return tuple(_draw_plan(dice, number) for number in range(POOL_SIZE))
 
 
+def draw_keyed_plans() -> tuple[Plan, ...]:
+    """Return plans of which only so many run at once; the same each time."""
+    dice = random.Random(2)
+    return tuple(
+        _add_key(dice, plan, number) for number, plan in enumerate(draw_plans()[::4])
+    )
+
+
+def _add_key(dice: random.Random, plan: Plan, number: int) -> Plan:
+    concurrency = {
+        "key": "all",
+        "limit": dice.choice([1, 1, 2]),
+        "on_conflict": ("queue", "cancel_older", "queue", "reject")[number % 4],
+    }
+    fields = {"name": f"keyed-{number}", "concurrency": concurrency}
+    return Plan.from_mapping({**plan.definition, **fields})
+
+
 def draw_fate(dice: random.Random) -> StepFate:
     """Return what becomes of one step."""
     fate = dice.choices(list(Fate), [12, 6, 1.5, 0.5, 0.5])[0]

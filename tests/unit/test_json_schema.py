@@ -44,6 +44,11 @@ FULL: dict[str, Any] = {
     "deadline": "1d",
     "rollback": ["on_failure", "on_cancel"],
     "failing": "cancel_running",
+    "concurrency": {
+        "key": "of ${parameters.size}",
+        "limit": 2,
+        "on_conflict": "cancel_older",
+    },
     "steps": [
         {
             "id": "one",
@@ -152,6 +157,12 @@ FAULTY: list[tuple[tuple[str | int, ...], object]] = [
     (("rollback",), "on_monday"),
     (("rollback",), ["on_failure", 1]),
     (("failing",), ["finish_running"]),
+    (("concurrency",), {"limit": 2}),
+    (("concurrency", "key"), ""),
+    (("concurrency", "limit"), 0),
+    (("concurrency", "limit"), "2"),
+    (("concurrency", "on_conflict"), "drop"),
+    (("concurrency", "group"), "k"),
     (("steps", 0, "needs"), "one"),
     (("steps", 0, "needs"), None),
     (("steps", 0, "priority"), 10),

@@ -185,7 +185,7 @@ def test_bad_field_is_refused_with_its_place(
     assert message in faults[0].message
 
 
-@pytest.mark.parametrize("name", ["budget", "concurrency"])
+@pytest.mark.parametrize("name", ["budget"])
 def test_document_field_of_a_later_release_is_refused(name: str) -> None:
     (fault,) = faults_of({**document(), name: "1h"})
 

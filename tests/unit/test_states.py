@@ -23,16 +23,16 @@ from execution.states import (
 
 # rows: the state it is in; columns: the move; cells: where that leads, - nowhere
 EXECUTIONS = """
-            start    pause   resume   end     complete   fail    cancel     time_out
-pending     running  paused  -        ending  -          -       -          -
-running     -        paused  -        ending  -          -       -          -
-paused      -        -       running  ending  -          -       -          -
-ending      -        -       -        -       completed  failed  cancelled  timed_out
-completed   -        -       -        -       -          -       -          -
-failed      -        -       -        -       -          -       -          -
-cancelled   -        -       -        -       -          -       -          -
-timed_out   -        -       -        -       -          -       -          -
-"""
+            start    pause   resume   requeue  end     complete   fail    cancel     time_out
+pending     running  paused  -        -        ending  -          -       -          -
+running     -        paused  -        -        ending  -          -       -          -
+paused      -        -       running  pending  ending  -          -       -          -
+ending      -        -       -        -        -       completed  failed  cancelled  timed_out
+completed   -        -       -        -        -       -          -       -          -
+failed      -        -       -        -        -       -          -       -          -
+cancelled   -        -       -        -        -       -          -       -          -
+timed_out   -        -       -        -        -       -          -       -          -
+"""  # noqa: E501  # a table is read in rows
 STEPS = """
            release  claim    ride     complete   fail    skip     time_out   cancel     give_back  wait     wake     restore
 pending    ready    -        running  -          -       skipped  -          cancelled  -          -        -        -
@@ -105,7 +105,7 @@ def test_a_refusal_names_the_moves_that_there_are() -> None:
         next_status(ExecutionStatus.PAUSED, ExecutionMove.TIME_OUT)
 
     assert str(refusal.value) == (
-        "an execution that is paused cannot time out; it can end, resume"
+        "an execution that is paused cannot time out; it can end, requeue, resume"
     )
 
 
