@@ -15,7 +15,7 @@ from typing import Protocol, Self
 
 from execution.errors import Fault, PlanValidationError
 from execution.language.canvas import draw_plan
-from execution.language.compilation import CompiledStep, OnFailure
+from execution.language.compilation import CompiledStep, OnFailure, Repetition
 from execution.language.findings import Findings
 from execution.language.json_schema import build_schema
 from execution.language.parameters import bind_parameters, bind_text_parameters
@@ -30,7 +30,15 @@ from execution.language.tree import MAX_DOCUMENT_BYTES
 from execution.language.validation import CompiledPlan
 from execution.states import EndReason
 
-__all__ = ["FORMAT", "CompiledStep", "NamedAction", "OnFailure", "Plan", "Step"]
+__all__ = [
+    "FORMAT",
+    "CompiledStep",
+    "NamedAction",
+    "OnFailure",
+    "Plan",
+    "Repetition",
+    "Step",
+]
 
 FORMAT = 1
 
@@ -56,11 +64,12 @@ class Step:
     `always`) lets the step run at the end of an execution; `undo` is a mapping with the
     action that takes back what the step did. `for_each` names a list, for each item of
     which the step is run, `max_parallel` at a time; `tolerate` (a number, or `10%`)
-    may be skipped.
+    may be skipped. `repeat`, in place of `action` and `with_`, is a mapping with those
+    of a loop, `times` and perhaps `until` and `wait`.
     """
 
     id: str
-    action: str | NamedAction
+    action: str | NamedAction | None = None
     with_: Mapping[str, object] | None = None
     needs: Sequence[str] | None = None
     queue: str | None = None
@@ -77,6 +86,7 @@ class Step:
     for_each: str | None = None
     max_parallel: int | None = None
     tolerate: int | str | None = None
+    repeat: Mapping[str, object] | None = None
 
     def as_mapping(self) -> dict[str, object]:
         """Return the step as it stands in a document."""
@@ -85,6 +95,7 @@ class Step:
             "description": self.description,
             "action": getattr(self.action, "action_name", self.action),
             "with": self.with_,
+            "repeat": self.repeat,
             "needs": self.needs,
             "when": self.when,
             "queue": self.queue,

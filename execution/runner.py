@@ -22,6 +22,7 @@ from execution.answers import (
     Completion,
     Expanded,
     Recorded,
+    Repeated,
     Retried,
     Rider,
 )
@@ -35,10 +36,11 @@ from execution.attempts import (
 from execution.context import Context
 from execution.dispatcher import ExecutionDispatcher
 from execution.ending import finish_execution
-from execution.errors import ActionInputError, ExecutionError, ExpressionError
-from execution.evaluation import evaluate_inputs, evaluate_items, is_wanted
+from execution.errors import ActionInputError, ExecutionError
+from execution.evaluation import evaluate_inputs, evaluate_items
 from execution.events import ExecutionEventEmitter
 from execution.faults import FaultPoint, reach
+from execution.judgements import judge_condition, judge_loop
 from execution.patience import Patience
 from execution.records import StepRecords
 from execution.ride import Delivery, Ride, RideLimits
@@ -178,10 +180,10 @@ class ExecutionTaskRunner:
         reach(FaultPoint.CLAIMED)
         outcome = self._call_observed(ride)
         if outcome is None:
-            ride.rest = ()
-            return False
+            return ride.leave()
         reach(FaultPoint.CALLED)
-        rider = self._board_next(ride, outcome)
+        has_succeeded = outcome.status is StepStatus.COMPLETED
+        rider = self._board_next(ride) if has_succeeded else None
         completion = self._patience.until_answered(
             lambda: self._records.complete(
                 claim.held,
@@ -199,29 +201,28 @@ class ExecutionTaskRunner:
         return self._follow(ride, completion)
 
     def _call_observed(self, ride: Ride) -> Outcome | None:
-        """Call the step's action; None when it is not over, and held no more."""
+        """Call what the step calls; None when it is not over, and held no more."""
         observer = self._observer if ride.has_left_message else None
         if observer is not None:
             observer.began(ride.delivery, ride.claim)
         outcome = None
         with suppress(StepParkedError):
             outcome = (
-                _judge(ride.claim) or self._expand(ride.claim) or self._call(ride.claim)
+                judge_condition(ride.claim)
+                or self._expand(ride.claim)
+                or self._repeat(ride)
+                or self._call(ride.claim)
             )
         if observer is not None:
             observer.ended(ride.delivery, ride.claim, outcome, ride.step_seconds)
         return outcome
 
-    def _board_next(self, ride: Ride, outcome: Outcome) -> Rider | None:
+    def _board_next(self, ride: Ride) -> Rider | None:
         """Show the token of the next step, if this delivery may run one more."""
-        if (
-            outcome.status is not StepStatus.COMPLETED
-            or not ride.may_go_on
-            or self._patience.is_stopping()
-        ):
+        if not ride.may_go_on or self._patience.is_stopping():
             return None
         token = str(uuid.uuid4())
-        # beside that of the step that is to be recorded, which is held until then
+        # beside that of the step that is to be written, which is held until then
         self._holder.expose(token)
         return Rider(
             ride.claim.run, token, self._holder.worker_id, delivery=ride.delivery.id
@@ -278,6 +279,33 @@ class ExecutionTaskRunner:
             case Expanded.REFUSED:
                 return Outcome(StepStatus.CANCELLED, None)
             case Expanded.STALE | Expanded.EXPANDED | Expanded.REPEATED:
+                self._emitter.emit(claim.held.execution_id, answer.last_seq)
+                self._dispatcher.publish(answer.windows)
+                raise StepParkedError
+
+    def _repeat(self, ride: Ride) -> Outcome | None:
+        """Let a loop wait for its next iteration; None when the step is no loop.
+
+        Raises StepParkedError when it waits; the ride may have boarded the iteration.
+        """
+        claim, loop = ride.claim, ride.claim.loop
+        if loop is None:
+            return None
+        if end := judge_loop(claim, loop):
+            return end
+        rider, epoch = self._board_next(ride), ride.delivery.epoch
+        answer = self._patience.until_answered(
+            lambda: self._records.repeat(
+                claim.held, index=loop.begun, epoch=epoch, rider=rider
+            )
+        )
+        match answer.outcome:
+            case Repeated.REFUSED:
+                return Outcome(StepStatus.CANCELLED)
+            case Repeated.STALE | Repeated.BEGUN | Repeated.REPEATED:
+                if answer.next_claim is not None:
+                    self._holder.settle()
+                    ride.board(answer.next_claim)
                 self._emitter.emit(claim.held.execution_id, answer.last_seq)
                 self._dispatcher.publish(answer.windows)
                 raise StepParkedError
@@ -344,14 +372,6 @@ class ExecutionTaskRunner:
                     context.begin_attempt(answer.attempt)
 
         return begin_retry
-
-
-def _judge(claim: Claim) -> Outcome | None:
-    """Return how a step ends by its condition; None when it is to run."""
-    try:
-        return None if is_wanted(claim) else Outcome(StepStatus.SKIPPED)
-    except ExpressionError as error:
-        return Outcome(StepStatus.FAILED, error=describe_error(error, claim))
 
 
 def _refuse_misfit(claim: Claim, action: Action, inputs: Mapping[str, Any]) -> None:

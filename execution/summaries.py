@@ -43,6 +43,7 @@ STEP_COLUMNS = (
     ExecutionStep.ended_at,
     ExecutionStep.error,
     ExecutionStep.wake_at,
+    ExecutionStep.iterations,
 )
 
 
@@ -104,7 +105,7 @@ def read_step(row: Sequence[Any]) -> StepSummary:
     """Return a step, from its `STEP_COLUMNS`."""
     position, name, action, queue, status, reason, *others = row
     attempt, failures, losses, progress, message, *others = others
-    worker_id, claimed_at, ended_at, error, wake_at = others
+    worker_id, claimed_at, ended_at, error, wake_at, iterations = others
     return StepSummary(
         position=position,
         name=name,
@@ -122,6 +123,7 @@ def read_step(row: Sequence[Any]) -> StepSummary:
         ended_at=ended_at,
         error=ErrorRecord.from_json(error) if error else None,
         wake_at=wake_at,
+        iterations=iterations,
     )
 
 

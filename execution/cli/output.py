@@ -26,7 +26,7 @@
                end, queues, steps, result_reads, warnings; in steps: position, name,
                action, section, wave, undoes, queue, priority, needs, reads, inputs,
                timeout_seconds, deadline_seconds, retry, max_lost, on_failure,
-               skipped_if, for_each, max_parallel
+               skipped_if, for_each, max_parallel, repeat (until, times, wait_seconds)
     version    name, version, digest, published_at, is_current
     identity   name, version, digest
     difference kind (added, removed, changed), place, before, after
@@ -35,7 +35,8 @@
                total_steps, tags, parameters, variables, result, error, created_at,
                started_at, ended_at
     step       position, name, action, queue, status, reason, attempt, failures, losses,
-               progress, progress_message, worker_id, claimed_at, ended_at, error
+               progress, progress_message, worker_id, claimed_at, ended_at, error,
+               iterations
     worker     id, hostname, pid, pool, slots, in_hand, queues, started_at,
                beat_age_seconds, round_age_seconds, round_seconds, deeds,
                last_deeds, last_deeds_age_seconds

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from execution.language.document import (
         PlanDocument,
         PolicyFields,
+        RepeatFields,
         RetryFields,
         StepFields,
         UndoFields,
@@ -39,13 +40,26 @@ class OnFailure(StrEnum):
 
 
 @dataclass(frozen=True)
+class Repetition:
+    """How often something is repeated: until a bare expression is true, if it has one.
+
+    It is begun `times` times at most, each time so long after the one before.
+    """
+
+    until: str | None
+    times: int
+    wait_seconds: float | None
+
+
+@dataclass(frozen=True)
 class CompiledStep:
     """A step with everything resolved; steps are named by their positions.
 
     `condition` is the bare expression that decides whether the step runs; `reads` are
     those of all its expressions, `item_reads` those of its inputs, which are all that
-    an item evaluates. `max_attempts` is that of `retry`, for who needs nothing else
-    of it.
+    an item or an iteration evaluates. Those of a loop, which has a `repeat`, and its
+    action are those of its iterations. `max_attempts` is that of `retry`, for who needs
+    nothing else of it.
     """
 
     position: int
@@ -75,6 +89,7 @@ class CompiledStep:
     tolerate_percent: float | None = None
     fallback: int | None = None
     stands_in_for: int | None = None
+    repeat: Repetition | None = None
 
 
 def compile_steps(document: "PlanDocument", graph: Graph) -> tuple[CompiledStep, ...]:
@@ -118,16 +133,18 @@ def _compile_step(
     on_failure: Any = _first(policy.on_failure for policy in policies)
     fallback = on_failure["fallback"] if isinstance(on_failure, dict) else None
     stands_in_for = graph.fallbacks.get(position)
-    read = names_steps(step.with_)
-    for expression in (step.when, step.for_each):
+    called = step.repeat or step
+    assert called.action is not None  # noqa: S101  # what states none is a fault
+    read = names_steps(called.with_)
+    for expression in (step.when, step.for_each, step.repeat and step.repeat.until):
         read |= names_steps_bare(expression) if expression else frozenset()
     is_ending = position in graph.ending
-    assert step.action is not None  # noqa: S101  # a step without one is a fault
     for_each = None if step.for_each is None else wrap_expression(step.for_each)
+    has_items = step.for_each is not None or step.repeat is not None
     return CompiledStep(
         position=position,
         name=step.id,
-        action=step.action,
+        action=called.action,
         # what it stands in for does not count it among its successors
         needs=graph.needs[position] if stands_in_for is None else (stands_in_for,),
         successors=graph.successors[position],
@@ -136,15 +153,16 @@ def _compile_step(
         on_failure=OnFailure.FALLBACK
         if fallback
         else OnFailure(on_failure or OnFailure.ABORT),
-        inputs=step.with_,
+        inputs=called.with_,
         condition=step.when,
         section=Section.END if is_ending else Section.STEPS,
         run_on=step.run_on,
         fallback=graph.positions[fallback] if fallback else None,
         stands_in_for=stands_in_for,
         for_each=for_each,
-        item_reads=positions_read(step.with_, graph.positions) if for_each else None,
+        item_reads=positions_read(called.with_, graph.positions) if has_items else None,
         max_parallel=step.max_parallel,
+        repeat=_compile_repetition(step.repeat),
         **_compile_tolerance(step.tolerate),
         **_compile_policies(policies),
     )
@@ -170,6 +188,12 @@ def _compile_undo(
         undoes=graph.positions[step.id],
         **_compile_policies(policies),
     )
+
+
+def _compile_repetition(fields: "RepeatFields | None") -> Repetition | None:
+    if fields is None:
+        return None
+    return Repetition(fields.until, fields.times, compile_seconds(fields.wait))
 
 
 def _compile_tolerance(written: int | str | None) -> dict[str, Any]:

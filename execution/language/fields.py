@@ -16,6 +16,7 @@ from execution.language.document import (
     ParameterFields,
     PlanDocument,
     PolicyFields,
+    RepeatFields,
     RetryFields,
     StepFields,
     UndoFields,
@@ -24,14 +25,14 @@ from execution.language.findings import Findings
 from execution.language.rules import Complaint, Rule
 from execution.places import Path
 
-LATER_STEP_KINDS = ("plan", "repeat", "sleep", "sleep_until", "wait_for")
+LATER_STEP_KINDS = ("plan", "sleep", "sleep_until", "wait_for")
 
 _RESERVED = frozenset(("switch", "matrix", "include", "env"))
 _LATER_IN_DOCUMENT = frozenset(("budget", "concurrency"))
 _LATER_IN_POLICY = frozenset(("cache", "uses", "resources"))
 _LATER_IN_STEP = frozenset(
     (
-        *("until", "effect", "checkpoint"),
+        *("effect", "checkpoint"),
         *_LATER_IN_POLICY,
         *LATER_STEP_KINDS,
     )
@@ -51,10 +52,15 @@ _SYNONYMS = {
     **dict.fromkeys(("backoff", "strategy"), "wait"),
     **dict.fromkeys(("retries", "retry_policy"), "retry"),
     **dict.fromkeys(("name", "key"), "id"),
+    **dict.fromkeys(("max_iterations", "count", "limit"), "times"),
+    **dict.fromkeys(("while", "retry_until", "break_on"), "until"),
     "compensate": "undo",
     "params_schema": "parameters",
 }
 """What neighbouring tools call a field, and what it is called here."""
+
+_INSIDE = dict.fromkeys(("until", "times"), "repeat")
+"""What is sometimes written beside the field that it stands in."""
 
 _Sort: TypeAlias = Callable[[object, Path, Findings], object]
 
@@ -99,6 +105,9 @@ class _Level:
             return Complaint(Rule.LATER_FIELD, message)
         if name in _RESERVED:
             return Complaint(Rule.RESERVED_FIELD, "is reserved and cannot be used")
+        if _INSIDE.get(name) in known:
+            message = f"is not a field here; it stands inside of `{_INSIDE[name]}`"
+            return Complaint(Rule.UNKNOWN_FIELD, message)
         if _SYNONYMS.get(name) in known:
             message = f'is not a field here; write "{_SYNONYMS[name]}"'
             return Complaint(Rule.UNKNOWN_FIELD, message)
@@ -138,8 +147,13 @@ def _sort_items_rule(value: object, path: Path, findings: Findings) -> object:
 
 _RETRY = _Level(RetryFields)
 _POLICY = _Level(PolicyFields, _LATER_IN_POLICY, {"retry": _RETRY.sort})
-_UNDO = _Level(UndoFields, _LATER_IN_POLICY, {"retry": _RETRY.sort})
-_STEP = _Level(StepFields, _LATER_IN_STEP, {"retry": _RETRY.sort, "undo": _UNDO.sort})
+_REPEAT = _Level(RepeatFields, frozenset(("plan",)))
+_UNDO = _Level(UndoFields, _LATER_IN_POLICY | {"repeat"}, {"retry": _RETRY.sort})
+_STEP = _Level(
+    StepFields,
+    _LATER_IN_STEP,
+    {"retry": _RETRY.sort, "undo": _UNDO.sort, "repeat": _REPEAT.sort},
+)
 _ITEMS = _Level(ItemFields, inside={"items": _sort_items_rule})
 _PARAMETER = _Level(ParameterFields, inside={"items": _sort_items_rule})
 _DOCUMENT = _Level(

@@ -146,6 +146,7 @@ class ExecutionStep(Base):
     skips_left: Mapped[int | None]
     fallback: Mapped[int | None]
     stands_in_for: Mapped[int | None]
+    iterations: Mapped[int | None]
 
     __table_args__ = (
         # sweeps: what runs, by its worker; what is ready, by its queue

@@ -103,6 +103,7 @@ class PlanStep(Base):
     tolerate_percent: Mapped[float | None]
     fallback: Mapped[int | None]
     stands_in_for: Mapped[int | None]
+    repeat: Mapped[dict[str, Any] | None]
 
     __table_args__ = (
         # a plan names each step once; so do its executions, which copy the names

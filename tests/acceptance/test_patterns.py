@@ -194,6 +194,13 @@ def test_a_cancel_ends_all_of_an_execution(
     assert set(ends_of(engine, execution_id).values()) == {"cancelled"}
 
 
+@pytest.mark.parametrize(("least", "reached"), [(0, 1), (9, 16), (64, 64)])
+def test_a_loop_runs_until_it_is_enough(
+    engine: ExecutionEngine, plan: Plan, least: int, reached: int
+) -> None:
+    assert run(engine, plan, least=least).unwrap() == reached
+
+
 @pytest.mark.parametrize(
     ("ways", "live"),
     [

@@ -348,7 +348,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
             f"steps[0].{word}",
             LATER,
         )
-        for word in ("until", "effect", "checkpoint", "cache", "uses", "resources")
+        for word in ("effect", "checkpoint", "cache", "uses", "resources")
     },
     **{
         f"a step that is a {word} is to come": (
@@ -356,7 +356,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
             f"steps[0].{word}",
             LATER,
         )
-        for word in ("plan", "repeat", "sleep", "sleep_until", "wait_for")
+        for word in ("plan", "sleep", "sleep_until", "wait_for")
     },
     "to restore is to come": (
         with_step("on_failure: {restore: a, times: 1}"),

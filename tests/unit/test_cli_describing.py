@@ -109,6 +109,7 @@ def test_what_is_special_about_steps_is_explained(tmp_path: Path) -> None:
         "  - {id: every, action: a.d, for_each: steps.fetch.result}\n"
         "  - {id: some, action: a.d, for_each: steps.fetch.result,\n"
         "     on_failure: skip, when: parameters.n > 9}\n"
+        "  - {id: turn, repeat: {action: a.e, until: last.ok, times: 9}}\n"
     )
 
     lines = call("explain", str(path)).stdout.splitlines()
@@ -119,6 +120,7 @@ def test_what_is_special_about_steps_is_explained(tmp_path: Path) -> None:
         ("2", "each", "skip"),
         ("3", "every", "abort"),
         ("4", "some", "skip"),
+        ("5", "turn", "abort"),
         ("fallback", "recall", "abort"),
     ]
     after = next(index for index, line in enumerate(lines) if line.startswith("└"))
@@ -135,6 +137,7 @@ def test_what_is_special_about_steps_is_explained(tmp_path: Path) -> None:
         "some has a condition that is false with these parameters",
         "some is left out if its condition is false: parameters.n > 9",
         "some is left out if its list cannot be evaluated",
+        "turn repeats a.e until last.ok, 9 times at most",
         "recall stands in for fetch, if that fails for good",
         "recall is left out if fetch does not fail for good",
     ]
