@@ -13,7 +13,7 @@ from collections.abc import Collection
 from execution.catalogue import check_inputs, check_names
 from execution.errors import Fault, ParameterError, PlanValidationError
 from execution.language.findings import Findings
-from execution.language.rules import Rule
+from execution.language.rules import Complaint, Rule
 from execution.patience import ASK_TWICE
 from execution.plan import Plan
 from execution.queries import ExecutionQueries
@@ -86,3 +86,10 @@ class PlanAdmission:
                 check_names(plan.steps, known, findings)
         check_inputs(plan.steps, signatures, findings)
         return plan.locate(findings)
+
+    def find_warnings(self, plan: Plan) -> tuple[Complaint, ...]:
+        """Return what is likely to be regretted, knowing the timeouts of actions."""
+        if self._check is CatalogueCheck.OFF:
+            return plan.warnings
+        wanted = {step.action for step in plan.steps}
+        return plan.warn_knowing(ASK_TWICE(self._queries.list_timed_actions, wanted))

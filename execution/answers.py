@@ -10,6 +10,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
+from execution.caching import CacheRule
 from execution.results import decode_json
 from execution.retry import RetryPolicy
 from execution.states import (
@@ -98,6 +99,8 @@ class Claim:
     """Where the loop stands, if the step is one."""
     recorded_input: Any
     checkpoint: Mapping[str, Any]
+    cache: CacheRule | None = None
+    """How old a result may be that is used instead, if one may."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +188,23 @@ class RepeatAnswer:
     """The iteration, if it was claimed in the same transaction: the worker rides on."""
 
 
+class Reused(StrEnum):
+    """Whether there is a result that a step may use instead of running."""
+
+    REUSED = "reused"
+    MISSED = "missed"
+    STALE = "stale"
+
+
+@dataclass(frozen=True)
+class ReuseAnswer:
+    """The answer to a look for a result, which is JSON text."""
+
+    outcome: Reused
+    result: str | None
+    last_seq: int | None
+
+
 class Retried(StrEnum):
     """What follows a failed attempt."""
 
@@ -242,6 +262,7 @@ def read_claim(
         loop=_read_loop(data["loop"]) if data["loop"] else None,
         recorded_input=data["recorded"],
         checkpoint=data["checkpoint"] or {},
+        cache=CacheRule.from_json(data["cache"]) if data["cache"] else None,
     )
 
 

@@ -19,6 +19,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception
 
 from execution.actions import Action
 from execution.answers import Claim
+from execution.caching import CachePlace
 from execution.context import Context
 from execution.database import DatabaseUnavailableError
 from execution.errors import (
@@ -46,6 +47,8 @@ class Outcome:
     result: str | None = None
     error: str | None = None
     variables: str = "{}"
+    place: CachePlace | None = None
+    """Where the result is to be stored, for others to use."""
 
 
 class NoMoreAttemptsError(Exception):

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
+from execution.caching import CacheRule
 from execution.durations import write_duration
 from execution.expressions import spell_bare, spell_template_text
 from execution.places import Path, place_of
@@ -34,6 +35,7 @@ _WRITTEN_AS = {
     "condition": "when",
     "timeout_seconds": "timeout",
     "deadline_seconds": "deadline",
+    "ttl_seconds": "ttl",
     "max_attempts": "attempts",
     "initial_seconds": "initial",
     "max_seconds": "max",
@@ -160,7 +162,7 @@ def _write_fields(values: Mapping[str, object]) -> dict[str, object]:
 
 def _write_value(name: str, value: object) -> object:
     match value:
-        case RetryPolicy():
+        case RetryPolicy() | CacheRule():
             return _write_fields(asdict(value))
         case int() | float() if name.endswith("_seconds"):
             return write_duration(value)
@@ -197,6 +199,8 @@ def _spell(value: object, path: Path) -> str:
         case ("steps", _, "repeat", "until") if isinstance(value, str):
             value = spell_bare(value)
         case ("steps", _, "with", *_) | ("steps", _, "undo" | "repeat", "with", *_):
+            value = _spell_texts(value)
+        case ("steps", _, "cache", "key"):
             value = _spell_texts(value)
         case ("result", *_):
             value = _spell_texts(value)

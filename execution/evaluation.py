@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from execution.answers import Claim, LoopState
+from execution.caching import CachePlace, compute_digest
 from execution.errors import ExpressionError, LoopExhaustedError
 from execution.expressions import evaluate_condition, evaluate_list, evaluate_template
-from execution.results import encode_json
+from execution.results import decode_json, encode_json
 
 MOST_ITEMS = 10_000
 MOST_ITEM_BYTES = 4 * 2**20
@@ -76,3 +77,21 @@ def evaluate_inputs(claim: Claim) -> tuple[Mapping[str, Any], str]:
     if inputs is None:
         inputs = evaluate_template(claim.inputs, claim.scope, place=place)
     return inputs, encode_json(inputs, place=place)
+
+
+def evaluate_place(claim: Claim, recorded: str) -> CachePlace | None:
+    """Return where a step's result is found and stored; None when it never is.
+
+    `recorded` is what is recorded of its inputs. Raises ExpressionError when the key
+    cannot be evaluated.
+    """
+    rule = claim.cache
+    if rule is None:
+        return None
+    if rule.key is None:
+        digest = compute_digest(claim.action, "inputs", decode_json(recorded))
+    else:
+        place = f"steps.{claim.step}.cache.key"
+        key = evaluate_template(rule.key, claim.scope, place=place)
+        digest = compute_digest(claim.action, "key", key)
+    return CachePlace(digest, rule.ttl_seconds)

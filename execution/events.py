@@ -16,6 +16,8 @@ Events, by the names that the timeline keeps:
     step.added                it belongs to the end of the execution, which has come
     step.ready                everything that it needs is settled
     step.started              attempt, worker
+    step.cached               attempt, from (execution_id, step), age_seconds: it uses a
+                              result that is there already
     step.progress             percent, message, chunks, records
     step.retrying             an attempt ended in an error, and another follows
     step.waiting              the same, and the next one is to begin only later
@@ -63,6 +65,7 @@ EVENT_TYPES = frozenset(
         "step.added",
         "step.ready",
         "step.started",
+        "step.cached",
         "step.progress",
         "step.retrying",
         "step.waiting",

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from execution.caching import CacheRule
 from execution.foresight import Foresight, foresee_step
 from execution.language.rules import Complaint
 from execution.oddities import find_oddities
@@ -36,8 +37,9 @@ class StepOutlook:
     `when` is its condition, and `when_holds` whether that is true, if parameters alone
     decide it. With `for_each` it runs once for each item of a list, `max_parallel` at a
     time; `items` is how many there are, if parameters alone decide it, and `tolerate`
-    how many may be skipped, a number or a share in percent. With `repeat` it is a loop:
-    `action` is what it repeats.
+    how many may be skipped, a number or a share in percent. With `cache`, it may use a
+    result that is there already. With `repeat` it is a loop: `action` is what it
+    repeats.
 
     `reads` are the paths in its expressions, `secrets` the names of those in its
     inputs; in `inputs` those are filled in that only parameters decide. `skipped_if`
@@ -71,6 +73,7 @@ class StepOutlook:
     items: int | None
     max_parallel: int | None
     tolerate: int | str | None
+    cache: CacheRule | None
     repeat: Repetition | None
 
 
@@ -172,6 +175,7 @@ def _describe(
         max_parallel=step.max_parallel,
         tolerate=_describe_tolerance(step),
         repeat=step.repeat,
+        cache=step.cache,
     )
 
 

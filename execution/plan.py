@@ -8,7 +8,7 @@ at most the one file it is asked for. Knows nothing of databases or queues.
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Protocol, Self
@@ -27,7 +27,7 @@ from execution.language.sources import (
     read_text,
 )
 from execution.language.tree import MAX_DOCUMENT_BYTES
-from execution.language.validation import CompiledPlan
+from execution.language.validation import CompiledPlan, warn_of_endless
 from execution.states import EndReason
 
 __all__ = [
@@ -64,8 +64,9 @@ class Step:
     `always`) lets the step run at the end of an execution; `undo` is a mapping with the
     action that takes back what the step did. `for_each` names a list, for each item of
     which the step is run, `max_parallel` at a time; `tolerate` (a number, or `10%`)
-    may be skipped. `repeat`, in place of `action` and `with_`, is a mapping with those
-    of a loop, `times` and perhaps `until` and `wait`.
+    may be skipped. `cache` is a mapping with a `ttl`, and perhaps a `key`: equal inputs
+    use a result again. `repeat`, in place of `action` and `with_`, is a mapping with
+    those of a loop, `times` and perhaps `until` and `wait`.
     """
 
     id: str
@@ -87,6 +88,7 @@ class Step:
     max_parallel: int | None = None
     tolerate: int | str | None = None
     repeat: Mapping[str, object] | None = None
+    cache: Mapping[str, object] | None = None
 
     def as_mapping(self) -> dict[str, object]:
         """Return the step as it stands in a document."""
@@ -110,6 +112,7 @@ class Step:
             "for_each": self.for_each,
             "max_parallel": self.max_parallel,
             "tolerate": self.tolerate,
+            "cache": self.cache,
         }
         return _drop_unwritten(fields)
 
@@ -294,6 +297,12 @@ class Plan:
     def warnings(self) -> tuple[Complaint, ...]:
         """What is allowed and likely to be regretted: rules, and sentences."""
         return self._compiled.warnings
+
+    def warn_knowing(self, timed_actions: Collection[str]) -> tuple[Complaint, ...]:
+        """Return the warnings of who knows which actions have timeouts of their own."""
+        endless = warn_of_endless(self.steps, self.deadline_seconds, timed_actions)
+        others = (w for w in self.warnings if w.rule is not Rule.NO_TIMEOUT)
+        return (*endless, *others)
 
     def bind(self, values: Mapping[str, object]) -> dict[str, object]:
         """Return the value of every parameter by name, in JSON types.

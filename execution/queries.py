@@ -256,6 +256,15 @@ class ExecutionQueries:
         )
         return {row["name"]: read_signature(row["signature"]) for row in rows}
 
+    def list_timed_actions(self, names: Collection[str]) -> tuple[str, ...]:
+        """Return those of the named actions that have a timeout of their own."""
+        rows = self._database.query(
+            "SELECT name FROM {schema}.actions"
+            " WHERE name = ANY (%s) AND timeout_seconds IS NOT NULL",
+            (list(names),),
+        )
+        return tuple(row["name"] for row in rows)
+
     def list_action_names(self) -> tuple[str, ...]:
         """Return the names of all actions in the catalogue."""
         rows = self._database.query("SELECT name FROM {schema}.actions ORDER BY name")

@@ -20,12 +20,14 @@ from execution.secrets import SCHEME
 
 
 def list_expressions(step: CompiledStep) -> Iterator[Expression]:
-    """Yield the expressions of a step: its condition, its list or loop, its inputs."""
+    """Yield the expressions of a step: its condition, list or loop, inputs and key."""
     until = step.repeat.until if step.repeat else None
     for text in (step.condition, step.for_each, until):
         if text is not None:
             yield parse_bare(text)
     yield from list_template_expressions(step.inputs)
+    if step.cache is not None:
+        yield from list_template_expressions(step.cache.key)
 
 
 def list_template_expressions(template: object) -> Iterator[Expression]:

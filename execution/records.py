@@ -23,11 +23,14 @@ from execution.answers import (
     Repeated,
     Retried,
     RetryAnswer,
+    ReuseAnswer,
+    Reused,
     Rider,
     Run,
     read_claim,
     read_completion,
 )
+from execution.caching import CachePlace
 from execution.database import Database
 from execution.states import EndReason, ExecutionStatus, StepStatus
 from execution.windows import read_windows
@@ -83,12 +86,16 @@ class StepRecords:
         covered: int | None = None,
         epoch: int,
         rider: Rider | None = None,
+        place: CachePlace | None = None,
     ) -> Completion:
         """Record how the last attempt of a step ended; values are JSON texts.
 
         `covered` is the position that the message's own chain sends next, in `epoch`.
         A `rider` claims after a success, in the same transaction, what it can go on to.
+        With a `place`, the result of a success is stored there, too.
         """
+        ridden = (rider.token, rider.worker_id, rider.delivery) if rider else ()
+        stored = (place.digest, place.ttl_seconds) if place else ()
         row = self._database.call(
             "complete_step",
             held.execution_id,
@@ -101,7 +108,8 @@ class StepRecords:
             variables,
             covered,
             epoch,
-            *((rider.token, rider.worker_id, rider.delivery) if rider else ()),
+            *(ridden or (None,) * 3 if stored else ridden),
+            *stored,
         )
         claim = None
         if rider is not None and row["next"] is not None:
@@ -142,6 +150,18 @@ class StepRecords:
             row["last_seq"],
             read_windows(held.execution_id, row["epoch"], row["windows"]),
         )
+
+    def reuse(self, held: HeldStep, place: CachePlace) -> ReuseAnswer:
+        """Look for a result that the step may use instead of running."""
+        row = self._database.call(
+            "reuse_result",
+            held.execution_id,
+            held.position,
+            held.token,
+            place.digest,
+            place.ttl_seconds,
+        )
+        return ReuseAnswer(Reused(row["outcome"]), row["result"], row["last_seq"])
 
     def expand(self, held: HeldStep, *, attempt: int, items: str) -> ExpandAnswer:
         """Let a step wait for a step for each of `items`, a JSON array."""

@@ -332,6 +332,7 @@ def _compiled_row(step: Any) -> dict[str, Any]:
         "tolerate_percent": step.tolerate_percent,
         "fallback": step.fallback,
         "stands_in_for": step.stands_in_for,
+        "cache": step.cache.to_json() if step.cache else None,
         "item_reads": None if step.item_reads is None else list(step.item_reads),
         "repeat": None if step.repeat is None else asdict(step.repeat),
     }

@@ -12,6 +12,7 @@ import logging
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from typing import Any, Protocol
 
 from execution.actions import Action, ActionRegistry
@@ -20,10 +21,9 @@ from execution.answers import (
     ClaimAnswer,
     ClaimOutcome,
     Completion,
-    Expanded,
     Recorded,
-    Repeated,
     Retried,
+    Reused,
     Rider,
 )
 from execution.attempts import (
@@ -33,14 +33,16 @@ from execution.attempts import (
     StepParkedError,
     describe_error,
 )
+from execution.caching import CachePlace
 from execution.context import Context
 from execution.dispatcher import ExecutionDispatcher
 from execution.ending import finish_execution
-from execution.errors import ActionInputError, ExecutionError
-from execution.evaluation import evaluate_inputs, evaluate_items
+from execution.errors import ActionInputError, ExecutionError, StaleLeaseError
+from execution.evaluation import evaluate_inputs, evaluate_place
 from execution.events import ExecutionEventEmitter
 from execution.faults import FaultPoint, reach
-from execution.judgements import judge_condition, judge_loop
+from execution.judgements import judge_condition
+from execution.parts import StepParts
 from execution.patience import Patience
 from execution.records import StepRecords
 from execution.ride import Delivery, Ride, RideLimits
@@ -120,6 +122,9 @@ class ExecutionTaskRunner:
         self._ride_limits = ride_limits or RideLimits()
         self._observer = observer
         self._secrets = secrets or SecretStore()
+        self._parts = StepParts(
+            records, emitter, dispatcher, patience, self._board_next
+        )
 
     def run(self, delivery: Delivery) -> tuple[int, ...]:
         """Run the first step of the delivery that may run, and those that follow it.
@@ -180,7 +185,7 @@ class ExecutionTaskRunner:
         reach(FaultPoint.CLAIMED)
         outcome = self._call_observed(ride)
         if outcome is None:
-            return ride.leave()
+            return self._leave(ride)
         reach(FaultPoint.CALLED)
         has_succeeded = outcome.status is StepStatus.COMPLETED
         rider = self._board_next(ride) if has_succeeded else None
@@ -195,6 +200,7 @@ class ExecutionTaskRunner:
                 covered=ride.rest[0] if ride.rest else None,
                 epoch=ride.delivery.epoch,
                 rider=rider,
+                place=outcome.place,
             )
         )
         reach(FaultPoint.COMPLETED)
@@ -209,8 +215,8 @@ class ExecutionTaskRunner:
         with suppress(StepParkedError):
             outcome = (
                 judge_condition(ride.claim)
-                or self._expand(ride.claim)
-                or self._repeat(ride)
+                or self._parts.expand(ride.claim)
+                or self._parts.repeat(ride)
                 or self._call(ride.claim)
             )
         if observer is not None:
@@ -227,6 +233,13 @@ class ExecutionTaskRunner:
         return Rider(
             ride.claim.run, token, self._holder.worker_id, delivery=ride.delivery.id
         )
+
+    def _leave(self, ride: Ride) -> bool:
+        """Let go of a step that is not over; say whether another one is to run."""
+        if not ride.leave():
+            return False
+        self._holder.settle()
+        return True
 
     def _follow(self, ride: Ride, completion: Completion) -> bool:
         execution_id = ride.delivery.execution_id
@@ -258,58 +271,6 @@ class ExecutionTaskRunner:
             ride.rest = ()
         return False
 
-    def _expand(self, claim: Claim) -> Outcome | None:
-        """Let the step wait for its items; None when it is to be called itself.
-
-        Raises StepParkedError when it waits.
-        """
-        if claim.for_each is None:
-            return None
-        try:
-            items = evaluate_items(claim)
-        except ExecutionError as error:
-            record = describe_error(error, claim)
-            return Outcome(StepStatus.FAILED, None, error=record)
-        answer = self._patience.until_answered(
-            lambda: self._records.expand(claim.held, attempt=claim.attempt, items=items)
-        )
-        match answer.outcome:
-            case Expanded.EMPTY:
-                return Outcome(StepStatus.COMPLETED, None)
-            case Expanded.REFUSED:
-                return Outcome(StepStatus.CANCELLED, None)
-            case Expanded.STALE | Expanded.EXPANDED | Expanded.REPEATED:
-                self._emitter.emit(claim.held.execution_id, answer.last_seq)
-                self._dispatcher.publish(answer.windows)
-                raise StepParkedError
-
-    def _repeat(self, ride: Ride) -> Outcome | None:
-        """Let a loop wait for its next iteration; None when the step is no loop.
-
-        Raises StepParkedError when it waits; the ride may have boarded the iteration.
-        """
-        claim, loop = ride.claim, ride.claim.loop
-        if loop is None:
-            return None
-        if end := judge_loop(claim, loop):
-            return end
-        rider, epoch = self._board_next(ride), ride.delivery.epoch
-        answer = self._patience.until_answered(
-            lambda: self._records.repeat(
-                claim.held, index=loop.begun, epoch=epoch, rider=rider
-            )
-        )
-        match answer.outcome:
-            case Repeated.REFUSED:
-                return Outcome(StepStatus.CANCELLED)
-            case Repeated.STALE | Repeated.BEGUN | Repeated.REPEATED:
-                if answer.next_claim is not None:
-                    self._holder.settle()
-                    ride.board(answer.next_claim)
-                self._emitter.emit(claim.held.execution_id, answer.last_seq)
-                self._dispatcher.publish(answer.windows)
-                raise StepParkedError
-
     def _call(self, claim: Claim) -> Outcome:
         recorded = None
         secrets = NO_SECRETS
@@ -317,6 +278,9 @@ class ExecutionTaskRunner:
             inputs, recorded = evaluate_inputs(claim)
             action = self._registry.get(claim.action)
             _refuse_misfit(claim, action, inputs)
+            place = evaluate_place(claim, recorded)
+            if place is not None and (found := self._reuse(claim, place)) is not None:
+                return Outcome(StepStatus.COMPLETED, recorded, found)
             if SCHEME in recorded:
                 secrets = StepSecrets(claim.inputs, self._secrets)
             attempts = StepAttempts(
@@ -328,11 +292,27 @@ class ExecutionTaskRunner:
                 self._interruptible,
                 secrets,
             )
-            return attempts.run(inputs, recorded)
+            outcome = attempts.run(inputs, recorded)
+            return _keep(outcome, place) if place is not None else outcome
         except ExecutionError as error:
             # after StaleLeaseError the completion is refused, and the log says so
             said = describe_error(error, claim, secrets=secrets)
             return Outcome(StepStatus.FAILED, recorded, error=said)
+
+    def _reuse(self, claim: Claim, place: CachePlace) -> str | None:
+        """Return a result that is there already, if the step may use it."""
+        answer = self._patience.until_answered(
+            lambda: self._records.reuse(claim.held, place)
+        )
+        match answer.outcome:
+            case Reused.MISSED:
+                return None
+            case Reused.STALE:
+                raise StaleLeaseError(f"step {claim.step} belongs to somebody else")
+            case Reused.REUSED:
+                if answer.last_seq is not None:
+                    self._emitter.emit(claim.held.execution_id, answer.last_seq)
+                return answer.result
 
     def _build_context(self, claim: Claim, secrets: StepSecrets) -> Context:
         execution_id = claim.held.execution_id
@@ -372,6 +352,15 @@ class ExecutionTaskRunner:
                     context.begin_attempt(answer.attempt)
 
         return begin_retry
+
+
+def _keep(outcome: Outcome, place: CachePlace) -> Outcome:
+    """Return an outcome whose result is to be stored, if it is all that there is.
+
+    What has set variables has done more than return something.
+    """
+    is_pure = outcome.status is StepStatus.COMPLETED and outcome.variables == "{}"
+    return replace(outcome, place=place) if is_pure else outcome
 
 
 def _refuse_misfit(claim: Claim, action: Action, inputs: Mapping[str, Any]) -> None:

@@ -44,6 +44,7 @@ STEP_COLUMNS = (
     ExecutionStep.error,
     ExecutionStep.wake_at,
     ExecutionStep.iterations,
+    ExecutionStep.cached_from,
 )
 
 
@@ -105,7 +106,8 @@ def read_step(row: Sequence[Any]) -> StepSummary:
     """Return a step, from its `STEP_COLUMNS`."""
     position, name, action, queue, status, reason, *others = row
     attempt, failures, losses, progress, message, *others = others
-    worker_id, claimed_at, ended_at, error, wake_at, iterations = others
+    worker_id, claimed_at, ended_at, error, wake_at, *others = others
+    iterations, cached_from = others
     return StepSummary(
         position=position,
         name=name,
@@ -124,6 +126,7 @@ def read_step(row: Sequence[Any]) -> StepSummary:
         error=ErrorRecord.from_json(error) if error else None,
         wake_at=wake_at,
         iterations=iterations,
+        cached_from=cached_from,
     )
 
 

@@ -79,6 +79,12 @@ SELECT k.id, s, 's' || s, 'test.nothing', 'q', 0, p.needs, p.successors,
 INSERT INTO execution_events (execution_id, seq, type, data, at)
 SELECT id, seq, 'step.ready', '{}', now() FROM kinds, generate_series(1, 5) seq;
 
+INSERT INTO cached_results (digest, action, result, execution_id, step, created_at,
+                            expires_at)
+SELECT 'd' || i, 'test.nothing', '1', id, 's1', now(),
+       now() + make_interval(mins => i - 1900)
+  FROM kinds;
+
 INSERT INTO execution_states (execution_id, seq, to_status, at)
 SELECT id, 1, 'pending', now() FROM kinds;
 """

@@ -11,6 +11,7 @@ _STEP_STATUS = {
     "step.started": StepStatus.RUNNING,
     "step.waiting": StepStatus.WAITING,
     "step.retrying": None,
+    "step.cached": None,
     "step.progress": None,
     "step.lost": None,
     "step.completed": StepStatus.COMPLETED,

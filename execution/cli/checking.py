@@ -54,8 +54,8 @@ def validate(
 
       plans validate --strict plans/*.yaml
     """
-    with open_catalogue(is_wanted=catalogue) as find_faults:
-        judged = judge_files(plan_files, find_faults, is_strict=is_strict)
+    with open_catalogue(is_wanted=catalogue) as consult:
+        judged = judge_files(plan_files, consult, is_strict=is_strict)
     if as_json:
         print_json(shape_judged(judged))
     else:
@@ -71,7 +71,7 @@ def _print_findings(judged: Judged) -> None:
     plan = judged.plan
     if plan is None or not judged.is_valid:
         return
-    for warning in plan.warnings:
+    for warning in judged.warnings:
         typer.echo(
             f"{judged.file}: {warning.rule.code} {warning.rule}:"
             f" {printable(warning.message)}"

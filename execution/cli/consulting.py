@@ -6,6 +6,7 @@ not know how faults are shown.
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -17,29 +18,39 @@ from execution.cli.exits import mask, printable
 from execution.cli.target import open_target
 from execution.database import Database
 from execution.errors import Fault, ServerError, SetupError
+from execution.language.rules import Complaint
 from execution.plan import Plan
 from execution.queries import ExecutionQueries
 from execution.settings import Settings
 
-FindFaults: TypeAlias = Callable[[Plan], tuple[Fault, ...]]
+
+@dataclass(frozen=True)
+class Advice:
+    """What speaks against a plan that has no faults of its own."""
+
+    faults: tuple[Fault, ...]
+    warnings: tuple[Complaint, ...]
+
+
+Consult: TypeAlias = Callable[[Plan], Advice]
 
 
 @contextmanager
-def open_catalogue(*, is_wanted: bool) -> Iterator[FindFaults]:
-    """Give what finds the faults of plans; nothing where no server is named."""
+def open_catalogue(*, is_wanted: bool) -> Iterator[Consult]:
+    """Give who knows more of plans; where no server is named, they are told nothing."""
     if not is_wanted:
-        yield _find_nothing
+        yield _know_nothing
         return
     settings = Settings.from_environment()
     if settings.database_url is None and not settings.local:
-        yield _find_nothing
+        yield _know_nothing
         return
     with ExitStack() as opened:
         try:
             queries = _connect(settings, opened)
         except (ServerError, SetupError) as error:
             _warn(error)
-            yield _find_nothing
+            yield _know_nothing
             return
         yield partial(_ask, PlanAdmission(queries, settings.check))
 
@@ -54,16 +65,16 @@ def _connect(settings: Settings, opened: ExitStack) -> ExecutionQueries:
     return opened.enter_context(closing(ExecutionQueries(target.url, target.schema)))
 
 
-def _ask(admission: PlanAdmission, plan: Plan) -> tuple[Fault, ...]:
+def _ask(admission: PlanAdmission, plan: Plan) -> Advice:
     try:
-        return admission.find_faults(plan)
+        return Advice(admission.find_faults(plan), admission.find_warnings(plan))
     except (ServerError, SetupError) as error:
         _warn(error)
-        return ()
+        return _know_nothing(plan)
 
 
-def _find_nothing(_plan: Plan) -> tuple[Fault, ...]:
-    return ()
+def _know_nothing(plan: Plan) -> Advice:
+    return Advice((), plan.warnings)
 
 
 def _warn(error: Exception) -> None:

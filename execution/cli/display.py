@@ -173,9 +173,16 @@ def _write_note(step: StepSummary) -> str:
         f"{step.failures} failed" if step.failures else "",
         f"{step.losses} lost" if step.losses else "",
         f"waits until {write_time(step.wake_at)}" if step.wake_at else "",
+        _write_source(step),
         step.error.message if step.error else "",
     ]
     return printable("; ".join(filter(None, notes)))
+
+
+def _write_source(step: StepSummary) -> str:
+    """Say where a result was taken from, if the step did not run for it."""
+    source = step.cached_from
+    return f"cached from {source['execution_id']} {source['step']}" if source else ""
 
 
 def _write_progress(step: StepSummary) -> str:

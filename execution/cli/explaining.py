@@ -60,6 +60,13 @@ def _write_peculiarities(step: StepOutlook) -> Iterator[str]:
         yield f"{step.name} runs {_write_items(step)}"
     if step.repeat is not None:
         yield f"{step.name} repeats {step.action} {show_repetition(step.repeat)}"
+    if step.cache is not None:
+        known_by = f"key {step.cache.key}" if step.cache.key else "inputs"
+        age = write_duration(step.cache.ttl_seconds)
+        yield (
+            f"{step.name} uses a result of {step.action} again, of equal {known_by}"
+            f" and up to {age} old"
+        )
     if step.secrets:
         yield f"{step.name} is given {', '.join(SCHEME + s for s in step.secrets)}"
     if step.when_holds is not None:

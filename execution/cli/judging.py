@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from execution.cli.consulting import FindFaults
+from execution.cli.consulting import Consult
 from execution.cli.exits import UsageError
 from execution.cli.reading import read_plan
 from execution.errors import Fault, PlanValidationError
-from execution.language.rules import FAULT_CODE, WARNING_CODE
+from execution.language.rules import FAULT_CODE, WARNING_CODE, Complaint
 from execution.plan import Plan
 
 
@@ -40,6 +40,7 @@ class Judged:
     file: str
     plan: Plan | None
     faults: tuple[FileFault, ...]
+    warnings: tuple[Complaint, ...] = ()
 
     @property
     def is_valid(self) -> bool:
@@ -48,18 +49,18 @@ class Judged:
 
 
 def judge_files(
-    paths: Sequence[Path], find_faults: FindFaults, *, is_strict: bool
+    paths: Sequence[Path], consult: Consult, *, is_strict: bool
 ) -> tuple[Judged, ...]:
     """Return what is found in each file; warnings are faults if it is strict.
 
-    `find_faults` says what else speaks against a plan that has none of its own.
+    `consult` says what else speaks against a plan that has none of its own.
     Raises UsageError naming every file that cannot be read.
     """
     judged: list[Judged] = []
     unreadable: list[str] = []
     for path in paths:
         try:
-            judged.append(_judge(path, find_faults, is_strict=is_strict))
+            judged.append(_judge(path, consult, is_strict=is_strict))
         except UsageError as error:
             unreadable.append(str(error))
     if unreadable:
@@ -67,24 +68,20 @@ def judge_files(
     return tuple(judged)
 
 
-def _judge(path: Path, find_faults: FindFaults, *, is_strict: bool) -> Judged:
+def _judge(path: Path, consult: Consult, *, is_strict: bool) -> Judged:
     file = str(path)
     try:
         plan = read_plan(path)
-        faults = find_faults(plan)
+        advice = consult(plan)
     except PlanValidationError as error:
-        faults = error.faults
-    if faults:
-        return Judged(file, None, tuple(_list_faults(faults, file)))
-    warnings = plan.warnings if is_strict else ()
-    return Judged(
-        file,
-        plan,
-        tuple(
-            FileFault(file, found.message, None, None, file, WARNING_CODE, found.rule)
-            for found in warnings
-        ),
+        return Judged(file, None, tuple(_list_faults(error.faults, file)))
+    if advice.faults:
+        return Judged(file, None, tuple(_list_faults(advice.faults, file)))
+    regrets = tuple(
+        FileFault(file, found.message, None, None, file, WARNING_CODE, found.rule)
+        for found in advice.warnings
     )
+    return Judged(file, plan, regrets if is_strict else (), advice.warnings)
 
 
 def _list_faults(faults: Sequence[Fault], file: str) -> Iterator[FileFault]:

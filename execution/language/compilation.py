@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from execution.caching import CacheRule
 from execution.durations import parse_duration_seconds
 from execution.expressions import names_steps, names_steps_bare, wrap_expression
 from execution.language.graph import Graph
@@ -18,6 +19,7 @@ from execution.states import Section
 
 if TYPE_CHECKING:
     from execution.language.document import (
+        CacheFields,
         PlanDocument,
         PolicyFields,
         RepeatFields,
@@ -56,10 +58,10 @@ class CompiledStep:
     """A step with everything resolved; steps are named by their positions.
 
     `condition` is the bare expression that decides whether the step runs; `reads` are
-    those of all its expressions, `item_reads` those of its inputs, which are all that
-    an item or an iteration evaluates. Those of a loop, which has a `repeat`, and its
-    action are those of its iterations. `max_attempts` is that of `retry`, for who needs
-    nothing else of it.
+    those of all its expressions, `item_reads` those of its inputs and of the key of its
+    results, which are all that an item or an iteration evaluates. With `repeat` it is a
+    loop: its action and inputs are those of its iterations. `max_attempts` is that of
+    `retry`, for who needs nothing else of it.
     """
 
     position: int
@@ -90,6 +92,7 @@ class CompiledStep:
     fallback: int | None = None
     stands_in_for: int | None = None
     repeat: Repetition | None = None
+    cache: CacheRule | None = None
 
 
 def compile_steps(document: "PlanDocument", graph: Graph) -> tuple[CompiledStep, ...]:
@@ -135,7 +138,8 @@ def _compile_step(
     stands_in_for = graph.fallbacks.get(position)
     called = step.repeat or step
     assert called.action is not None  # noqa: S101  # what states none is a fault
-    read = names_steps(called.with_)
+    inside = names_steps([called.with_, step.cache.key if step.cache else None])
+    read = inside
     for expression in (step.when, step.for_each, step.repeat and step.repeat.until):
         read |= names_steps_bare(expression) if expression else frozenset()
     is_ending = position in graph.ending
@@ -160,8 +164,9 @@ def _compile_step(
         fallback=graph.positions[fallback] if fallback else None,
         stands_in_for=stands_in_for,
         for_each=for_each,
-        item_reads=positions_read(called.with_, graph.positions) if has_items else None,
+        item_reads=_sort_positions(inside, graph.positions) if has_items else None,
         max_parallel=step.max_parallel,
+        cache=_compile_cache(step.cache),
         repeat=_compile_repetition(step.repeat),
         **_compile_tolerance(step.tolerate),
         **_compile_policies(policies),
@@ -194,6 +199,12 @@ def _compile_repetition(fields: "RepeatFields | None") -> Repetition | None:
     if fields is None:
         return None
     return Repetition(fields.until, fields.times, compile_seconds(fields.wait))
+
+
+def _compile_cache(written: "CacheFields | None") -> CacheRule | None:
+    if written is None:
+        return None
+    return CacheRule(parse_duration_seconds(written.ttl), written.key)
 
 
 def _compile_tolerance(written: int | str | None) -> dict[str, Any]:

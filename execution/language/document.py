@@ -145,6 +145,16 @@ class RepeatFields(CallFields):
     )
 
 
+class CacheFields(Fields):
+    """For how long, and under which key, a result may be used again."""
+
+    ttl: LimitText = Field(description="How old a result may be that is used again.")
+    key: str | None = Field(
+        default=None,
+        description="What results are known by, as a template; by default the inputs.",
+    )
+
+
 class UndoFields(LimitFields, CallFields):
     """What takes back the effects of a step; `defaults` hold for it, too."""
 
@@ -210,6 +220,10 @@ class StepFields(PolicyFields):
     tolerate: Tolerance | None = Field(
         default=None,
         description="How many items may be skipped, or which share, such as 10%.",
+    )
+    cache: CacheFields | None = Field(
+        default=None,
+        description="Lets equal inputs use a result again that is there already.",
     )
     run_on: Literal["failure", "always"] | None = Field(
         default=None,

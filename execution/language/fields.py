@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from execution.language.document import (
+    CacheFields,
     Fields,
     ItemFields,
     ParameterFields,
@@ -29,7 +30,7 @@ LATER_STEP_KINDS = ("plan", "sleep", "sleep_until", "wait_for")
 
 _RESERVED = frozenset(("switch", "matrix", "include", "env"))
 _LATER_IN_DOCUMENT = frozenset(("budget", "concurrency"))
-_LATER_IN_POLICY = frozenset(("cache", "uses", "resources"))
+_LATER_IN_POLICY = frozenset(("uses", "resources"))
 _LATER_IN_STEP = frozenset(
     (
         *("effect", "checkpoint"),
@@ -54,13 +55,12 @@ _SYNONYMS = {
     **dict.fromkeys(("name", "key"), "id"),
     **dict.fromkeys(("max_iterations", "count", "limit"), "times"),
     **dict.fromkeys(("while", "retry_until", "break_on"), "until"),
+    **dict.fromkeys(("memoize", "memo", "cached"), "cache"),
+    **dict.fromkeys(("expires", "expires_in", "max_age", "expiration"), "ttl"),
     "compensate": "undo",
     "params_schema": "parameters",
 }
 """What neighbouring tools call a field, and what it is called here."""
-
-_INSIDE = dict.fromkeys(("until", "times"), "repeat")
-"""What is sometimes written beside the field that it stands in."""
 
 _Sort: TypeAlias = Callable[[object, Path, Findings], object]
 
@@ -71,6 +71,7 @@ class _Level:
 
     model: type[Fields]
     later: frozenset[str] = frozenset()
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
     inside: Mapping[str, _Sort] = field(default_factory=dict)
 
     def known(self) -> frozenset[str]:
@@ -100,14 +101,13 @@ class _Level:
         if name in known:
             message = "is empty; give it a value or leave it out"
             return Complaint(Rule.EMPTY_FIELD, message)
+        if name in self.elsewhere:
+            return Complaint(Rule.UNKNOWN_FIELD, self.elsewhere[name])
         if name in self.later:
             message = "is not supported by this release yet; leave it out or upgrade"
             return Complaint(Rule.LATER_FIELD, message)
         if name in _RESERVED:
             return Complaint(Rule.RESERVED_FIELD, "is reserved and cannot be used")
-        if _INSIDE.get(name) in known:
-            message = f"is not a field here; it stands inside of `{_INSIDE[name]}`"
-            return Complaint(Rule.UNKNOWN_FIELD, message)
         if _SYNONYMS.get(name) in known:
             message = f'is not a field here; write "{_SYNONYMS[name]}"'
             return Complaint(Rule.UNKNOWN_FIELD, message)
@@ -146,20 +146,37 @@ def _sort_items_rule(value: object, path: Path, findings: Findings) -> object:
 
 
 _RETRY = _Level(RetryFields)
-_POLICY = _Level(PolicyFields, _LATER_IN_POLICY, {"retry": _RETRY.sort})
+_CACHE = _Level(CacheFields)
+_POLICY = _Level(
+    PolicyFields,
+    _LATER_IN_POLICY,
+    {"cache": "is stated by each step itself: not every result can be used again"},
+    {"retry": _RETRY.sort},
+)
 _REPEAT = _Level(RepeatFields, frozenset(("plan",)))
-_UNDO = _Level(UndoFields, _LATER_IN_POLICY | {"repeat"}, {"retry": _RETRY.sort})
+_UNDO = _Level(
+    UndoFields,
+    _LATER_IN_POLICY | {"repeat"},
+    {"cache": "cannot be stated here: what undoes a step has to run each time"},
+    {"retry": _RETRY.sort},
+)
 _STEP = _Level(
     StepFields,
     _LATER_IN_STEP,
-    {"retry": _RETRY.sort, "undo": _UNDO.sort, "repeat": _REPEAT.sort},
+    dict.fromkeys(("until", "times"), "stands inside of `repeat`, not beside it"),
+    {
+        "retry": _RETRY.sort,
+        "undo": _UNDO.sort,
+        "cache": _CACHE.sort,
+        "repeat": _REPEAT.sort,
+    },
 )
 _ITEMS = _Level(ItemFields, inside={"items": _sort_items_rule})
 _PARAMETER = _Level(ParameterFields, inside={"items": _sort_items_rule})
 _DOCUMENT = _Level(
     PlanDocument,
     _LATER_IN_DOCUMENT,
-    {
+    inside={
         "parameters": _each_value(_PARAMETER.sort),
         "profiles": _each_value(_POLICY.sort),
         "defaults": _POLICY.sort,

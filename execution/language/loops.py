@@ -12,6 +12,7 @@ from execution.language.rules import Complaint, Rule
 
 _NOT_BESIDE = {
     "with": "belongs to what is repeated; write it inside of `repeat`",
+    "cache": "cannot be stated beside `repeat`: what is repeated runs each time",
     "for_each": "cannot be stated beside `repeat`; let the action loop",
 }
 _CHANGING = frozenset(("last", "index"))

@@ -79,6 +79,9 @@ def _check_step(step: Mapping[str, object], path: Path, reader: "_Reader") -> No
     for_items = roots | {"item", "index"} if "for_each" in step else roots
     filling = replace(reader, roots=for_items)
     filling.check(step.get("with"), (*path, "with"), may_name_secrets=True)
+    cache = step.get("cache")
+    if isinstance(cache, dict):
+        filling.check(cache.get("key"), (*path, "cache", "key"))
     repeat = step.get("repeat")
     if isinstance(repeat, dict):
         repeating = replace(reader, roots=roots | {"last", "index"})

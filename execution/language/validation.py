@@ -7,13 +7,14 @@ Promises: every stage looks at what it can understand, whatever the others have
 found, so that an author sees all faults at once. Knows nothing of file formats.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from execution.language.caching import check_caches
 from execution.language.compilation import (
     CompiledStep,
     compile_seconds,
@@ -170,6 +171,7 @@ def _check_meaning(fields: dict[str, object], findings: Findings) -> Graph:
     check_sections(fields, graph, findings)
     check_items(fields, findings)
     check_loops(fields, findings)
+    check_caches(fields, findings)
     check_templates(fields, graph, findings)
     return graph
 
@@ -194,7 +196,7 @@ def _compile(
         cancels_running=document.failing == "cancel_running",
         parameters=declared_parameters(document.parameters),
         warnings=(
-            *_warn_of_endless(steps, deadline_seconds),
+            *warn_of_endless(steps, deadline_seconds),
             *warn_of_sections(document, steps),
             *warn_of_items(steps),
             *warn_of_loops(steps),
@@ -220,15 +222,19 @@ def _without_empty_inputs(step: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _warn_of_endless(
-    steps: tuple[CompiledStep, ...], deadline_seconds: float | None
+def warn_of_endless(
+    steps: tuple[CompiledStep, ...],
+    deadline_seconds: float | None,
+    timed_actions: Collection[str] = (),
 ) -> Iterator[Complaint]:
+    """Yield that steps have no limit; `timed_actions` have timeouts of their own."""
     endless = [
         step.name
         for step in steps
         if step.timeout_seconds is None
         and step.deadline_seconds is None
         and (deadline_seconds is None or step.section is not Section.STEPS)
+        and step.action not in timed_actions
     ]
     if endless:
         names = ", ".join(endless[:_MAX_NAMED_STEPS])

@@ -9,7 +9,12 @@ What workers write at speed goes through the functions in `sql/`, not through th
 classes, so that a worker need not import an ORM.
 """
 
-from execution.models.executions import Execution, ExecutionStep, Submission
+from execution.models.executions import (
+    CachedResult,
+    Execution,
+    ExecutionStep,
+    Submission,
+)
 from execution.models.history import (
     ExecutionCheckpoint,
     ExecutionEvent,
@@ -25,6 +30,7 @@ from execution.models.workers import Installation, Pulse, Queue, Worker
 __all__ = [
     "Action",
     "Base",
+    "CachedResult",
     "Execution",
     "ExecutionCheckpoint",
     "ExecutionEvent",

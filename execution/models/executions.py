@@ -147,6 +147,7 @@ class ExecutionStep(Base):
     fallback: Mapped[int | None]
     stands_in_for: Mapped[int | None]
     iterations: Mapped[int | None]
+    cached_from: Mapped[dict[str, Any] | None]
 
     __table_args__ = (
         # sweeps: what runs, by its worker; what is ready, by its queue
@@ -192,3 +193,20 @@ class ExecutionStep(Base):
         ),
         BUSY_TABLE,
     )
+
+
+class CachedResult(Base):
+    """A result that steps of equal inputs may use, of whichever executions.
+
+    It outlives the execution that it comes from, and so refers to none.
+    """
+
+    __tablename__ = "cached_results"
+
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    action: Mapped[str]
+    result: Mapped[dict[str, Any]]
+    execution_id: Mapped[str] = uuid_column()
+    step: Mapped[str]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)

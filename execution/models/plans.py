@@ -104,6 +104,7 @@ class PlanStep(Base):
     fallback: Mapped[int | None]
     stands_in_for: Mapped[int | None]
     repeat: Mapped[dict[str, Any] | None]
+    cache: Mapped[dict[str, Any] | None]
 
     __table_args__ = (
         # a plan names each step once; so do its executions, which copy the names

@@ -6,7 +6,8 @@ CREATE TYPE started_step AS (
     "position" int, name text, action text, queue text, attempt int, failures int,
     published_at timestamptz, publishes int, input jsonb,
     inputs jsonb, reads int[], retry jsonb, hostname text, section text,
-    condition text, for_each text, item jsonb, is_fallback bool, repeat jsonb
+    condition text, for_each text, item jsonb, is_fallback bool,
+    cache jsonb, repeat jsonb
 );
 
 
@@ -120,7 +121,8 @@ BEGIN
               -- a loop that goes on was asked when it began
               CASE WHEN coalesce(n.item_of, n.iterations) IS NULL THEN p.condition END,
               CASE WHEN n.item_of IS NULL THEN p.for_each END, n.item,
-              n.stands_in_for IS NOT NULL, CASE WHEN n.item_of IS NULL THEN p.repeat END
+              n.stands_in_for IS NOT NULL, p.cache,
+              CASE WHEN n.item_of IS NULL THEN p.repeat END
          INTO s;
     RETURN s;
 END $$;
@@ -138,7 +140,8 @@ BEGIN
            n.section,
            CASE WHEN coalesce(n.item_of, n.iterations) IS NULL THEN p.condition END,
            CASE WHEN n.item_of IS NULL THEN p.for_each END, n.item,
-           n.stands_in_for IS NOT NULL, CASE WHEN n.item_of IS NULL THEN p.repeat END
+           n.stands_in_for IS NOT NULL, p.cache,
+           CASE WHEN n.item_of IS NULL THEN p.repeat END
       INTO s
       FROM execution_steps n
       JOIN plan_steps p ON p.plan_id = e.plan_id
@@ -227,7 +230,7 @@ BEGIN
         'attempt', s.attempt, 'failures', s.failures, 'retry', s.retry::text,
         'inputs', s.inputs, 'recorded', s.input, 'steps', steps, 'undone', undone,
         'failure', failure, 'condition', s.condition, 'for_each', s.for_each,
-        'item', s.item, 'loop', loop_so_far,
+        'item', s.item, 'loop', loop_so_far, 'cache', s.cache,
         'checkpoint', checkpoint);
 END $$;
 

@@ -12,6 +12,8 @@
 -- transaction the step that follows, or the next of a fan-out, for the message that it
 -- has in hand. `next` is what a claim would have answered, or NULL.
 --
+-- With p_digest, the result of a success is stored under it for p_ttl_seconds.
+--
 -- outcome:
 --   recorded   it landed
 --   repeated   this very record had landed before: the same answer again
@@ -21,6 +23,7 @@ CREATE FUNCTION complete_step(
     p_input jsonb, p_error jsonb, p_variables jsonb, p_covered int, p_epoch int,
     p_next_token uuid DEFAULT NULL, p_worker uuid DEFAULT NULL,
     p_delivery text DEFAULT NULL,
+    p_digest text DEFAULT NULL, p_ttl_seconds float DEFAULT NULL,
     OUT outcome text, OUT status text, OUT epoch int, OUT open_steps int,
     OUT last_seq bigint, OUT windows jsonb, OUT next jsonb, OUT variables jsonb
 )
@@ -47,6 +50,9 @@ BEGIN
             status := e.status; epoch := e.epoch; open_steps := e.open_steps - 1;
             next := done.next; last_seq := done.last_seq;
             variables := e.variables;
+            IF p_digest IS NOT NULL THEN
+                PERFORM store_result(p_execution, p_position, p_digest, p_ttl_seconds);
+            END IF;
             RETURN;
         END IF;
     END IF;
@@ -59,6 +65,9 @@ BEGIN
                                  CASE WHEN rides THEN p_next_token END, p_worker,
                                  p_delivery);
             e := done.ended; started := done.started; windows := done.windows;
+            IF p_digest IS NOT NULL THEN
+                PERFORM store_result(p_execution, p_position, p_digest, p_ttl_seconds);
+            END IF;
         ELSE
             IF p_status IN ('failed', 'timed_out') THEN
                 UPDATE execution_steps t SET failures = t.failures + 1
@@ -152,7 +161,7 @@ BEGIN
            CASE WHEN coalesce(t.item_of, t.iterations) IS NULL
                 THEN p.condition END AS condition,
            CASE WHEN t.item_of IS NULL THEN p.for_each END AS for_each, t.item,
-           t.stands_in_for IS NOT NULL AS is_fallback,
+           t.stands_in_for IS NOT NULL AS is_fallback, p.cache,
            CASE WHEN t.item_of IS NULL THEN p.repeat END AS repeat
       INTO n
       FROM execution_steps t
@@ -224,7 +233,7 @@ BEGIN
     next := describe_claim(p_execution, ROW(
         n."position", n.name, n.action, NULL, n.attempt, n.failures, NULL, NULL, n.input,
         n.inputs, n.reads, n.retry, n.hostname, 'steps', n.condition, n.for_each, n.item,
-        n.is_fallback, n.repeat)::started_step);
+        n.is_fallback, n.cache, n.repeat)::started_step);
 END $$;
 
 

@@ -115,6 +115,21 @@ def test_a_secret_is_kept_nowhere(
     assert inputs[0]["input"]["token"] == mark
 
 
+@pytest.mark.usefixtures("worker")
+def test_a_result_that_is_used_again_has_a_secret_by_its_name(
+    engine: ExecutionEngine, settings: Settings, database: Database
+) -> None:
+    rule = {"ttl": "1h"}
+    step = Step("a", "test.echo", {"value": "secret://TOKEN"}, cache=rule)
+    plan = Plan("p", steps=[step])
+
+    results = [engine.execute(plan, timeout_seconds=30) for _ in range(2)]
+
+    assert [result.unwrap() for result in results] == ["secret://TOKEN"] * 2
+    assert "cached_results" in find_kept(database, settings, "secret://TOKEN")
+    assert find_kept(database, settings, "canary-") == []
+
+
 @pytest.mark.parametrize(
     ("name", "message", "attempts"),
     [

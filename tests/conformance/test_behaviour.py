@@ -501,6 +501,51 @@ ROWS: dict[str, Row] = {
         {"a": "completed"},
         value={"step": "a", "saw": "${steps}", "ok": True, "items": []},
     ),
+    "a result is used again by its key": Row(
+        steps(
+            "a, with: {saw: 1}, cache: {ttl: 1h, key: again}",
+            "b, with: {saw: 2}, cache: {ttl: 1h, key: again}",
+            "c, with: {saw: 3}, cache: {ttl: 1h, key: other}",
+        ),
+        "completed",
+        {"a": "completed", "b": "completed", "c": "completed"},
+        saw={"a": 1, "b": 1, "c": 3},
+    ),
+    "a result is used again by its inputs": Row(
+        steps(
+            "a, with: {saw: equal inputs}, cache: {ttl: 1h}",
+            "b, with: {saw: equal inputs}, cache: {ttl: 1h}",
+            "c, with: {saw: '${steps.b.result.step}'}, cache: {ttl: 1h}",
+        ),
+        "completed",
+        {"a": "completed", "b": "completed", "c": "completed"},
+        saw={"c": "a"},
+    ),
+    "what has failed is not used again": Row(
+        steps(
+            "a, on_failure: skip, cache: {ttl: 1h, key: failing}",
+            "b, with: {saw: 2}, cache: {ttl: 1h, key: failing}",
+        ),
+        "completed",
+        {"a": "skipped failed", "b": "completed"},
+        {"a": FAILS},
+        saw={"b": 2},
+    ),
+    "items use the results of each other": Row(
+        LISTS
+        + steps(
+            "a, for_each: parameters.list, max_parallel: 1, with: {saw: '${item}'},"
+            " cache: {ttl: 1h, key: for all items}",
+            "b, with: {saw: '${steps.a.results.map(r, r.saw)}'}",
+        ),
+        "completed",
+        {
+            **{f"a[{n}]": "completed" for n in range(3)},
+            "a": "completed",
+            "b": "completed",
+        },
+        saw={"b": ["x", "x", "x"]},
+    ),
     "keys are left alone": Row(
         steps("a, with: {saw: {'${x}': 1}}"),
         "completed",

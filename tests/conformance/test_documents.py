@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from execution import Plan
+from execution.caching import CacheRule
 from execution.errors import PlanValidationError
 
 HEAD = "format: 1\nname: p\n"
@@ -159,6 +160,19 @@ ACCEPTED: dict[str, tuple[str, Callable[[Plan], object], object]] = {
         ),
         lambda plan: [(s.max_parallel, s.tolerate_percent) for s in plan.steps],
         [(2, 10.0)],
+    ),
+    "a result may be used again, by its inputs or by a key": (
+        (
+            "parameters: {n: {type: array}}\n"
+            "steps: [{id: a, action: t, cache: {ttl: 1h30m}},"
+            " {id: b, action: t, for_each: parameters.n,"
+            " cache: {ttl: 1s, key: '${item} ${index} ${steps.a.result}'}}]"
+        ),
+        lambda plan: [(s.cache, s.reads) for s in plan.steps],
+        [
+            (CacheRule(5400.0), ()),
+            (CacheRule(1.0, "${item} ${index} ${steps.a.result}"), (0,)),
+        ],
     ),
     "some items may be skipped, by number": (
         (
@@ -348,7 +362,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
             f"steps[0].{word}",
             LATER,
         )
-        for word in ("effect", "checkpoint", "cache", "uses", "resources")
+        for word in ("effect", "checkpoint", "uses", "resources")
     },
     **{
         f"a step that is a {word} is to come": (

@@ -158,6 +158,32 @@ def test_validate_compares_with_the_catalogue(call: Call, plan_file: Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("options", "endless"),
+    [([], ["rest"]), (["--no-catalogue"], ["sum", "rest"])],
+    ids=["asked", "not asked"],
+)
+def test_an_action_with_a_timeout_of_its_own_needs_none(
+    call: Call, tmp_path: Path, options: list[str], endless: list[str]
+) -> None:
+    path = tmp_path / "sums.yaml"
+    path.write_text(
+        "format: 1\n"
+        "name: sums\n"
+        "steps:\n"
+        "  - {id: sum, action: math.add, with: {left: 2}}\n"
+        "  - {id: rest, action: math.leave, with: {count: 1}}\n"
+    )
+
+    answer = call("validate", str(path), *options)
+    as_json: Any = json.loads(call("validate", str(path), *options, "--json").output)
+
+    message = f"steps without a timeout can run for ever: {', '.join(endless)}"
+    assert answer.exit_code == ExitCode.OK
+    assert answer.stdout.splitlines()[0] == f"{path}: W001 no-timeout: {message}"
+    assert as_json["warnings"] == [{"rule": "no-timeout", "message": message}]
+
+
+@pytest.mark.parametrize(
     ("options", "variables"),
     [
         (["--no-catalogue"], {}),

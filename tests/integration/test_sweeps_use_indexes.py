@@ -22,7 +22,7 @@ from execution.sql import read_functions
 from tests.crowd import TOKEN, WORKER, find_execution, load_crowd
 from tests.rows import rolled_back
 
-BIG_TABLES = {"executions", "execution_steps", "execution_events"}
+BIG_TABLES = {"executions", "execution_steps", "execution_events", "cached_results"}
 NOW = datetime.now(UTC)
 
 
@@ -80,6 +80,11 @@ def body_of(function: str, **arguments: str) -> str:
         ("expired_steps", {"p_most": "200"}),
         ("unfinished_executions", {"p_most": "200"}),
         ("comes_soon", {"p_tick": "2.5::float", "p_beat": "5.0::float"}),
+        ("expired_results", {"p_most": "10"}),
+        (
+            "find_result",
+            {"p_digest": "'d7'", "p_ttl_seconds": "9::float", "p_anyway": "false"},
+        ),
     ],
 )
 def test_a_sweep_reads_what_it_looks_for(
@@ -222,6 +227,15 @@ CALLS = [
         "complete_step(%(e)s, 4, %(t)s, 'failed', NULL, '{}', '{}', '{}', NULL, 1)",
     ),
     ("running", "running", "retry_step(%(e)s, 4, %(t)s, 1, '{}', '{}', 0, false)"),
+    ("running", "running", "reuse_result(%(e)s, 4, %(t)s, 'd7', 3600)"),
+    (
+        "running",
+        "running",
+        (
+            "complete_step(%(e)s, 4, %(t)s, 'completed', '1', '{}', NULL, '{}', NULL,"
+            " 1, NULL, NULL, NULL, 'd', 60)"
+        ),
+    ),
     ("running", "running", "retry_step(%(e)s, 4, %(t)s, 1, '{}', '{}', 9, true)"),
     ("running", "running", "report_progress(%(e)s, 4, %(t)s, 40, 'on', 1, 1)"),
     ("running", "running", "save_checkpoint(%(e)s, 4, %(t)s, '{}')"),

@@ -20,7 +20,7 @@ _EXECUTIONS = """
 _STEPS = """
     SELECT s.execution_id::text AS id, s."position", s.name, s.status, s.attempt,
            s.failures, s.losses, s.lease_token::text AS token, s.result, s.input,
-           s.needs, s.item_of, s.item_count, s.fallback, s.reason,
+           s.needs, s.item_of, s.item_count, s.fallback, s.reason, s.cached_from,
            p.max_attempts, p.max_lost, p.max_parallel
       FROM {schema}.execution_steps s
       JOIN {schema}.executions e ON e.id = s.execution_id
@@ -51,6 +51,12 @@ def find_broken_promise(store: Store, watchdog: Watchdog) -> str | None:
     events = _group(store.execute(_EVENTS))
     sections = _group(store.execute(_SECTIONS))
     executions = {row["id"]: row for row in store.execute(_EXECUTIONS)}
+    results = {
+        (row["id"], row["name"]): row["result"]
+        for rows in steps.values()
+        for row in rows
+        if row["cached_from"] is None
+    }
     if missing := watchdog.created - set(executions):
         return f"executions are gone: {sorted(missing)}"
     try:
@@ -62,7 +68,7 @@ def find_broken_promise(store: Store, watchdog: Watchdog) -> str | None:
                 sections[execution_id], steps[execution_id], events[execution_id]
             )
             for step in steps[execution_id]:
-                _check_step(step, steps[execution_id], watchdog)
+                _check_step(step, steps[execution_id], watchdog, results)
     except AssertionError as error:
         return str(error) or repr(error)
     return None
@@ -172,7 +178,10 @@ def _check_sections(
 
 
 def _check_step(
-    step: Mapping[str, Any], all_steps: list[Mapping[str, Any]], watchdog: Watchdog
+    step: Mapping[str, Any],
+    all_steps: list[Mapping[str, Any]],
+    watchdog: Watchdog,
+    results: Mapping[tuple[str, str], object],
 ) -> None:
     name = step["name"]
     begun = watchdog.attempts[step["id"], step["position"]]
@@ -192,7 +201,10 @@ def _check_step(
     assert fallback is None or (
         fallback["reason"] == "unused" or fallback["status"] == StepStatus.CANCELLED
     ), f"{name} needed none"
-    expected = {"attempt": step["attempt"], "token": step["token"]}
+    expected: object = {"attempt": step["attempt"], "token": step["token"]}
+    if (source := step["cached_from"]) is not None:
+        assert source["attempt"] == step["attempt"], f"{name} was called after all"
+        expected = results.get((source["execution_id"], source["step"]))
     assert step["result"] == expected, f"{name} has the result of another attempt"
     others = {other["name"]: other for other in all_steps}
     for needed, read in step["input"]["needed"].items():

@@ -79,6 +79,7 @@ def draw_fate(dice: random.Random) -> StepFate:
 def _draw_plan(dice: random.Random, number: int) -> Plan:
     # dice of their own, so that the plans are those of before, with conditions
     conditions = random.Random(f"conditions of {number}")
+    caches = random.Random(f"caches of {number}")
     names = [f"s{n}" for n in range(dice.randint(1, 6))]
     is_sequence = dice.random() < 0.4
     # the others end with their last step
@@ -102,7 +103,8 @@ def _draw_plan(dice: random.Random, number: int) -> Plan:
                 timeout=dice.choice([None, None, "30s"]),
                 deadline=dice.choice([None, None, None, "40s"]),
                 retry=_draw_retry(dice),
-                undo=_draw_undo(dice, name) if has_sections else None,
+                undo=(undo := _draw_undo(dice, name) if has_sections else None),
+                cache=_draw_cache(caches) if undo is None else None,
                 **(_draw_items(dice) if has_items and dice.random() < 0.5 else {}),
             )
         )
@@ -177,6 +179,13 @@ def _draw_end_step(dice: random.Random, name: str) -> Step:
         deadline="300s",
         retry=_draw_retry(dice),
     )
+
+
+def _draw_cache(dice: random.Random) -> dict[str, object] | None:
+    """Return a rule for one step in twenty: others of the seed use its result again."""
+    if dice.random() > 0.05:
+        return None
+    return {"ttl": dice.choice(["1s", "30s", "1h"]), "key": dice.choice("ab")}
 
 
 def _draw_condition(dice: random.Random, needs: list[str]) -> str | None:

@@ -79,6 +79,8 @@ EXPECTED = {
     "processes killed by their step": 100,
     "publishes refused by an absent broker": 100,
     "resumes": 200,
+    "results missed": 20,
+    "results reused": 10,
     "retries retrying": 200,
     "retries waiting": 100,
     "rides": 500,

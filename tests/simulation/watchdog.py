@@ -52,6 +52,7 @@ _TALLIES: dict[str, Callable[[dict[str, Any]], str | None]] = {
     "claim_step": _describe_claim,
     "complete_step": lambda row: f"completions {row['outcome']}",
     "expand_step": lambda row: f"lists {row['outcome']}",
+    "reuse_result": lambda row: f"results {row['outcome']}",
     "retry_step": lambda row: f"retries {row['outcome']}",
     "resend_step": lambda row: "steps sent again" if row["landed"] else None,
     "send_steps": lambda row: "executions sent late" if row["windows"] else None,

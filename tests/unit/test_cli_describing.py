@@ -180,6 +180,7 @@ def test_json_of_an_explanation_has_the_documented_keys(path: str) -> None:
         *("inputs", "timeout_seconds", "deadline_seconds", "retry", "max_lost"),
         *("on_failure", "fallback", "stands_in_for", "skipped_if", "when"),
         *("when_holds", "for_each", "items", "max_parallel", "tolerate"),
+        *("cache", "repeat"),
     ]
     assert fetch["inputs"] == {"currency": "EUR"}
     assert fetch["retry"]["not_on"] == ["ValueError"]

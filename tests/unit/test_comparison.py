@@ -6,7 +6,7 @@ import pytest
 
 from execution.comparison import Change, ChangeKind, compare_plans
 from execution.expressions import spell_template_text
-from execution.plan import Plan
+from execution.plan import Plan, Step
 
 BASE: dict[str, Any] = {
     "format": 1,

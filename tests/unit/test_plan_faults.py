@@ -196,7 +196,6 @@ def test_document_field_of_a_later_release_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "cache",
         "uses",
         "resources",
         "effect",
@@ -282,7 +281,7 @@ steps:
     with: {a: *x, b: "${parameters.m}"}
   - id: scan
     needs: [scan]
-    cache: {ttl: 1h}
+    uses: {pool: 1}
     on_failure: {restore: scan}
 result: ${steps.scan.reslut}
 result: 2
@@ -300,7 +299,7 @@ steps[0].with.a (line 11, column 15): is an alias (*x); write it out
 steps[0].with.b (line 11, column 19): ${parameters.m}: no parameter is called "m"
 steps[1] (line 12, column 5): must state `action` or `repeat`: what the step does
 steps[1].id (line 12, column 5): "scan" is the id of steps[0] already
-steps[1].cache (line 14, column 5): is not supported by this release yet; \
+steps[1].uses (line 14, column 5): is not supported by this release yet; \
 leave it out or upgrade
 steps[1].on_failure (line 15, column 5): a mapping: is not supported by this \
 release yet

@@ -137,6 +137,7 @@ def test_a_loop_says_what_it_calls_and_how_often() -> None:
             "steps[1].undo.repeat",
             "not supported by this release",
         ),
+        ({"cache": {"ttl": "1h"}}, "steps[1].cache", "beside `repeat`"),
         ({"max_parallel": 2}, "steps[1].max_parallel", "without `for_each`"),
     ],
 )
