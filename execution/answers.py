@@ -169,7 +169,7 @@ class ExpandAnswer:
 
 
 class Repeated(StrEnum):
-    """Whether a loop's next iteration began; `sql/18_loops.sql` says what each asks."""
+    """Whether a loop's next iteration began; `sql/19_loops.sql` says what each asks."""
 
     BEGUN = "begun"
     REPEATED = "repeated"

@@ -26,6 +26,7 @@ _DERIVED = frozenset(
         *("position", "name", "successors", "reads", "item_reads", "max_attempts"),
         *("section", "undoes", "fallback", "stands_in_for", "survives_skips"),
         "tolerate_percent",
+        *("restore", "restore_times"),
     )
 )
 """Of a compiled step, what follows from the rest of the plan."""
@@ -122,7 +123,21 @@ def _describe(plan: Plan) -> dict[str, object]:
         **_write_fields({"deadline_seconds": plan.deadline_seconds}),
         **({"rollback": sorted(plan.rollback)} if plan.rollback else {}),
         **({"failing": "cancel_running"} if plan.cancels_running else {}),
+        **_describe_concurrency(plan),
         "steps": steps,
+    }
+
+
+def _describe_concurrency(plan: Plan) -> dict[str, object]:
+    stated = plan.concurrency
+    if stated is None:
+        return {}
+    return {
+        "concurrency": {
+            "key": stated.key,
+            "limit": stated.limit,
+            "on_conflict": stated.on_conflict.value,
+        }
     }
 
 
@@ -146,6 +161,9 @@ def _describe_step(
     if step.repeat is not None:
         called = {name: effective.pop(name) for name in ("action", "inputs")}
         effective["repeat"] = _write_fields(called | asdict(step.repeat))
+    if step.restore is not None:
+        target = plan.steps[step.restore].name
+        effective["on_failure"] = {"restore": target, "times": step.restore_times}
     if step.tolerate_percent is not None:
         effective["tolerate"] = f"{step.tolerate_percent:g}%"
     return _write_fields(effective)
@@ -202,7 +220,7 @@ def _spell(value: object, path: Path) -> str:
             value = _spell_texts(value)
         case ("steps", _, "cache", "key"):
             value = _spell_texts(value)
-        case ("result", *_):
+        case ("result", *_) | ("concurrency", "key"):
             value = _spell_texts(value)
         case _:
             pass

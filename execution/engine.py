@@ -22,7 +22,9 @@ from execution.events import ExecutionEventEmitter, subscription
 from execution.faults import FaultPoint, reach
 from execution.identity import draw_execution_id, is_execution_id
 from execution.installation import Installation, open_installation
+from execution.keys import KeyedExecutions
 from execution.lifecycle import ExecutionStateManager
+from execution.liveness import LivenessRecords
 from execution.patience import ASK_TWICE, Patience
 from execution.plan import Plan
 from execution.pool import DatabasePool
@@ -69,6 +71,12 @@ class ExecutionEngine(PublishedPlans):
             settings.events_url, self._installation_id
         )
         self._dispatcher = ExecutionDispatcher(create_app(settings))
+        self._keyed = KeyedExecutions(
+            LivenessRecords(self._database),
+            self._records,
+            self._dispatcher,
+            self._emitter,
+        )
         self._states = ExecutionStateManager(
             self._repository, self._dispatcher, self._emitter, self._finish
         )
@@ -127,7 +135,8 @@ class ExecutionEngine(PublishedPlans):
         connection or session), it is there once that commits. The same
         `idempotency_key` or `execution_id` with the same body returns what exists.
         Raises ParameterError, PlanValidationError for actions that workers do not
-        offer so, PlanNotFoundError, SubmissionConflictError for a key used otherwise.
+        offer so, PlanNotFoundError, SubmissionConflictError for a key used otherwise,
+        ConcurrencyConflictError when the plan rejects it and others have its key.
         """
         plan = self.get_plan(plan) if isinstance(plan, str) else plan
         keys = [] if idempotency_key is None else [idempotency_key]
@@ -156,6 +165,8 @@ class ExecutionEngine(PublishedPlans):
             # an id that was drawn here is known to nobody who could listen
             self._emitter.emit(submitted.execution_id, submitted.last_seq)
         self._dispatcher.publish(submitted.windows)
+        if submitted.held_key is not None:
+            self._keyed.try_settle(submitted.held_key)
 
     def submit_many(
         self,
@@ -181,7 +192,7 @@ class ExecutionEngine(PublishedPlans):
         bound = bind_all(plan, parameters, keys)
         tags = [*plan.tags, *tags]
         order = Order(plan, bound, keys, tags, priority, self.settings.queue)
-        return submit_chunks(order, self._repository, self._dispatcher)
+        return submit_chunks(order, self._repository, self._dispatcher, self._keyed)
 
     def execute(
         self,

@@ -15,7 +15,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from execution.errors import PlanVersionConflictError, SubmissionConflictError
+from execution.errors import (
+    ConcurrencyConflictError,
+    ExpressionError,
+    PlanVersionConflictError,
+    SubmissionConflictError,
+)
 from execution.identity import draw_execution_id
 from execution.models import (
     Execution,
@@ -33,23 +38,33 @@ from execution.states import (
 )
 from execution.windows import Link, Window, open_window, read_windows
 
+_MOST_NAMED_HOLDERS = 5
+
 
 @dataclass(frozen=True)
 class Submitted:
-    """What a submit came to: the execution, and the windows to send."""
+    """What a submit came to: the execution, and the windows to send.
+
+    `held_key` is the key that it waits for, as the database names it.
+    """
 
     execution_id: str
     is_new: bool
     last_seq: int | None
     windows: tuple[Window, ...]
+    held_key: str | None = None
 
 
 @dataclass(frozen=True)
 class SubmittedChunk:
-    """What a submit of many came to: their ids in order, and the windows to send."""
+    """What a submit of many came to: their ids in order, and the windows to send.
+
+    `held_keys` are those that some of them wait for.
+    """
 
     execution_ids: tuple[str, ...]
     windows: tuple[Window, ...]
+    held_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,7 +107,8 @@ class ExecutionRepository(ExecutionQueries):
         key (or id) with the same body answers the execution that it began before. In
         a `transaction` of the caller's it is there once that commits, and nothing is
         to be sent: the reconcilers do. Raises SubmissionConflictError for the same key
-        with another body.
+        with another body, ConcurrencyConflictError when the plan rejects it, and
+        ExpressionError when its parameters make no key for that.
         """
         arguments = (
             execution_id or draw_execution_id(),
@@ -110,6 +126,9 @@ class ExecutionRepository(ExecutionQueries):
             row = self._call("submit_execution", *arguments)
         else:
             row = self._call_within(transaction, "submit_execution", *arguments)
+        _refuse_unkeyed(row)
+        if row["outcome"] == "refused":
+            raise _rejected(plan, row["holders"])
         if row["outcome"] == "conflict":
             used = f"the idempotency key {key!r}" if key else "the id"
             raise _conflict(used, str(row["execution_id"]))
@@ -142,6 +161,7 @@ class ExecutionRepository(ExecutionQueries):
             list(tags),
             queue,
         )
+        _refuse_unkeyed(row)
         if row["outcome"] == "conflict":
             assert keys is not None  # noqa: S101  # what else would conflict
             used = f"the idempotency key {keys[row['refused']]!r}"
@@ -149,7 +169,9 @@ class ExecutionRepository(ExecutionQueries):
         runs = _open_windows(row, plan, queue, priority)
         new = [i for i, d in zip(row["ids"], execution_ids, strict=True) if i == d]
         return SubmittedChunk(
-            tuple(row["ids"]), tuple(Window(i, 1, run) for i in new for run in runs)
+            tuple(row["ids"]),
+            tuple(Window(i, 1, run) for i in new for run in runs),
+            tuple(row["held_keys"] or ()),
         )
 
     def publish_plan(self, plan: Plan, *, queue: str) -> datetime:
@@ -184,6 +206,7 @@ class ExecutionRepository(ExecutionQueries):
                 [reason.value for reason in plan.rollback],
                 plan.cancels_running,
                 [s.position for s in plan.steps if s.section is Section.END],
+                *_compiled_concurrency(plan),
                 json.dumps([_compiled_row(step) for step in plan.steps]),
             )
             known = self._plan_ids[plan.digest] = str(row["register_plan"])
@@ -303,6 +326,14 @@ class ExecutionRepository(ExecutionQueries):
             return bool(deleted)
 
 
+def _compiled_concurrency(plan: Plan) -> tuple[str | None, int | None, str | None]:
+    stated = plan.concurrency
+    if stated is None:
+        return None, None, None
+    parts = json.dumps(stated.key_parts, ensure_ascii=False)
+    return parts, stated.limit, stated.on_conflict.value
+
+
 def _compiled_row(step: Any) -> dict[str, Any]:
     return {
         "position": step.position,
@@ -332,6 +363,8 @@ def _compiled_row(step: Any) -> dict[str, Any]:
         "tolerate_percent": step.tolerate_percent,
         "fallback": step.fallback,
         "stands_in_for": step.stands_in_for,
+        "restore": step.restore,
+        "restore_times": step.restore_times,
         "cache": step.cache.to_json() if step.cache else None,
         "item_reads": None if step.item_reads is None else list(step.item_reads),
         "repeat": None if step.repeat is None else asdict(step.repeat),
@@ -357,6 +390,22 @@ def _read_submitted(
         is_new=row["outcome"] == "created",
         last_seq=row["last_seq"],
         windows=tuple(Window(begun, 1, run) for run in runs),
+        held_key=row["held_key"],
+    )
+
+
+def _refuse_unkeyed(row: Mapping[str, Any]) -> None:
+    if row["outcome"] == "faulty":
+        at = "" if row.get("refused") is None else f"parameters[{row['refused']}]: "
+        raise ExpressionError(f"{at}{row['detail']}")
+
+
+def _rejected(plan: Plan, ids: Sequence[str]) -> ConcurrencyConflictError:
+    return ConcurrencyConflictError(
+        f"plan {plan.name} has `on_conflict: reject`, and its key belongs to execution"
+        f" {', '.join(ids[:_MOST_NAMED_HOLDERS])}; wait until that has ended, or cancel"
+        " it",
+        tuple(ids),
     )
 
 

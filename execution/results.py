@@ -243,7 +243,11 @@ class StepSummary:
 
 @dataclass(frozen=True)
 class ExecutionSummary:
-    """An execution, as shown to people."""
+    """An execution, as shown to people.
+
+    `concurrency_key` is what it shares with those that do not run beside it, if its
+    plan says so; `admitted_at` is when it was given that key.
+    """
 
     id: str
     plan: str
@@ -262,6 +266,17 @@ class ExecutionSummary:
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    concurrency_key: str | None = None
+    admitted_at: datetime | None = None
+
+    @property
+    def waits_for_key(self) -> bool:
+        """Say whether it has not begun because others have its key."""
+        is_held = self.concurrency_key is not None and self.admitted_at is None
+        return is_held and self.status in (
+            ExecutionStatus.PENDING,
+            ExecutionStatus.PAUSED,
+        )
 
     @property
     def has_ended(self) -> bool:

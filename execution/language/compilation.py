@@ -39,6 +39,7 @@ class OnFailure(StrEnum):
     ABORT = "abort"
     SKIP = "skip"
     FALLBACK = "fallback"
+    RESTORE = "restore"
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ class CompiledStep:
     tolerate_percent: float | None = None
     fallback: int | None = None
     stands_in_for: int | None = None
+    restore: int | None = None
+    restore_times: int | None = None
     repeat: Repetition | None = None
     cache: CacheRule | None = None
 
@@ -134,7 +137,6 @@ def _compile_step(
     profile = document.profiles[step.profile] if step.profile else None
     policies = [layer for layer in (step, profile, document.defaults) if layer]
     on_failure: Any = _first(policy.on_failure for policy in policies)
-    fallback = on_failure["fallback"] if isinstance(on_failure, dict) else None
     stands_in_for = graph.fallbacks.get(position)
     called = step.repeat or step
     assert called.action is not None  # noqa: S101  # what states none is a fault
@@ -154,18 +156,15 @@ def _compile_step(
         successors=graph.successors[position],
         reads=_sort_positions(read, graph.positions),
         survives_skips=graph.in_sequence or is_ending,
-        on_failure=OnFailure.FALLBACK
-        if fallback
-        else OnFailure(on_failure or OnFailure.ABORT),
         inputs=called.with_,
         condition=step.when,
         section=Section.END if is_ending else Section.STEPS,
         run_on=step.run_on,
-        fallback=graph.positions[fallback] if fallback else None,
         stands_in_for=stands_in_for,
         for_each=for_each,
         item_reads=_sort_positions(inside, graph.positions) if has_items else None,
         max_parallel=step.max_parallel,
+        **_compile_failure(on_failure, graph.positions),
         cache=_compile_cache(step.cache),
         repeat=_compile_repetition(step.repeat),
         **_compile_tolerance(step.tolerate),
@@ -199,6 +198,20 @@ def _compile_repetition(fields: "RepeatFields | None") -> Repetition | None:
     if fields is None:
         return None
     return Repetition(fields.until, fields.times, compile_seconds(fields.wait))
+
+
+def _compile_failure(written: Any, positions: Mapping[str, int]) -> dict[str, Any]:
+    match written:
+        case {"fallback": name}:
+            return {"on_failure": OnFailure.FALLBACK, "fallback": positions[name]}
+        case {"restore": name, "times": times}:
+            return {
+                "on_failure": OnFailure.RESTORE,
+                "restore": positions[name],
+                "restore_times": times,
+            }
+        case _:
+            return {"on_failure": OnFailure(written or OnFailure.ABORT)}
 
 
 def _compile_cache(written: "CacheFields | None") -> CacheRule | None:
