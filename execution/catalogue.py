@@ -140,6 +140,8 @@ def _find_place(step: CompiledStep) -> Path:
         return ("steps", step.undoes, "undo")
     if is_recovery(step):
         return ("steps", step.stands_in_for or 0, "on_failure")
+    if step.repeat is not None:
+        return ("steps", step.position, "repeat")
     return ("steps", step.position)
 
 

@@ -27,6 +27,7 @@
     │   ├── ActionExitError        E003  the code tried to end its process
     │   ├── ActionInputError       E003  the inputs do not fit the action's parameters
     │   ├── SecretError            E003  a secret that the inputs name is not there
+    │   ├── LoopExhaustedError     E003  a loop has come to its bound
     │   ├── ResultError            E003  a step returned what JSON cannot hold
     │   ├── RetryableError         E003  the code asks for another attempt
     │   ├── FatalError             E003  the code says that no other attempt helps
@@ -214,6 +215,12 @@ class ActionInputError(ExecutionError):
 
 class SecretError(ExecutionError):
     """A secret that the inputs of a step name is not to be had."""
+
+    code = ErrorCode.EXECUTION
+
+
+class LoopExhaustedError(ExecutionError):
+    """All iterations of a loop have run, and its condition is still false."""
 
     code = ErrorCode.EXECUTION
 

@@ -15,7 +15,12 @@ from typing import Protocol, Self
 
 from execution.errors import Fault, PlanValidationError
 from execution.language.canvas import draw_plan
-from execution.language.compilation import CompiledStep, OnFailure, is_recovery
+from execution.language.compilation import (
+    CompiledStep,
+    OnFailure,
+    Repetition,
+    is_recovery,
+)
 from execution.language.concurrency import Concurrency, OnConflict
 from execution.language.findings import Findings
 from execution.language.json_schema import build_schema
@@ -39,6 +44,7 @@ __all__ = [
     "OnConflict",
     "OnFailure",
     "Plan",
+    "Repetition",
     "Step",
     "is_recovery",
 ]
@@ -68,11 +74,13 @@ class Step:
     of an execution; `undo` is a mapping with the action that takes back what the step
     did. `for_each` names a list, for each item of which the step is run, `max_parallel`
     at a time; `tolerate` (a number, or `10%`) may be skipped. `cache` is a mapping with
-    a `ttl`, and perhaps a `key`: equal inputs use a result again.
+    a `ttl`, and perhaps a `key`: equal inputs use a result again. `repeat`, in
+    place of `action` and `with_`, is a mapping with those of a loop, `times` and
+    perhaps `until` and `wait`.
     """
 
     id: str
-    action: str | NamedAction
+    action: str | NamedAction | None = None
     with_: Mapping[str, object] | None = None
     needs: Sequence[str] | None = None
     queue: str | None = None
@@ -89,6 +97,7 @@ class Step:
     for_each: str | None = None
     max_parallel: int | None = None
     tolerate: int | str | None = None
+    repeat: Mapping[str, object] | None = None
     cache: Mapping[str, object] | None = None
 
     def as_mapping(self) -> dict[str, object]:
@@ -98,6 +107,7 @@ class Step:
             "description": self.description,
             "action": getattr(self.action, "action_name", self.action),
             "with": self.with_,
+            "repeat": self.repeat,
             "needs": self.needs,
             "when": self.when,
             "queue": self.queue,

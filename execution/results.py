@@ -235,6 +235,8 @@ class StepSummary:
     ended_at: datetime | None
     error: ErrorRecord | None
     wake_at: datetime | None = None
+    iterations: int | None = None
+    """How many it has begun, if it is a loop that has begun."""
     cached_from: Mapping[str, Any] | None = None
     """Where its result was taken from: execution_id, step, stored_at, attempt."""
 

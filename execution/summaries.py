@@ -43,6 +43,7 @@ STEP_COLUMNS = (
     ExecutionStep.ended_at,
     ExecutionStep.error,
     ExecutionStep.wake_at,
+    ExecutionStep.iterations,
     ExecutionStep.cached_from,
 )
 
@@ -109,7 +110,8 @@ def read_step(row: Sequence[Any]) -> StepSummary:
     """Return a step, from its `STEP_COLUMNS`."""
     position, name, action, queue, status, reason, *others = row
     attempt, failures, losses, progress, message, *others = others
-    worker_id, claimed_at, ended_at, error, wake_at, cached_from = others
+    worker_id, claimed_at, ended_at, error, wake_at, *others = others
+    iterations, cached_from = others
     return StepSummary(
         position=position,
         name=name,
@@ -127,6 +129,7 @@ def read_step(row: Sequence[Any]) -> StepSummary:
         ended_at=ended_at,
         error=ErrorRecord.from_json(error) if error else None,
         wake_at=wake_at,
+        iterations=iterations,
         cached_from=cached_from,
     )
 

@@ -166,6 +166,7 @@ class ExecutionStep(Base):
     skips_left: Mapped[int | None]
     fallback: Mapped[int | None]
     stands_in_for: Mapped[int | None]
+    iterations: Mapped[int | None]
     restores: Mapped[int] = mapped_column(server_default="0")
     cached_from: Mapped[dict[str, Any] | None]
 

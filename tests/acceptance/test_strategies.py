@@ -142,6 +142,16 @@ def test_a_fallback_asks_a_strategy(engine: ExecutionEngine) -> None:
     assert result.unwrap() == "f"
 
 
+def test_a_strategy_is_asked_of_a_loop_as_a_whole(engine: ExecutionEngine) -> None:
+    inputs = {"wishes": "complete=enough"}
+    repeat = {"action": "test.want", "with": inputs, "times": 2}
+    result, steps = run(engine, Step("a", repeat=repeat, on_failure=ASKED))
+
+    assert result.unwrap()["as"] == "enough"
+    assert steps["a"].status is StepStatus.COMPLETED
+    assert steps["a[0]"].status is StepStatus.FAILED
+
+
 def test_a_strategy_that_nobody_has_is_refused(
     engine: ExecutionEngine, tmp_path: Path
 ) -> None:

@@ -438,7 +438,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
             f"steps[0].{word}",
             LATER,
         )
-        for word in ("until", "effect", "checkpoint", "uses", "resources")
+        for word in ("effect", "checkpoint", "uses", "resources")
     },
     **{
         f"a step that is a {word} is to come": (
@@ -446,7 +446,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
             f"steps[0].{word}",
             LATER,
         )
-        for word in ("plan", "repeat", "sleep", "sleep_until", "wait_for")
+        for word in ("plan", "sleep", "sleep_until", "wait_for")
     },
     "a restore says how often": (
         with_step("on_failure: {restore: a}"),

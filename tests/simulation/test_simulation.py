@@ -54,7 +54,7 @@ EXPECTED = {
     "decisions to abort": 5,
     "decisions to complete": 20,
     "decisions to restore": 20,
-    "decisions to skip": 10,
+    "decisions to skip": 5,
     "executions admitted": 200,
     "executions cancelled": 50,
     "executions completed": 500,
