@@ -49,6 +49,8 @@ class Run:
     parameters: Mapping[str, Any]
     facts: Mapping[str, Any]
     """The execution's id, creation time and tags, as inputs may name them."""
+    has_parent: bool = False
+    """Whether a step of another execution waits for the end of this one."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class Claim:
     inputs: Any
     for_each: str | None
     """The list whose items are to be run instead, if it has not been asked for yet."""
+    subplan: str | None
+    """The published plan that the step runs instead of an action."""
     recorded_input: Any
     checkpoint: Mapping[str, Any]
     cache: CacheRule | None = None
@@ -220,6 +224,7 @@ def read_claim(
         condition=data["condition"],
         inputs=data["inputs"],
         for_each=data["for_each"],
+        subplan=data["subplan"],
         recorded_input=data["recorded"],
         checkpoint=data["checkpoint"] or {},
         cache=CacheRule.from_json(data["cache"]) if data["cache"] else None,

@@ -54,9 +54,11 @@ from execution.events import ExecutionEventEmitter
 from execution.faults import FaultPoint, reach
 from execution.patience import Patience
 from execution.records import StepRecords
+from execution.relay import ExecutionRelay
 from execution.ride import Delivery, Ride, RideLimits
 from execution.secrets import NO_SECRETS, SCHEME, SecretStore, StepSecrets
 from execution.states import ExecutionStatus, StepStatus
+from execution.subplans import SubplanStarter
 
 logger = logging.getLogger(__name__)
 
@@ -130,6 +132,8 @@ class ExecutionTaskRunner:
         self._interruptible = interruptible
         self._ride_limits = ride_limits or RideLimits()
         self._observer = observer
+        self._relay = ExecutionRelay(records, dispatcher, emitter)
+        self._subplans = SubplanStarter(records.children, emitter, dispatcher, patience)
         self._secrets = secrets or SecretStore()
 
     def run(self, delivery: Delivery) -> tuple[int, ...]:
@@ -220,7 +224,10 @@ class ExecutionTaskRunner:
         outcome = None
         with suppress(StepParkedError):
             outcome = (
-                _judge(ride.claim) or self._expand(ride.claim) or self._call(ride.claim)
+                _judge(ride.claim)
+                or self._expand(ride.claim)
+                or self._subplans.begin(ride.claim)
+                or self._call(ride.claim)
             )
         if observer is not None:
             observer.ended(ride.delivery, ride.claim, outcome, ride.step_seconds)
@@ -264,6 +271,8 @@ class ExecutionTaskRunner:
             self._patience.until_answered(
                 lambda: finish_execution(self._records, self._emitter, execution_id)
             )
+        if ride.claim.run.has_parent and (completion.is_last or completion.has_ended):
+            self._patience.until_answered(lambda: self._relay.tell_parent(execution_id))
         # the chain sends the next link only in the epoch that was completed in: after
         # a resume, that link was sent by somebody else
         is_current = completion.epoch == ride.delivery.epoch

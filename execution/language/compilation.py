@@ -29,6 +29,16 @@ if TYPE_CHECKING:
 
 DEFAULT_MAX_LOST = 3
 
+RUN_PLAN_ACTION = "plans.run_plan"
+"""What workers call the steps that run a plan; each of them can."""
+
+_SUBPLAN_POLICIES = {
+    "timeout_seconds": None,
+    "retry": RetryPolicy(),
+    "max_attempts": RetryPolicy.max_attempts,
+}
+"""What `defaults` and profiles say of attempts is for the steps of the plan itself."""
+
 Value = TypeVar("Value")
 
 
@@ -81,6 +91,12 @@ class CompiledStep:
     restore: int | None = None
     restore_times: int | None = None
     cache: CacheRule | None = None
+    subplan: str | None = None
+
+    @property
+    def work(self) -> str:
+        """What the step does, in words: the name of its action, or of its plan."""
+        return self.action if self.subplan is None else f"plan {self.subplan}"
 
 
 def compile_steps(document: "PlanDocument", graph: Graph) -> tuple[CompiledStep, ...]:
@@ -128,12 +144,12 @@ def _compile_step(
     for expression in (step.when, step.for_each):
         read |= names_steps_bare(expression) if expression else frozenset()
     is_ending = position in graph.ending
-    assert step.action is not None  # noqa: S101  # a step without one is a fault
     for_each = None if step.for_each is None else wrap_expression(step.for_each)
     return CompiledStep(
         position=position,
         name=step.id,
-        action=step.action,
+        action=step.action or RUN_PLAN_ACTION,
+        subplan=step.plan,
         # what it stands in for does not count it among its successors
         needs=graph.needs[position] if stands_in_for is None else (stands_in_for,),
         successors=graph.successors[position],
@@ -150,7 +166,7 @@ def _compile_step(
         **_compile_failure(on_failure, graph.positions),
         cache=_compile_cache(step.cache),
         **_compile_tolerance(step.tolerate),
-        **_compile_policies(policies),
+        **(_compile_policies(policies) | (_SUBPLAN_POLICIES if step.plan else {})),
     )
 
 

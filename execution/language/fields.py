@@ -26,7 +26,7 @@ from execution.language.findings import Findings
 from execution.language.rules import Complaint, Rule
 from execution.places import Path
 
-LATER_STEP_KINDS = ("plan", "repeat", "sleep", "sleep_until", "wait_for")
+LATER_STEP_KINDS = ("repeat", "sleep", "sleep_until", "wait_for")
 
 _RESERVED = frozenset(("switch", "matrix", "include", "env"))
 _LATER_IN_DOCUMENT = frozenset(("budget",))
@@ -53,6 +53,7 @@ _SYNONYMS = {
     **dict.fromkeys(("backoff", "strategy"), "wait"),
     **dict.fromkeys(("retries", "retry_policy"), "retry"),
     **dict.fromkeys(("name", "key"), "id"),
+    **dict.fromkeys(("subplan", "workflow", "sub_workflow", "child"), "plan"),
     **dict.fromkeys(("memoize", "memo", "cached"), "cache"),
     **dict.fromkeys(("expires", "expires_in", "max_age", "expiration"), "ttl"),
     "compensate": "undo",

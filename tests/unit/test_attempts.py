@@ -48,6 +48,7 @@ CLAIM = Claim(
     condition=None,
     inputs={},
     for_each=None,
+    subplan=None,
     recorded_input=None,
     checkpoint={},
 )
