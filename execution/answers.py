@@ -17,6 +17,7 @@ from execution.states import (
     TERMINAL_EXECUTION_STATUSES,
     EndReason,
     ExecutionStatus,
+    StepStatus,
 )
 from execution.windows import Window, read_windows
 
@@ -64,6 +65,22 @@ class Rider:
 
 
 @dataclass(frozen=True)
+class LoopState:
+    """How far a loop has come: how many iterations have begun, and ended, so far.
+
+    `until` is the bare expression that ends the loop, `times` the most iterations that
+    it may have. The others are those of the last iteration, None before there is one.
+    """
+
+    until: str | None
+    times: int
+    begun: int
+    status: StepStatus | None
+    result: Any
+    error: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
 class Claim:
     """A step that is ours to run, with all that its expressions may name."""
 
@@ -82,6 +99,8 @@ class Claim:
     """The list whose items are to be run instead, if it has not been asked for yet."""
     subplan: str | None
     """The published plan that the step runs instead of an action."""
+    loop: LoopState | None
+    """Where the loop stands, if the step is one."""
     recorded_input: Any
     checkpoint: Mapping[str, Any]
     cache: CacheRule | None = None
@@ -151,6 +170,26 @@ class ExpandAnswer:
     outcome: Expanded
     last_seq: int
     windows: tuple[Window, ...]
+
+
+class Repeated(StrEnum):
+    """Whether a loop's next iteration began; `sql/19_loops.sql` says what each asks."""
+
+    BEGUN = "begun"
+    REPEATED = "repeated"
+    REFUSED = "refused"
+    STALE = "stale"
+
+
+@dataclass(frozen=True)
+class RepeatAnswer:
+    """The answer to a loop that goes on, and what to send."""
+
+    outcome: Repeated
+    last_seq: int
+    windows: tuple[Window, ...]
+    next_claim: Claim | None
+    """The iteration, if it was claimed in the same transaction: the worker rides on."""
 
 
 class Reused(StrEnum):
@@ -225,9 +264,21 @@ def read_claim(
         inputs=data["inputs"],
         for_each=data["for_each"],
         subplan=data["subplan"],
+        loop=_read_loop(data["loop"]) if data["loop"] else None,
         recorded_input=data["recorded"],
         checkpoint=data["checkpoint"] or {},
         cache=CacheRule.from_json(data["cache"]) if data["cache"] else None,
+    )
+
+
+def _read_loop(data: Mapping[str, Any]) -> LoopState:
+    return LoopState(
+        until=data["until"],
+        times=data["times"],
+        begun=data["begun"],
+        status=StepStatus(data["status"]) if data["status"] else None,
+        result=data["result"],
+        error=data["error"],
     )
 
 

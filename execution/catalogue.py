@@ -162,6 +162,8 @@ def _find_place(step: CompiledStep) -> Path:
     """Return where the document names the action of a step."""
     if step.undoes is not None:
         return ("steps", step.undoes, "undo")
+    if step.repeat is not None:
+        return ("steps", step.position, "repeat")
     return ("steps", step.position)
 
 

@@ -28,6 +28,7 @@
     │   ├── ActionInputError       E003  the inputs do not fit the action's parameters
     │   ├── SubplanError           E003  the plan that a step names cannot be begun
     │   ├── SecretError            E003  a secret that the inputs name is not there
+    │   ├── LoopExhaustedError     E003  a loop has come to its bound
     │   ├── ResultError            E003  a step returned what JSON cannot hold
     │   ├── RetryableError         E003  the code asks for another attempt
     │   ├── FatalError             E003  the code says that no other attempt helps
@@ -221,6 +222,12 @@ class SubplanError(ExecutionError):
 
 class SecretError(ExecutionError):
     """A secret that the inputs of a step name is not to be had."""
+
+    code = ErrorCode.EXECUTION
+
+
+class LoopExhaustedError(ExecutionError):
+    """All iterations of a loop have run, and its condition is still false."""
 
     code = ErrorCode.EXECUTION
 

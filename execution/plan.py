@@ -15,7 +15,7 @@ from typing import Protocol, Self
 
 from execution.errors import Fault, PlanValidationError
 from execution.language.canvas import draw_plan
-from execution.language.compilation import CompiledStep, OnFailure
+from execution.language.compilation import CompiledStep, OnFailure, Repetition
 from execution.language.concurrency import Concurrency, OnConflict
 from execution.language.findings import Findings
 from execution.language.json_schema import build_schema
@@ -39,6 +39,7 @@ __all__ = [
     "OnConflict",
     "OnFailure",
     "Plan",
+    "Repetition",
     "Step",
 ]
 
@@ -68,6 +69,8 @@ class Step:
     what the step did. `for_each` names a list, for each item of which the step is run,
     `max_parallel` at a time; `tolerate` (a number, or `10%`) may be skipped. `cache` is
     a mapping with a `ttl`, and perhaps a `key`: equal inputs use a result again.
+    `repeat`, in place of `action` and `with_`, is a mapping with those of a loop,
+    `times` and perhaps `until` and `wait`.
     """
 
     id: str
@@ -89,6 +92,7 @@ class Step:
     max_parallel: int | None = None
     tolerate: int | str | None = None
     plan: str | None = None
+    repeat: Mapping[str, object] | None = None
     cache: Mapping[str, object] | None = None
 
     def as_mapping(self) -> dict[str, object]:
@@ -99,6 +103,7 @@ class Step:
             "action": getattr(self.action, "action_name", self.action),
             "plan": self.plan,
             "with": self.with_,
+            "repeat": self.repeat,
             "needs": self.needs,
             "when": self.when,
             "queue": self.queue,

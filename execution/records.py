@@ -19,6 +19,8 @@ from execution.answers import (
     Expanded,
     HeldStep,
     Recorded,
+    RepeatAnswer,
+    Repeated,
     Retried,
     RetryAnswer,
     ReuseAnswer,
@@ -178,6 +180,32 @@ class StepRecords:
             Expanded(row["outcome"]),
             row["last_seq"],
             read_windows(held.execution_id, row["epoch"], row["windows"]),
+        )
+
+    def repeat(
+        self, held: HeldStep, *, index: int, epoch: int, rider: Rider | None = None
+    ) -> RepeatAnswer:
+        """Let a loop wait for its iteration `index`, counted from 0.
+
+        A `rider` claims it in the same transaction, for a message of `epoch`.
+        """
+        row = self._database.call(
+            "repeat_step",
+            held.execution_id,
+            held.position,
+            held.token,
+            index,
+            epoch,
+            *((rider.token, rider.worker_id, rider.delivery) if rider else ()),
+        )
+        claim = None
+        if rider is not None and row["next"] is not None:
+            claim = read_claim(rider.run, rider.token, row["next"], row["variables"])
+        return RepeatAnswer(
+            Repeated(row["outcome"]),
+            row["last_seq"],
+            read_windows(held.execution_id, row["epoch"], row["windows"]),
+            claim,
         )
 
     # what a running step tells

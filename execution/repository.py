@@ -9,7 +9,7 @@ import this.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -375,6 +375,7 @@ def _compiled_row(step: Any) -> dict[str, Any]:
         "cache": step.cache.to_json() if step.cache else None,
         "item_reads": None if step.item_reads is None else list(step.item_reads),
         "subplan": step.subplan,
+        "repeat": None if step.repeat is None else asdict(step.repeat),
     }
 
 

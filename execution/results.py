@@ -239,6 +239,8 @@ class StepSummary:
     """The plan that the step runs, if it runs one."""
     child_id: str | None = None
     """The execution of that plan, once it has begun."""
+    iterations: int | None = None
+    """How many it has begun, if it is a loop that has begun."""
     cached_from: Mapping[str, Any] | None = None
     """Where its result was taken from: execution_id, step, stored_at, attempt."""
 

@@ -21,7 +21,6 @@ from execution.answers import (
     ClaimAnswer,
     ClaimOutcome,
     Completion,
-    Expanded,
     Recorded,
     Retried,
     Reused,
@@ -38,20 +37,12 @@ from execution.caching import CachePlace
 from execution.context import Context
 from execution.dispatcher import ExecutionDispatcher
 from execution.ending import finish_execution
-from execution.errors import (
-    ActionInputError,
-    ExecutionError,
-    ExpressionError,
-    StaleLeaseError,
-)
-from execution.evaluation import (
-    evaluate_inputs,
-    evaluate_items,
-    evaluate_place,
-    is_wanted,
-)
+from execution.errors import ActionInputError, ExecutionError, StaleLeaseError
+from execution.evaluation import evaluate_inputs, evaluate_place
 from execution.events import ExecutionEventEmitter
 from execution.faults import FaultPoint, reach
+from execution.judgements import judge_condition
+from execution.parts import StepParts
 from execution.patience import Patience
 from execution.records import StepRecords
 from execution.relay import ExecutionRelay
@@ -135,6 +126,9 @@ class ExecutionTaskRunner:
         self._relay = ExecutionRelay(records, dispatcher, emitter)
         self._subplans = SubplanStarter(records.children, emitter, dispatcher, patience)
         self._secrets = secrets or SecretStore()
+        self._parts = StepParts(
+            records, emitter, dispatcher, patience, self._board_next
+        )
 
     def run(self, delivery: Delivery) -> tuple[int, ...]:
         """Run the first step of the delivery that may run, and those that follow it.
@@ -195,10 +189,10 @@ class ExecutionTaskRunner:
         reach(FaultPoint.CLAIMED)
         outcome = self._call_observed(ride)
         if outcome is None:
-            ride.rest = ()
-            return False
+            return self._leave(ride)
         reach(FaultPoint.CALLED)
-        rider = self._board_next(ride, outcome)
+        has_succeeded = outcome.status is StepStatus.COMPLETED
+        rider = self._board_next(ride) if has_succeeded else None
         completion = self._patience.until_answered(
             lambda: self._records.complete(
                 claim.held,
@@ -217,15 +211,16 @@ class ExecutionTaskRunner:
         return self._follow(ride, completion)
 
     def _call_observed(self, ride: Ride) -> Outcome | None:
-        """Call the step's action; None when it is not over, and held no more."""
+        """Call what the step calls; None when it is not over, and held no more."""
         observer = self._observer if ride.has_left_message else None
         if observer is not None:
             observer.began(ride.delivery, ride.claim)
         outcome = None
         with suppress(StepParkedError):
             outcome = (
-                _judge(ride.claim)
-                or self._expand(ride.claim)
+                judge_condition(ride.claim)
+                or self._parts.expand(ride.claim)
+                or self._parts.repeat(ride)
                 or self._subplans.begin(ride.claim)
                 or self._call(ride.claim)
             )
@@ -233,20 +228,23 @@ class ExecutionTaskRunner:
             observer.ended(ride.delivery, ride.claim, outcome, ride.step_seconds)
         return outcome
 
-    def _board_next(self, ride: Ride, outcome: Outcome) -> Rider | None:
+    def _board_next(self, ride: Ride) -> Rider | None:
         """Show the token of the next step, if this delivery may run one more."""
-        if (
-            outcome.status is not StepStatus.COMPLETED
-            or not ride.may_go_on
-            or self._patience.is_stopping()
-        ):
+        if not ride.may_go_on or self._patience.is_stopping():
             return None
         token = str(uuid.uuid4())
-        # beside that of the step that is to be recorded, which is held until then
+        # beside that of the step that is to be written, which is held until then
         self._holder.expose(token)
         return Rider(
             ride.claim.run, token, self._holder.worker_id, delivery=ride.delivery.id
         )
+
+    def _leave(self, ride: Ride) -> bool:
+        """Let go of a step that is not over; say whether another one is to run."""
+        if not ride.leave():
+            return False
+        self._holder.settle()
+        return True
 
     def _follow(self, ride: Ride, completion: Completion) -> bool:
         execution_id = ride.delivery.execution_id
@@ -279,31 +277,6 @@ class ExecutionTaskRunner:
         if not is_current or completion.status is not ExecutionStatus.RUNNING:
             ride.rest = ()
         return False
-
-    def _expand(self, claim: Claim) -> Outcome | None:
-        """Let the step wait for its items; None when it is to be called itself.
-
-        Raises StepParkedError when it waits.
-        """
-        if claim.for_each is None:
-            return None
-        try:
-            items = evaluate_items(claim)
-        except ExecutionError as error:
-            record = describe_error(error, claim)
-            return Outcome(StepStatus.FAILED, None, error=record)
-        answer = self._patience.until_answered(
-            lambda: self._records.expand(claim.held, attempt=claim.attempt, items=items)
-        )
-        match answer.outcome:
-            case Expanded.EMPTY:
-                return Outcome(StepStatus.COMPLETED, None)
-            case Expanded.REFUSED:
-                return Outcome(StepStatus.CANCELLED, None)
-            case Expanded.STALE | Expanded.EXPANDED | Expanded.REPEATED:
-                self._emitter.emit(claim.held.execution_id, answer.last_seq)
-                self._dispatcher.publish(answer.windows)
-                raise StepParkedError
 
     def _call(self, claim: Claim) -> Outcome:
         recorded = None
@@ -386,14 +359,6 @@ class ExecutionTaskRunner:
                     context.begin_attempt(answer.attempt)
 
         return begin_retry
-
-
-def _judge(claim: Claim) -> Outcome | None:
-    """Return how a step ends by its condition; None when it is to run."""
-    try:
-        return None if is_wanted(claim) else Outcome(StepStatus.SKIPPED)
-    except ExpressionError as error:
-        return Outcome(StepStatus.FAILED, error=describe_error(error, claim))
 
 
 def _keep(outcome: Outcome, place: CachePlace) -> Outcome:

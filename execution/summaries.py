@@ -68,6 +68,7 @@ STEP_COLUMNS = (
     ExecutionStep.wake_at,
     _read_child(_CHILD.id).label("child_id"),
     _read_child(PlanRow.name).label("child_plan"),
+    ExecutionStep.iterations,
     ExecutionStep.cached_from,
 )
 
@@ -135,8 +136,8 @@ def read_step(row: Sequence[Any]) -> StepSummary:
     """Return a step, from its `STEP_COLUMNS`."""
     position, name, action, queue, status, reason, *others = row
     attempt, failures, losses, progress, message, *others = others
-    worker_id, claimed_at, ended_at, error, wake_at, child_id, plan, *others = others
-    (cached_from,) = others
+    worker_id, claimed_at, ended_at, error, wake_at, *others = others
+    child_id, plan, iterations, cached_from = others
     return StepSummary(
         position=position,
         name=name,
@@ -156,6 +157,7 @@ def read_step(row: Sequence[Any]) -> StepSummary:
         wake_at=wake_at,
         plan=plan,
         child_id=child_id,
+        iterations=iterations,
         cached_from=cached_from,
     )
 

@@ -70,6 +70,38 @@ def note_and_hold(ctx: Context, ledger: str, gate: str) -> int:
     return os.getpid()
 
 
+@action("test.arrive")
+def arrive(ctx: Context, gate: str | None = None) -> str:
+    """Set a variable called like the step, once the gate is open."""
+    if gate is not None:
+        hold(gate)
+    ctx.variables[ctx.step] = True
+    return ctx.step
+
+
+@action("test.await")
+def await_arrivals(
+    ctx: Context, names: list[str], count: int = 1, unless: str | None = None
+) -> list[str]:
+    """Return which have arrived, as soon as there are so many; nothing if too late."""
+    if unless in ctx.variables:
+        return []
+    arrived = [name for name in names if name in ctx.variables]
+    if len(arrived) < count:
+        # longer than a slot is held for: the next attempt sees what was set meanwhile
+        raise RetryableError(f"{arrived} are not enough", retry_after_seconds=2.1)
+    return arrived
+
+
+@action("test.look_for")
+def look_for(paths: list[str]) -> str:
+    """Return the first of the files that is there."""
+    for path in paths:
+        if Path(path).exists():
+            return Path(path).name
+    raise RetryableError("none is there yet", retry_after_seconds=2.1)
+
+
 @action("test.fail_until")
 def fail_until(ctx: Context, attempt: int) -> int:
     """Fail every attempt before number `attempt`."""

@@ -103,6 +103,8 @@ def _list_details(data: Mapping[str, object]) -> list[str]:
         for name in ("attempt", "host", "to")
         if name in data
     ]
+    if (iteration := data.get("iteration")) is not None:
+        details.append(f"iteration {iteration}")
     if (percent := data.get("percent")) is not None:
         details.append(f"{percent:.0f} %")
     details.extend(
@@ -165,7 +167,9 @@ def build_steps_table(
 
 def _write_note(step: StepSummary) -> str:
     """Say what the state alone does not: how often before, until when, and why."""
+    begun = step.iterations
     notes = [
+        f"{begun:,} iteration{'s' * (begun > 1)}" if begun else "",
         f"{step.failures} failed" if step.failures else "",
         f"{step.losses} lost" if step.losses else "",
         f"runs as {step.child_id}" if step.child_id else "",

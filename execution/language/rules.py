@@ -364,6 +364,11 @@ class Rule(StrEnum):
         Subject.ODDITIES,
         "`tolerate` without `on_failure: skip` never comes to count; state both",
     )
+    CONSTANT_UNTIL = (
+        "constant-until",
+        Subject.ODDITIES,
+        "the condition of a loop never changes; name `last` or `index` in it",
+    )
     PARTIAL_UNDO = (
         "partial-undo",
         Subject.ODDITIES,

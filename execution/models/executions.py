@@ -189,6 +189,7 @@ class ExecutionStep(Base):
     fallback: Mapped[int | None]
     stands_in_for: Mapped[int | None]
     child_id: Mapped[str | None] = uuid_column()
+    iterations: Mapped[int | None]
     restores: Mapped[int] = mapped_column(server_default="0")
     cached_from: Mapped[dict[str, Any] | None]
 

@@ -158,9 +158,11 @@ BEGIN
            coalesce(p.timeout_seconds, a.timeout_seconds) AS timeout_seconds,
            p.inputs, p.retry, w.hostname, w.beats,
            CASE WHEN t.item_of IS NULL THEN p.reads ELSE p.item_reads END AS reads,
-           CASE WHEN t.item_of IS NULL THEN p.condition END AS condition,
+           CASE WHEN coalesce(t.item_of, t.iterations) IS NULL
+                THEN p.condition END AS condition,
            CASE WHEN t.item_of IS NULL THEN p.for_each END AS for_each, t.item,
-           t.stands_in_for IS NOT NULL AS is_fallback, p.cache, p.subplan
+           t.stands_in_for IS NOT NULL AS is_fallback, p.cache,
+           CASE WHEN t.item_of IS NULL THEN p.repeat END AS repeat, p.subplan
       INTO n
       FROM execution_steps t
       JOIN plan_steps p ON p.plan_id = p_plan
@@ -231,7 +233,7 @@ BEGIN
     next := describe_claim(p_execution, ROW(
         n."position", n.name, n.action, NULL, n.attempt, n.failures, NULL, NULL, n.input,
         n.inputs, n.reads, n.retry, n.hostname, 'steps', n.condition, n.for_each, n.item,
-        n.is_fallback, n.cache, n.subplan)::started_step);
+        n.is_fallback, n.cache, n.repeat, n.subplan)::started_step);
 END $$;
 
 
@@ -455,7 +457,9 @@ BEGIN
     IF p_status IN ('failed', 'timed_out') THEN
         SELECT p.on_failure, p.restore, p.restore_times INTO policy, target, times
           FROM plan_steps p
-         WHERE p.plan_id = e.plan_id AND p."position" = coalesce(s.item_of, p_position);
+         WHERE p.plan_id = e.plan_id AND p."position" = coalesce(s.item_of, p_position)
+           -- the failure of an iteration is that of its loop, whose policy it is
+           AND (s.item_of IS NULL OR p.repeat IS NULL);
         IF policy = 'skip' THEN
             p_status := 'skipped'; p_reason := 'failed';
         ELSIF policy = 'fallback' AND s.fallback IS NOT NULL

@@ -95,11 +95,11 @@ LANGUAGE plpgsql AS $$
 DECLARE
     number int := (SELECT sum(t.restores) FROM execution_steps t
                     WHERE t.execution_id = p_execution);
+    -- those of earlier times have other names by now
     items int[] := ARRAY(
-        SELECT n FROM execution_steps t
-         CROSS JOIN generate_series(t.first_item, t.first_item + t.item_count - 1) AS n
-         WHERE t.execution_id = p_execution AND t."position" = ANY (p_members)
-           AND t.item_count > 0);
+        SELECT i."position" FROM execution_steps i
+         WHERE i.execution_id = p_execution AND i.item_of = ANY (p_members)
+           AND i.name NOT LIKE '%~%');
 BEGIN
     PERFORM archive_members(p_execution, ARRAY(
         SELECT t."position" FROM execution_steps t
@@ -145,7 +145,8 @@ BEGIN
            deadline = NULL, ended_at = NULL, input = NULL, result = NULL, error = NULL,
            cached_from = NULL, child_id = NULL,
            progress = NULL, progress_message = NULL, chunks = NULL, records = NULL,
-           first_item = NULL, item_count = NULL, next_item = NULL, skips_left = NULL
+           first_item = NULL, item_count = NULL, next_item = NULL, skips_left = NULL,
+           iterations = NULL
      WHERE t.execution_id = p_execution AND t."position" = ANY (p_members);
     -- a statement of its own: it sees which of them are settled no more
     UPDATE execution_steps t

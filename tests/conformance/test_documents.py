@@ -449,7 +449,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
             f"steps[0].{word}",
             LATER,
         )
-        for word in ("until", "effect", "checkpoint", "uses", "resources")
+        for word in ("effect", "checkpoint", "uses", "resources")
     },
     **{
         f"a step that is a {word} is to come": (
@@ -457,7 +457,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
             f"steps[0].{word}",
             LATER,
         )
-        for word in ("repeat", "sleep", "sleep_until", "wait_for")
+        for word in ("sleep", "sleep_until", "wait_for")
     },
     "a restore says how often": (
         with_step("on_failure: {restore: a}"),
@@ -492,7 +492,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "a step says what it does": (
         "steps: [{id: a}]",
         "steps[0]",
-        "must state `action` or `plan`",
+        "must state `action`, `plan` or `repeat`",
     ),
     "a step does one thing": (
         "steps: [{id: a, action: t, plan: p}]",

@@ -49,6 +49,7 @@ CLAIM = Claim(
     inputs={},
     for_each=None,
     subplan=None,
+    loop=None,
     recorded_input=None,
     checkpoint={},
 )

@@ -41,6 +41,7 @@ def build_context(
         inputs={},
         for_each=None,
         subplan=None,
+        loop=None,
         recorded_input=None,
         checkpoint=checkpoint or {},
     )

@@ -12,6 +12,7 @@ from execution.errors import (
     ExecutionCancelledError,
     ExpressionError,
     FatalError,
+    LoopExhaustedError,
     PlansError,
     ResultError,
     RetryableError,
@@ -30,6 +31,7 @@ FATAL: list[BaseException] = [
     ExecutionCancelledError(),
     ExpressionError(),
     FatalError("no"),
+    LoopExhaustedError("no"),
     ResultError(),
     StaleLeaseError(),
 ]
@@ -211,6 +213,7 @@ def test_the_fatal_errors_are_these() -> None:
         ExecutionCancelledError,
         ExpressionError,
         FatalError,
+        LoopExhaustedError,
         ResultError,
         SecretError,
         StaleLeaseError,

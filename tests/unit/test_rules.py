@@ -105,6 +105,10 @@ ODD: dict[Rule, str] = {
     Rule.NO_TIMEOUT: f"{HEAD}steps: [{{id: a, action: t}}]",
     Rule.IDLE_ROLLBACK: f"{HEAD}rollback: on_failure\n{STEPS}",
     Rule.IDLE_TOLERATE: step("for_each: execution.tags, tolerate: 1"),
+    Rule.CONSTANT_UNTIL: (
+        f"{HEAD}steps: [{{id: a, timeout: 1s,"
+        " repeat: {action: t, times: 2, until: 'execution.id == \"x\"'}}]"
+    ),
     Rule.PARTIAL_UNDO: (
         f"{HEAD}rollback: on_failure\ndefaults: {{timeout: 1s}}\n"
         "steps: [{id: a, action: t, for_each: execution.tags, undo: {action: u}}]"
