@@ -24,11 +24,16 @@ _STEPS = """
            s.needs, s.item_of, s.first_item, s.item_count, s.fallback, s.reason,
            s.restores, s.cached_from, p.restore_times,
            starts_with(s.action, 'strategy:') AS asks,
-           p.max_attempts, p.max_lost, p.max_parallel
+           p.max_attempts, p.max_lost, p.max_parallel, p.subplan, c.result AS of_child,
+           c.status AS child_status
       FROM {schema}.execution_steps s
       JOIN {schema}.executions e ON e.id = s.execution_id
       JOIN {schema}.plan_steps p
         ON p.plan_id = e.plan_id AND p."position" = coalesce(s.item_of, s."position")
+      LEFT JOIN LATERAL (
+          SELECT * FROM {schema}.executions x
+           WHERE x.parent_id = e.id AND x.parent_position = s."position"
+           ORDER BY x.created_at DESC LIMIT 1) c ON true
      ORDER BY s.execution_id, s."position"
 """
 _ENDS_OF_STEPS = {
@@ -60,6 +65,8 @@ def find_broken_promise(store: Store, watchdog: Watchdog) -> str | None:
         for rows in steps.values()
         for row in rows
         if row["cached_from"] is None
+        # what a restore has taken back may be used by others still
+        and not any(other["restores"] for other in rows)
     }
     if missing := watchdog.created - set(executions):
         return f"executions are gone: {sorted(missing)}"
@@ -196,6 +203,11 @@ def _check_sections(
     assert planned[0]["section"] == "over", f"stuck in {planned[0]['section']}"
 
 
+def _most_restores(step: Mapping[str, Any]) -> int:
+    """Return how often a step may let its execution go back."""
+    return int(step["restore_times"] or (MOST_RECOVERIES if step["asks"] else 0))
+
+
 def _check_step(
     step: Mapping[str, Any],
     all_steps: list[Mapping[str, Any]],
@@ -207,8 +219,7 @@ def _check_step(
     numbers = list(range(1, step["attempt"] + 1))
     assert sorted(begun) == numbers, f"{name}: {begun} begun of {step['attempt']}"
     assert step["failures"] <= step["max_attempts"], f"{name} failed too often"
-    most = step["restore_times"] or (MOST_RECOVERIES if step["asks"] else 0)
-    assert step["restores"] <= most, f"{name} went back too often"
+    assert step["restores"] <= _most_restores(step), f"{name} went back too often"
     assert step["losses"] <= step["max_lost"], f"{name} was lost too often"
     if step["status"] != StepStatus.COMPLETED:
         return
@@ -222,10 +233,15 @@ def _check_step(
     assert fallback is None or (
         fallback["reason"] == "unused" or fallback["status"] == StepStatus.CANCELLED
     ), f"{name} needed none"
+    if step["subplan"] is not None:
+        assert step["child_status"] == "completed", f"{name} is {step['child_status']}"
+        assert step["result"] == step["of_child"], f"{name} has not its plan's result"
+        return
     expected: object = {"attempt": step["attempt"], "token": step["token"]}
     if (source := step["cached_from"]) is not None:
         assert source["attempt"] == step["attempt"], f"{name} was called after all"
-        expected = results.get((source["execution_id"], source["step"]))
+        key = (source["execution_id"], source["step"])
+        expected = results.get(key, step["result"])
     assert step["result"] == expected, f"{name} has the result of another attempt"
     others = {other["name"]: other for other in all_steps}
     for needed, read in step["input"].get("needed", {}).items():

@@ -11,6 +11,7 @@ from execution.catalogue import (
     ActionSignature,
     check_inputs,
     check_names,
+    check_subplans,
 )
 from execution.errors import PlanValidationError
 from execution.explanation import explain_plan
@@ -152,6 +153,14 @@ def consult(fields: str, *known: str) -> None:
     raise PlanValidationError(plan.locate(findings))
 
 
+def consult_plans(fields: str) -> None:
+    """Ask for published plans where there are none."""
+    plan = Plan.from_text(f"{HEAD}steps: [{{id: a, {fields}}}]")
+    findings = Findings()
+    check_subplans(plan.steps, {}, findings)
+    raise PlanValidationError(plan.locate(findings))
+
+
 def bind(**values: object) -> object:
     return Plan.from_text(declared("{type: integer, required: true}")).bind(values)
 
@@ -168,6 +177,7 @@ CALLS: dict[Rule, Callable[[], object]] = {
     Rule.UNKNOWN_STRATEGY: lambda: consult(
         "with: {n: 1}, on_failure: {strategy: u}", "t"
     ),
+    Rule.UNKNOWN_PLAN: lambda: consult_plans("plan: q"),
     Rule.MISSING_INPUT: lambda: consult("with: {}", "t"),
     Rule.UNKNOWN_INPUT: lambda: consult("with: {n: 1, m: 1}", "t"),
     Rule.UNFIT_INPUT: lambda: consult("with: {n: one}", "t"),
