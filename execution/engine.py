@@ -6,6 +6,7 @@ same executions.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +25,7 @@ from execution.identity import draw_execution_id, is_execution_id
 from execution.installation import Installation, open_installation
 from execution.lifecycle import ExecutionStateManager
 from execution.patience import ASK_TWICE, Patience
+from execution.payloads import PayloadStore
 from execution.plan import Plan
 from execution.pool import DatabasePool
 from execution.progress import compute_progress
@@ -62,8 +64,11 @@ class ExecutionEngine(PublishedPlans):
             settings.database_url, settings.schema, most_connections=2
         )
         self._installation_id = self._database.check()
-        self._records = StepRecords(self._database)
-        self._repository = ExecutionRepository(settings.database_url, settings.schema)
+        self._payloads = PayloadStore.from_settings(settings)
+        self._records = StepRecords(self._database, self._payloads)
+        self._repository = ExecutionRepository(
+            settings.database_url, settings.schema, self._payloads
+        )
         self._admission = PlanAdmission(self._repository, settings.check)
         self._emitter = ExecutionEventEmitter(
             settings.events_url, self._installation_id
@@ -250,12 +255,13 @@ class ExecutionEngine(PublishedPlans):
         return found
 
     def get_result(self, execution_id: str) -> ExecutionResult:
-        """Return how an execution ended.
+        """Return how an execution ended; what is large in its result is read.
 
         Raises ExecutionNotFinishedError while it runs, ExecutionNotFoundError when
-        there is no such one.
+        there is no such one, and PayloadError when a large value cannot be had.
         """
-        return read_result(self.get_status(execution_id))
+        result = read_result(self.get_status(execution_id))
+        return replace(result, value=self._payloads.resolve(result.value))
 
     def get_plan_of(self, execution_id: str) -> Plan:
         """Return the plan that an execution runs, as it was when that was submitted.
@@ -338,6 +344,13 @@ class ExecutionEngine(PublishedPlans):
     ) -> ExecutionStatus:
         """Start no further step, and end once nothing runs any more."""
         return self._change(execution_id, ExecutionStatus.ENDING, by, reason)
+
+    def delete_execution(self, execution_id: str) -> bool:
+        """Delete an ended execution, and its large values; say whether it was there.
+
+        One that has not ended is left as it is.
+        """
+        return self._repository.delete_execution(execution_id)
 
     def _change(
         self,

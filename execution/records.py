@@ -27,9 +27,12 @@ from execution.answers import (
     Run,
     read_claim,
     read_completion,
+    read_outcomes,
 )
 from execution.caching import CachePlace
 from execution.database import Database
+from execution.payloads import PayloadStore
+from execution.settings import Settings
 from execution.states import EndReason, ExecutionStatus, StepStatus
 from execution.windows import read_windows
 
@@ -37,9 +40,12 @@ from execution.windows import read_windows
 class StepRecords:
     """Claims steps, records how they end, and finishes executions."""
 
-    def __init__(self, database: Database) -> None:
-        """Write through `database`."""
+    def __init__(
+        self, database: Database, payloads: PayloadStore | None = None
+    ) -> None:
+        """Write through `database`; what is large is read from `payloads`."""
         self._database = database
+        self._payloads = payloads or PayloadStore.from_settings(Settings())
 
     # claims and their ends
 
@@ -67,7 +73,9 @@ class StepRecords:
         claim = None
         if outcome is ClaimOutcome.CLAIMED:
             run = Run(execution_id, row["plan"], row["parameters"], row["execution"])
-            claim = read_claim(run, token, row["claim"], row["variables"])
+            claim = read_claim(
+                run, token, row["claim"], row["variables"], self._payloads.read
+            )
         return ClaimAnswer(
             outcome, row["detail"], row["skipped"], row["last_seq"], claim
         )
@@ -111,7 +119,13 @@ class StepRecords:
         )
         claim = None
         if rider is not None and row["next"] is not None:
-            claim = read_claim(rider.run, rider.token, row["next"], row["variables"])
+            claim = read_claim(
+                rider.run,
+                rider.token,
+                row["next"],
+                row["variables"],
+                self._payloads.read,
+            )
         return read_completion(
             held.execution_id, Recorded(row["outcome"]), row, next_claim=claim
         )
@@ -229,7 +243,11 @@ class StepRecords:
         row = self._database.call("read_ending", execution_id)
         if row["reason"] is None:
             return None
-        scope = {name: row[name] for name in ("parameters", "execution", "steps")}
+        scope = {
+            "parameters": row["parameters"],
+            "execution": row["execution"],
+            "steps": read_outcomes(row["steps"], self._payloads.read),
+        }
         return Ending(EndReason(row["reason"]), row["template"], scope, row["error"])
 
     def finish(

@@ -8,6 +8,7 @@ import this.
 """
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,23 +16,31 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from execution.errors import PlanVersionConflictError, SubmissionConflictError
+from execution.errors import (
+    PayloadError,
+    PlanVersionConflictError,
+    SubmissionConflictError,
+)
 from execution.identity import draw_execution_id
 from execution.models import (
     Execution,
     Submission,
 )
+from execution.payloads import PayloadStore
 from execution.plan import Plan
 from execution.queries import ExecutionQueries, Transaction
 from execution.results import (
     ErrorRecord,
 )
+from execution.settings import Settings
 from execution.states import (
     TERMINAL_EXECUTION_STATUSES,
     ExecutionStatus,
     Section,
 )
 from execution.windows import Link, Window, open_window, read_windows
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,9 +78,15 @@ class Move:
 class ExecutionRepository(ExecutionQueries):
     """Executions in PostgreSQL: what `ExecutionQueries` reads, and the writes."""
 
-    def __init__(self, url: str, schema: str) -> None:
-        """Connect to `url` when first needed; every object lies in `schema`."""
+    def __init__(
+        self, url: str, schema: str, payloads: PayloadStore | None = None
+    ) -> None:
+        """Connect to `url` when first needed; every object lies in `schema`.
+
+        What is large of an execution lies in `payloads`, by default in the home.
+        """
         super().__init__(url, schema)
+        self._payloads = payloads or PayloadStore.from_settings(Settings(schema=schema))
         self._plan_ids: dict[str, str] = {}
 
     def submit(
@@ -282,7 +297,23 @@ class ExecutionRepository(ExecutionQueries):
         return bool(self._call("remark_execution", execution_id, by, reason)["landed"])
 
     def delete_execution(self, execution_id: str) -> bool:
-        """Delete an ended execution and all that belongs to it; False if it runs."""
+        """Delete an ended execution and all that belongs to it; False if it runs.
+
+        Its large values go last. Where they cannot be removed, the log says so, and the
+        same call again removes them, though it is False then.
+        """
+        is_deleted = self._delete_rows(execution_id)
+        if is_deleted or self.get_execution_status(execution_id) is None:
+            try:
+                self._payloads.remove(execution_id)
+            except PayloadError as error:
+                logger.warning(
+                    "large values are left behind; delete the execution again",
+                    extra={"execution_id": execution_id, "cause": str(error)},
+                )
+        return is_deleted
+
+    def _delete_rows(self, execution_id: str) -> bool:
         with self._writing() as session:
             deleted = (
                 session.execute(

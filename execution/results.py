@@ -19,6 +19,7 @@ from execution.errors import (
     PlansError,
     ResultError,
 )
+from execution.large_values import REFERENCE_KEY, LargeValue
 from execution.states import ExecutionStatus, StepStatus, is_terminal
 
 MAX_VALUE_BYTES = 256 * 1024
@@ -29,12 +30,19 @@ _LEAST_FLOAT_DIGITS = len(str(-_MAX_INTEGER)) + 1
 """More characters than the longest integer; the shorter ones are compared."""
 
 
-def encode_json(value: object, *, place: str, most_bytes: int = MAX_VALUE_BYTES) -> str:
+def encode_json(
+    value: object,
+    *,
+    place: str,
+    most_bytes: int = MAX_VALUE_BYTES,
+    remedy: str = "store it elsewhere and return where it lies",
+) -> str:
     """Return `value` as JSON text that PostgreSQL stores unchanged.
 
-    Raises ResultError naming `place` when something in it is no JSON (NaN, a key that
-    is no string, a class of its own), cannot be stored (NUL, a lone surrogate, an
-    integer beyond 2^53) or takes more than `most_bytes`, 256 kB by default.
+    A LargeValue becomes a reference. Raises ResultError naming `place` when something
+    in it is no JSON (NaN, a key that is no string, a class of its own), looks like a
+    reference, cannot be stored (NUL, a lone surrogate, an integer beyond 2^53) or takes
+    more than `most_bytes`, 256 kB by default; then `remedy` says what to do.
     """
     if value is None:
         return "null"
@@ -44,7 +52,7 @@ def encode_json(value: object, *, place: str, most_bytes: int = MAX_VALUE_BYTES)
     if size > most_bytes:
         raise ResultError(
             f"{place} takes {size:,} bytes as JSON and the limit is"
-            f" {most_bytes:,}; store it elsewhere and return where it lies"
+            f" {most_bytes:,}; {remedy}"
         )
     return text
 
@@ -68,8 +76,10 @@ _ENCODER = json.JSONEncoder(
     ensure_ascii=False,
     separators=(",", ":"),
     allow_nan=False,
-    # what is left that json does not know are mappings that are no dicts
-    default=dict,
+    default=lambda value: (
+        # what is left that json does not know are mappings that are no dicts
+        value.to_json() if isinstance(value, LargeValue) else dict(value)
+    ),
 )
 
 
@@ -80,18 +90,26 @@ def _refuse_foreign(value: object, place: str) -> None:
         if depth > _MAX_DEPTH:
             raise ResultError(f"{place} is nested deeper than {_MAX_DEPTH}")
         match item:
+            case LargeValue():
+                continue
             case Mapping():
                 for key in item:
-                    if not isinstance(key, str):
-                        raise ResultError(
-                            f"{at} has the key {key!r}, which is no string"
-                        )
-                    _refuse_text(key, at)
+                    _refuse_key(key, at)
                 pending.extend((v, f"{at}.{k}", depth + 1) for k, v in item.items())
             case list() | tuple():
                 pending.extend((v, f"{at}[{i}]", depth + 1) for i, v in enumerate(item))
             case _:
                 _refuse_scalar(item, at)
+
+
+def _refuse_key(key: object, at: str) -> None:
+    if not isinstance(key, str):
+        raise ResultError(f"{at} has the key {key!r}, which is no string")
+    if key == REFERENCE_KEY:
+        raise ResultError(
+            f"{at} has the key {key!r}, which stands for large values; use another"
+        )
+    _refuse_text(key, at)
 
 
 def _refuse_scalar(item: object, at: str) -> None:

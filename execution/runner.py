@@ -41,7 +41,6 @@ from execution.ending import finish_execution
 from execution.errors import (
     ActionInputError,
     ExecutionError,
-    ExpressionError,
     StaleLeaseError,
 )
 from execution.evaluation import (
@@ -52,10 +51,13 @@ from execution.evaluation import (
 )
 from execution.events import ExecutionEventEmitter
 from execution.faults import FaultPoint, reach
+from execution.large_values import is_reference
 from execution.patience import Patience
+from execution.payloads import PayloadStore
 from execution.records import StepRecords
 from execution.ride import Delivery, Ride, RideLimits
 from execution.secrets import NO_SECRETS, SCHEME, SecretStore, StepSecrets
+from execution.settings import Settings
 from execution.states import ExecutionStatus, StepStatus
 
 logger = logging.getLogger(__name__)
@@ -113,13 +115,15 @@ class ExecutionTaskRunner:
         ride_limits: RideLimits | None = None,
         observer: RideObserver | None = None,
         secrets: SecretStore | None = None,
+        payloads: PayloadStore | None = None,
     ) -> None:
         """Claim for `holder`; wait for PostgreSQL with `patience`.
 
         `interruptible(claim, attempt)` is a block in which StepTimeoutError may be
         raised from outside: in it, actions are called. One delivery runs on to further
         steps of its execution as far as `ride_limits` allow; `observer` hears of these.
-        `secrets` finds those that inputs name, by default in the environment.
+        `secrets` finds those that inputs name, by default in the environment; large
+        results go to `payloads`, by default a folder of the home.
         """
         self._records = records
         self._emitter = emitter
@@ -131,6 +135,7 @@ class ExecutionTaskRunner:
         self._ride_limits = ride_limits or RideLimits()
         self._observer = observer
         self._secrets = secrets or SecretStore()
+        self._payloads = payloads or PayloadStore.from_settings(Settings())
 
     def run(self, delivery: Delivery) -> tuple[int, ...]:
         """Run the first step of the delivery that may run, and those that follow it.
@@ -303,7 +308,7 @@ class ExecutionTaskRunner:
             inputs, recorded = evaluate_inputs(claim)
             action = self._registry.get(claim.action)
             _refuse_misfit(claim, action, inputs)
-            place = evaluate_place(claim, recorded)
+            place = evaluate_place(claim, inputs)
             if place is not None and (found := self._reuse(claim, place)) is not None:
                 return Outcome(StepStatus.COMPLETED, recorded, found)
             if SCHEME in recorded:
@@ -316,6 +321,7 @@ class ExecutionTaskRunner:
                 self._patience.rest,
                 self._interruptible,
                 secrets,
+                self._payloads,
             )
             outcome = attempts.run(inputs, recorded)
             return _keep(outcome, place) if place is not None else outcome
@@ -383,17 +389,20 @@ def _judge(claim: Claim) -> Outcome | None:
     """Return how a step ends by its condition; None when it is to run."""
     try:
         return None if is_wanted(claim) else Outcome(StepStatus.SKIPPED)
-    except ExpressionError as error:
+    except ExecutionError as error:
         return Outcome(StepStatus.FAILED, error=describe_error(error, claim))
 
 
 def _keep(outcome: Outcome, place: CachePlace) -> Outcome:
     """Return an outcome whose result is to be stored, if it is all that there is.
 
-    What has set variables has done more than return something.
+    What has set variables has done more than return something, and a large result goes
+    with its execution.
     """
     is_pure = outcome.status is StepStatus.COMPLETED and outcome.variables == "{}"
-    return replace(outcome, place=place) if is_pure else outcome
+    if not is_pure or is_reference(outcome.result):
+        return outcome
+    return replace(outcome, place=place)
 
 
 def _refuse_misfit(claim: Claim, action: Action, inputs: Mapping[str, Any]) -> None:

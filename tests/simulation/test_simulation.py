@@ -80,7 +80,7 @@ EXPECTED = {
     "publishes refused by an absent broker": 100,
     "resumes": 200,
     "results missed": 20,
-    "results reused": 10,
+    "results reused": 5,
     "retries retrying": 200,
     "retries waiting": 100,
     "rides": 500,
