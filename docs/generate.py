@@ -42,6 +42,7 @@ EXECUTION_CAUSES: Mapping[ExecutionMove, str] = {
     ExecutionMove.START: "the first claim of one of its steps",
     ExecutionMove.PAUSE: "`pause`",
     ExecutionMove.RESUME: "`resume`; the epoch rises",
+    ExecutionMove.REQUEUE: "`resume`, of one that still waits for its key",
     ExecutionMove.END: "its last step ended, an aborting failure, `cancel`, a deadline",
     ExecutionMove.COMPLETE: "the finish of one that ends by its result",
     ExecutionMove.FAIL: "the finish of one that was aborted, or has a faulty result",
@@ -73,12 +74,14 @@ STEP_CAUSES: Mapping[StepMove, str] = {
     StepMove.GIVE_BACK: "its attempt was lost or outlived its timeout; another follows",
     StepMove.WAIT: "an attempt failed, and the next is to follow only later",
     StepMove.WAKE: "that time has come",
+    StepMove.RESTORE: "it or a later step has failed, and the execution goes back",
 }
 
 MEANINGS: Mapping[str, str] = {
     # a word that means something else in one table has `@table` behind it
     "action": "name of the code that runs",
     "actions": "names that the worker has code for",
+    "admitted_at": "when it was given its key; null while it waits for it",
     "advanced_at": "when the pulse was advanced last",
     "at": "when",
     "attempt": "number of the attempt, from 1",
@@ -91,6 +94,10 @@ MEANINGS: Mapping[str, str] = {
     "claimed_beat": "how often its worker had beaten at the claim",
     "claimed_by_ride": "claimed without a message of its own: its worker rode on to it",
     "condition": "expression that must come to true for the step to run",
+    "concurrency_key@plans": "texts, and paths of parameters, that make its key",
+    "concurrency_key@executions": "name of its plan, a colon and its key, if any",
+    "concurrency_limit": "how many of its executions run at once under one key",
+    "on_conflict": "what becomes of more: `queue`, `reject` or `cancel_older`",
     "created_at": "when it was stored",
     "deadline": "when all of it must be over, if there is such a moment",
     "deadline_seconds": "how long all of it may take",
@@ -126,9 +133,10 @@ MEANINGS: Mapping[str, str] = {
     "name": "name",
     "needs": "positions that it waits for",
     "next_seq": "number of the next event",
-    "on_failure": "abort, skip or fallback",
+    "on_failure": "abort, skip, fallback or restore",
     "open_steps": "steps that have not ended",
-    "outcome": "failed, timed_out or lost; cancelled is not used yet",
+    "outcome": "failed, timed_out or lost; of what a restore takes back, restored if it"
+    " had ended, else cancelled",
     "paused_at": "when it was paused, while it is",
     "parameters": "values that the execution was submitted with",
     "pending_deps": "needs that are not settled yet",
@@ -171,6 +179,9 @@ MEANINGS: Mapping[str, str] = {
     "first_item": "position of its first item",
     "item_count": "how many items it has",
     "next_item": "position of the item that is to become ready next",
+    "restore": "position of the step to before which its failure leads back",
+    "restore_times": "how often that may be",
+    "restores": "how often that was",
     "skips_left": "how many of its items may still be skipped",
     "fallback": "position of the step that stands in for it when it fails",
     "stands_in_for": "position of the step whose fallback it is",
@@ -240,6 +251,12 @@ MEANINGS: Mapping[str, str] = {
 }
 
 REASONS: Mapping[str, str] = {
+    "admitted_has_key": "only who waits for a key is admitted",
+    "concurrency_whole": "a key without a limit would hold executions for ever",
+    "held_cannot_run": "what waits for its key does not run, whoever believes so",
+    "ix_executions_admitted": "how many run under a key",
+    "ix_executions_held": "who is next under a key, and the sweep for keys with room",
+    "on_conflict_known": "no code handles another word",
     "counters_not_negative": "below zero, something was counted twice",
     "counters_start_at_one": "readers begin after 0",
     "end_reason_known": "no code handles another word",

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from execution.dispatcher import ExecutionDispatcher
-from execution.errors import Fault, ParameterError
+from execution.errors import ConcurrencyConflictError, Fault, ParameterError
 from execution.identity import draw_execution_id
+from execution.keys import KeyedExecutions
 from execution.language.rules import Rule
 from execution.patience import ASK_TWICE
-from execution.plan import Plan
-from execution.repository import ExecutionRepository
+from execution.plan import OnConflict, Plan
+from execution.repository import ExecutionRepository, SubmittedChunk
 
 _MOST_EXECUTIONS = 250
 _MOST_STEPS = 5_000
@@ -63,16 +64,33 @@ def bind_all(
 
 
 def submit_chunks(
-    order: Order, repository: ExecutionRepository, dispatcher: ExecutionDispatcher
+    order: Order,
+    repository: ExecutionRepository,
+    dispatcher: ExecutionDispatcher,
+    keyed: KeyedExecutions,
 ) -> tuple[str, ...]:
     """Begin the executions, and return their ids in order.
 
-    Raises SubmissionConflictError for a key that was used otherwise, and DatabaseError:
-    the chunks before are kept then, the one that it is raised for is not (but for a
+    Raises ConcurrencyConflictError for a plan that may reject some of them, before
+    anything is begun; SubmissionConflictError for a key that was used otherwise,
+    ExpressionError for parameters that make no key, and DatabaseError: the chunks
+    before are kept then, the one that it is raised for is not (but for a
     DatabaseUnavailableError, which leaves that open).
     """
+    stated = order.plan.concurrency
+    if stated is not None and stated.on_conflict is OnConflict.REJECT:
+        raise ConcurrencyConflictError(
+            f"plan {order.plan.name} has `on_conflict: reject`; submit its executions"
+            " one by one, so that each can be refused"
+        )
+
+    def send(chunk: SubmittedChunk) -> None:
+        dispatcher.publish(chunk.windows)
+        for key in chunk.held_keys:
+            keyed.try_settle(key)
+
     ids: list[str] = []
-    sending: Future[bool] | None = None
+    sending: Future[None] | None = None
     # one thread: PostgreSQL writes a chunk while the one before it is being sent
     with ThreadPoolExecutor(1, thread_name_prefix="plans-send") as sender:
         for place in _cut(order):
@@ -80,8 +98,11 @@ def submit_chunks(
                 repository.submit_chunk,
                 order.plan,
                 order.parameters[place],
-                # drawn before, so that the same call can be made again
-                execution_ids=[draw_execution_id() for _ in order.parameters[place]],
+                # drawn before, so that the same call can be made again; in the order
+                # of the parameters, which is that of those who wait for one key
+                execution_ids=sorted(
+                    draw_execution_id() for _ in order.parameters[place]
+                ),
                 keys=order.keys and order.keys[place],
                 queue=order.queue,
                 tags=order.tags,
@@ -90,7 +111,7 @@ def submit_chunks(
             ids.extend(chunk.execution_ids)
             if sending is not None:
                 sending.result()
-            sending = sender.submit(dispatcher.publish, chunk.windows)
+            sending = sender.submit(send, chunk)
         if sending is not None:
             sending.result()
     return tuple(ids)

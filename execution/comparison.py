@@ -26,6 +26,7 @@ _DERIVED = frozenset(
         *("position", "name", "successors", "reads", "item_reads", "max_attempts"),
         *("section", "undoes", "fallback", "stands_in_for", "survives_skips"),
         "tolerate_percent",
+        *("restore", "restore_times"),
     )
 )
 """Of a compiled step, what follows from the rest of the plan."""
@@ -121,7 +122,21 @@ def _describe(plan: Plan) -> dict[str, object]:
         **_write_fields({"deadline_seconds": plan.deadline_seconds}),
         **({"rollback": sorted(plan.rollback)} if plan.rollback else {}),
         **({"failing": "cancel_running"} if plan.cancels_running else {}),
+        **_describe_concurrency(plan),
         "steps": steps,
+    }
+
+
+def _describe_concurrency(plan: Plan) -> dict[str, object]:
+    stated = plan.concurrency
+    if stated is None:
+        return {}
+    return {
+        "concurrency": {
+            "key": stated.key,
+            "limit": stated.limit,
+            "on_conflict": stated.on_conflict.value,
+        }
     }
 
 
@@ -142,6 +157,9 @@ def _describe_step(
         effective["runs_after_skips"] = step.survives_skips
     if step.fallback is not None:
         effective["on_failure"] = {"fallback": plan.steps[step.fallback].name}
+    if step.restore is not None:
+        target = plan.steps[step.restore].name
+        effective["on_failure"] = {"restore": target, "times": step.restore_times}
     if step.tolerate_percent is not None:
         effective["tolerate"] = f"{step.tolerate_percent:g}%"
     return _write_fields(effective)
@@ -196,7 +214,7 @@ def _spell(value: object, path: Path) -> str:
             value = _spell_texts(value)
         case ("steps", _, "cache", "key"):
             value = _spell_texts(value)
-        case ("result", *_):
+        case ("result", *_) | ("concurrency", "key"):
             value = _spell_texts(value)
         case _:
             pass

@@ -16,14 +16,14 @@ from execution.bulk import Order, bind_all, submit_chunks
 from execution.catalogue import ActionSummary
 from execution.dispatcher import ExecutionDispatcher, create_app
 from execution.ending import finish_execution
-from execution.errors import (
-    ExecutionNotFoundError,
-)
+from execution.errors import ExecutionNotFoundError
 from execution.events import ExecutionEventEmitter, subscription
 from execution.faults import FaultPoint, reach
 from execution.identity import draw_execution_id, is_execution_id
 from execution.installation import Installation, open_installation
+from execution.keys import KeyedExecutions
 from execution.lifecycle import ExecutionStateManager
+from execution.liveness import LivenessRecords
 from execution.patience import ASK_TWICE, Patience
 from execution.payloads import PayloadStore
 from execution.plan import Plan
@@ -74,6 +74,12 @@ class ExecutionEngine(PublishedPlans):
             settings.events_url, self._installation_id
         )
         self._dispatcher = ExecutionDispatcher(create_app(settings))
+        self._keyed = KeyedExecutions(
+            LivenessRecords(self._database),
+            self._records,
+            self._dispatcher,
+            self._emitter,
+        )
         self._states = ExecutionStateManager(
             self._repository, self._dispatcher, self._emitter, self._finish
         )
@@ -132,7 +138,8 @@ class ExecutionEngine(PublishedPlans):
         connection or session), it is there once that commits. The same
         `idempotency_key` or `execution_id` with the same body returns what exists.
         Raises ParameterError, PlanValidationError for actions that workers do not
-        offer so, PlanNotFoundError, SubmissionConflictError for a key used otherwise.
+        offer so, PlanNotFoundError, SubmissionConflictError for a key used otherwise,
+        ConcurrencyConflictError when the plan rejects it and others have its key.
         """
         plan = self.get_plan(plan) if isinstance(plan, str) else plan
         keys = [] if idempotency_key is None else [idempotency_key]
@@ -161,6 +168,8 @@ class ExecutionEngine(PublishedPlans):
             # an id that was drawn here is known to nobody who could listen
             self._emitter.emit(submitted.execution_id, submitted.last_seq)
         self._dispatcher.publish(submitted.windows)
+        if submitted.held_key is not None:
+            self._keyed.try_settle(submitted.held_key)
 
     def submit_many(
         self,
@@ -186,7 +195,7 @@ class ExecutionEngine(PublishedPlans):
         bound = bind_all(plan, parameters, keys)
         tags = [*plan.tags, *tags]
         order = Order(plan, bound, keys, tags, priority, self.settings.queue)
-        return submit_chunks(order, self._repository, self._dispatcher)
+        return submit_chunks(order, self._repository, self._dispatcher, self._keyed)
 
     def execute(
         self,
@@ -247,9 +256,8 @@ class ExecutionEngine(PublishedPlans):
 
     def get_status(self, execution_id: str) -> ExecutionSummary:
         """Return an execution; raises ExecutionNotFoundError when there is none."""
-        found = None
-        if is_execution_id(execution_id):
-            found = self._repository.get_by_id(execution_id)
+        is_id = is_execution_id(execution_id)
+        found = self._repository.get_by_id(execution_id) if is_id else None
         if found is None:
             raise _not_found(execution_id)
         return found
@@ -257,8 +265,8 @@ class ExecutionEngine(PublishedPlans):
     def get_result(self, execution_id: str) -> ExecutionResult:
         """Return how an execution ended; what is large in its result is read.
 
-        Raises ExecutionNotFinishedError while it runs, ExecutionNotFoundError when
-        there is no such one, and PayloadError when a large value cannot be had.
+        Raises ExecutionNotFinishedError while it runs, ExecutionNotFoundError, and
+        PayloadError when a large value cannot be had.
         """
         result = read_result(self.get_status(execution_id))
         return replace(result, value=self._payloads.resolve(result.value))
@@ -268,9 +276,8 @@ class ExecutionEngine(PublishedPlans):
 
         Raises ExecutionNotFoundError when there is no such execution.
         """
-        definition = None
-        if is_execution_id(execution_id):
-            definition = self._repository.get_plan_of(execution_id)
+        is_id = is_execution_id(execution_id)
+        definition = self._repository.get_plan_of(execution_id) if is_id else None
         if definition is None:
             raise _not_found(execution_id)
         return Plan.from_mapping(definition)
@@ -346,10 +353,7 @@ class ExecutionEngine(PublishedPlans):
         return self._change(execution_id, ExecutionStatus.ENDING, by, reason)
 
     def delete_execution(self, execution_id: str) -> bool:
-        """Delete an ended execution, and its large values; say whether it was there.
-
-        One that has not ended is left as it is.
-        """
+        """Delete an ended execution with its large values; say whether it was there."""
         return self._repository.delete_execution(execution_id)
 
     def _change(

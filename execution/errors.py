@@ -8,6 +8,7 @@
     │   ├── PlanVersionConflictError     the version is published with another body
     │   ├── ActionNotFoundError          no worker has published the action
     │   ├── SubmissionConflictError      the idempotency key has another body
+    │   ├── ConcurrencyConflictError     others have the key, and the plan rejects
     │   └── ActionRegistrationError      the decorated function cannot be an action
     ├── SetupError                       change the installation
     │   ├── SettingsError                a setting is missing, unknown or wrong
@@ -119,6 +120,14 @@ class ActionNotFoundError(PlanError):
 
 class SubmissionConflictError(PlanError):
     """The idempotency key was used before with another plan or parameters."""
+
+
+class ConcurrencyConflictError(PlanError):
+    """The plan rejects an execution whose key others have; `holders` are those."""
+
+    def __init__(self, message: str, holders: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.holders = holders
 
 
 class ActionRegistrationError(PlanError):

@@ -8,6 +8,8 @@ readers down and nobody else: the emitter drops hints while it is away.
 Events, by the names that the timeline keeps:
 
     execution.state_changed   submitted: from nothing to pending
+    execution.held            it waits for its key: as many as may run have it
+    execution.admitted        it has its key
     execution.started         the first step was claimed
     execution.paused|resumed  by whom and why
     execution.ending          with its reason: result, abort, cancel, deadline
@@ -23,6 +25,8 @@ Events, by the names that the timeline keeps:
     step.waiting              the same, and the next one is to begin only later
     step.lost                 the attempt's process vanished; ready again
     step.completed|failed|timed_out|skipped|cancelled   the step's end
+    recovery.initiated        it has failed, and the execution goes back: to where
+    checkpoint.restored       before this step; these steps begin anew
 """
 
 import atexit
@@ -53,6 +57,8 @@ _LINGER_SECONDS = 5.0
 EVENT_TYPES = frozenset(
     {
         "execution.state_changed",
+        "execution.held",
+        "execution.admitted",
         "execution.started",
         "execution.paused",
         "execution.resumed",
@@ -75,6 +81,8 @@ EVENT_TYPES = frozenset(
         "step.timed_out",
         "step.skipped",
         "step.cancelled",
+        "recovery.initiated",
+        "checkpoint.restored",
     }
 )
 """Every type that the timeline can hold; the table above says what each means."""

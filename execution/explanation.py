@@ -16,7 +16,7 @@ from execution.caching import CacheRule
 from execution.foresight import Foresight, foresee_step
 from execution.language.rules import Complaint
 from execution.oddities import find_oddities
-from execution.plan import CompiledStep, OnFailure, Plan
+from execution.plan import CompiledStep, Concurrency, OnFailure, Plan
 from execution.reads import list_expressions, list_paths, list_secrets, show_bare
 from execution.retry import RetryPolicy
 from execution.skips import find_reasons_to_skip, is_fallback
@@ -30,9 +30,10 @@ class StepOutlook:
 
     `wave` counts from 1, and is None for what is in no order with the others: what
     comes after the steps (see `section`), and a step that stands in for another, which
-    `stands_in_for` names. `fallback` is the one that stands in for this one. `undoes`
-    names the step that it takes back, if it does. `queue` is None where who submits
-    decides.
+    `stands_in_for` names. `fallback` is the one that stands in for this one. When it
+    fails, the execution goes back to before `restore`, `restore_times` times at most.
+    `undoes` names the step that it takes back, if it does. `queue` is None where who
+    submits decides.
 
     `when` is its condition, and `when_holds` whether that is true, if parameters alone
     decide it. With `for_each` it runs once for each item of a list, `max_parallel` at a
@@ -65,6 +66,8 @@ class StepOutlook:
     on_failure: OnFailure
     fallback: str | None
     stands_in_for: str | None
+    restore: str | None
+    restore_times: int | None
     skipped_if: tuple[str, ...]
     when: str | None
     when_holds: bool | None
@@ -97,6 +100,7 @@ class Explanation:
     digest: str
     parameters: Mapping[str, object] | None
     deadline_seconds: float | None
+    concurrency: Concurrency | None
     waves: tuple[tuple[str, ...], ...]
     longest_path: tuple[str, ...]
     end: tuple[str, ...]
@@ -125,6 +129,7 @@ def explain_plan(
         digest=plan.digest,
         parameters=parameters,
         deadline_seconds=plan.deadline_seconds,
+        concurrency=plan.concurrency,
         waves=_list_waves(steps, depths),
         longest_path=_find_longest_path(steps, depths),
         end=tuple(step.name for step in steps if step.section is Section.END),
@@ -164,6 +169,8 @@ def _describe(
         max_lost=step.max_lost,
         on_failure=step.on_failure,
         fallback=name(step.fallback),
+        restore=name(step.restore),
+        restore_times=step.restore_times,
         stands_in_for=name(step.stands_in_for),
         skipped_if=tuple(reasons),
         when=None if step.condition is None else show_bare(step.condition),

@@ -84,6 +84,7 @@ class Sweep:
     unsent_steps: tuple[UnsentStep, ...] = ()
     unsent_executions: tuple[str, ...] = ()
     unfinished_executions: tuple[str, ...] = ()
+    due_keys: tuple[str, ...] = ()
     overdue_steps: tuple[OverdueStep, ...] = ()
 
     @property
@@ -104,8 +105,22 @@ class Awakening:
 
 
 @dataclass(frozen=True)
+class Admission:
+    """Who was given a key, and what to send; or whom newer ones with it replace.
+
+    `is_more` says that asking again may find more.
+    """
+
+    execution_id: str | None
+    last_seq: int | None
+    windows: tuple[Window, ...]
+    superseded: tuple[str, ...]
+    is_more: bool
+
+
+@dataclass(frozen=True)
 class Expiry:
-    """An execution that began to end for its deadline."""
+    """An execution that began to end, for its deadline or for a newer one."""
 
     last_seq: int
     open_steps: int
@@ -268,6 +283,34 @@ class LivenessRecords:
         row = self._database.call("send_steps", execution_id)
         return read_windows(execution_id, row["epoch"], row["windows"])
 
+    # keys
+
+    def find_due_keys(self, most: int) -> tuple[str, ...]:
+        """Return keys under which an execution can begin, or is replaced."""
+        rows = self._database.call_all("due_keys", most)
+        return tuple(row["due_keys"] for row in rows)
+
+    def admit_next(self, key: str) -> Admission:
+        """Let the next execution that waits for a key begin, if there is room."""
+        row = self._database.call("admit_next", key)
+        admitted = row["execution_id"] and str(row["execution_id"])
+        return Admission(
+            execution_id=admitted,
+            last_seq=row["last_seq"],
+            windows=read_windows(admitted, row["epoch"], row["windows"])
+            if admitted
+            else (),
+            superseded=tuple(row["superseded"]),
+            is_more=row["is_more"],
+        )
+
+    def supersede(self, execution_id: str) -> Expiry | None:
+        """End an execution that a newer one replaces; None when it is not so."""
+        row = self._database.call("supersede_execution", execution_id)
+        if not row["landed"]:
+            return None
+        return Expiry(row["last_seq"], row["open_steps"])
+
     # time
 
     def wake_steps(self, execution_id: str) -> Awakening | None:
@@ -319,6 +362,7 @@ def _read_sweep(row: Mapping[str, Any]) -> Sweep:
         unsent_steps=_read_each(UnsentStep, row["unsent_steps"]),
         unsent_executions=_read_each(str, row["unsent_executions"]),
         unfinished_executions=_read_each(str, row["unfinished"]),
+        due_keys=_read_each(str, row["due_keys"]),
         overdue_steps=_read_each(_read_overdue, row["overdue"]),
     )
 

@@ -26,6 +26,8 @@ def _find_unused(plan: Plan) -> Iterator[Complaint]:
     document = plan.definition
     expressions = [e for step in plan.steps for e in list_expressions(step)]
     expressions.extend(list_template_expressions(plan.result))
+    if plan.concurrency is not None:
+        expressions.extend(list_template_expressions(plan.concurrency.key))
     paths = [path.parts for path in list_paths(expressions)]
     used = {parts[1] for parts in paths if parts[0] == "parameters"}
     yield from _name_unused("parameter", document.get("parameters"), used)

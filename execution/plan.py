@@ -16,6 +16,7 @@ from typing import Protocol, Self
 from execution.errors import Fault, PlanValidationError
 from execution.language.canvas import draw_plan
 from execution.language.compilation import CompiledStep, OnFailure
+from execution.language.concurrency import Concurrency, OnConflict
 from execution.language.findings import Findings
 from execution.language.json_schema import build_schema
 from execution.language.parameters import bind_parameters, bind_text_parameters
@@ -30,7 +31,16 @@ from execution.language.tree import MAX_DOCUMENT_BYTES
 from execution.language.validation import CompiledPlan, warn_of_endless
 from execution.states import EndReason
 
-__all__ = ["FORMAT", "CompiledStep", "NamedAction", "OnFailure", "Plan", "Step"]
+__all__ = [
+    "FORMAT",
+    "CompiledStep",
+    "Concurrency",
+    "NamedAction",
+    "OnConflict",
+    "OnFailure",
+    "Plan",
+    "Step",
+]
 
 FORMAT = 1
 
@@ -47,17 +57,17 @@ class NamedAction(Protocol):
 class Step:
     """A step as it is written in Python; None stands for what is not written.
 
-    `action` is the name of an action or a function decorated as one. `with_` is
-    the mapping of inputs, with `${…}` in its texts. `needs` lists step ids; once
-    one step has it, all must. `when` is an expression: where it comes to false, the
-    step is skipped. `timeout` (of one attempt) and `deadline` (of all) are
-    durations such as `30s`, `retry` is a mapping as in a document, `on_failure` is
-    `abort`, `skip` or `{"fallback": id}`, `priority` is 0 to 9. `run_on` (`failure` or
-    `always`) lets the step run at the end of an execution; `undo` is a mapping with the
-    action that takes back what the step did. `for_each` names a list, for each item of
-    which the step is run, `max_parallel` at a time; `tolerate` (a number, or `10%`)
-    may be skipped. `cache` is a mapping with a `ttl`, and perhaps a `key`: equal inputs
-    use a result again.
+    `action` is the name of an action or a function decorated as one. `with_` is the
+    mapping of inputs, with `${…}` in its texts. `needs` lists step ids; once one step
+    has it, all must. `when` is an expression: where it comes to false, the step is
+    skipped. `timeout` (of one attempt) and `deadline` (of all) are durations such as
+    `30s`, `retry` is a mapping as in a document, `on_failure` is `abort`, `skip`,
+    `{"fallback": id}` or `{"restore": id, "times": 3}`, `priority` is 0 to 9. `run_on`
+    (`failure` or `always`) lets the step run at the end of an execution; `undo` is a
+    mapping with the action that takes back what the step did. `for_each` names a list,
+    for each item of which the step is run, `max_parallel` at a time; `tolerate` (a
+    number, or `10%`) may be skipped. `cache` is a mapping with a `ttl`, and perhaps a
+    `key`: equal inputs use a result again.
     """
 
     id: str
@@ -67,7 +77,7 @@ class Step:
     queue: str | None = None
     timeout: str | None = None
     retry: Mapping[str, object] | None = None
-    on_failure: str | Mapping[str, str] | None = None
+    on_failure: str | Mapping[str, object] | None = None
     priority: int | None = None
     profile: str | None = None
     description: str | None = None
@@ -130,6 +140,7 @@ class Plan:
         deadline: str | None = None,
         rollback: str | Sequence[str] | None = None,
         failing: str | None = None,
+        concurrency: Mapping[str, object] | None = None,
     ) -> None:
         """Build a plan in Python; the arguments are the fields of a document.
 
@@ -137,7 +148,9 @@ class Plan:
         `result` is a JSON value with `${…}` in its texts, `deadline` a duration from
         the submit on. `rollback` says when to undo (`on_failure`, `on_cancel`, or both
         in a list), `failing` what becomes of running steps (`finish_running` or
-        `cancel_running`) when one fails. Raises PlanValidationError with every fault.
+        `cancel_running`) when one fails. `concurrency` is a mapping with the `key`
+        under which a `limit` of executions run at once, and what becomes of more
+        (`on_conflict`). Raises PlanValidationError with every fault.
         """
         fields: dict[str, object] = {
             "format": FORMAT,
@@ -151,6 +164,7 @@ class Plan:
             "deadline": deadline,
             "rollback": rollback,
             "failing": failing,
+            "concurrency": concurrency,
             "steps": [step.as_mapping() for step in steps],
             "result": result,
         }
@@ -262,6 +276,11 @@ class Plan:
     def cancels_running(self) -> bool:
         """Whether the failure of a step tells those that run beside it to stop."""
         return self._compiled.cancels_running
+
+    @property
+    def concurrency(self) -> Concurrency | None:
+        """How many executions run at once under one key; None for any number."""
+        return self._compiled.concurrency
 
     @property
     def deadline_seconds(self) -> float | None:

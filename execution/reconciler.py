@@ -21,6 +21,7 @@ from execution.dispatcher import ExecutionDispatcher
 from execution.ending import finish_execution
 from execution.errors import DatabaseError
 from execution.events import ExecutionEventEmitter
+from execution.keys import KeyedExecutions
 from execution.liveness import (
     ExpiredStep,
     LivenessRecords,
@@ -51,6 +52,7 @@ class Round:
     resent_steps: int = 0
     sent_executions: int = 0
     finished_executions: int = 0
+    settled_keys: int = 0
 
     @property
     def is_idle(self) -> bool:
@@ -81,6 +83,7 @@ class Reconciler:
         self._dispatcher = dispatcher
         self._emitter = emitter
         self._settings = settings
+        self._keys = KeyedExecutions(liveness, records, dispatcher, emitter)
         self._passed_over: Counter[str] = Counter()
 
     def look(self, worker_id: str) -> Sweep:
@@ -110,13 +113,15 @@ class Reconciler:
             resent_steps=_count(self._resend_step, found.unsent_steps),
             sent_executions=_count(self._send_steps, found.unsent_executions),
             finished_executions=_count(self._finish, found.unfinished_executions),
+            settled_keys=_count(self._keys.settle, found.due_keys),
         )
 
-    def send_unsent(self) -> int:
-        """Send what was submitted and never sent; say of how many executions."""
-        return _count(
-            self._send_steps, self._liveness.find_unsent_executions(_MOST_AT_ONCE)
-        )
+    def send_unsent(self) -> Round:
+        """Send what was never sent, and give keys that are free; say what was done."""
+        unsent = self._liveness.find_unsent_executions(_MOST_AT_ONCE)
+        sent = _count(self._send_steps, unsent)
+        keys = self._liveness.find_due_keys(_MOST_AT_ONCE)
+        return Round(sent_executions=sent, settled_keys=_count(self._keys.settle, keys))
 
     def follow(self, execution_id: str, completion: Completion) -> None:
         """Do what follows from a step that was taken away: tell, send, finish."""

@@ -17,48 +17,55 @@ from typing import Any
 import sqlalchemy as sa
 
 from execution.errors import (
+    ConcurrencyConflictError,
+    ExpressionError,
     PayloadError,
     PlanVersionConflictError,
     SubmissionConflictError,
 )
 from execution.identity import draw_execution_id
-from execution.models import (
-    Execution,
-    Submission,
-)
+from execution.models import Execution, Submission
 from execution.payloads import PayloadStore
 from execution.plan import Plan
 from execution.queries import ExecutionQueries, Transaction
-from execution.results import (
-    ErrorRecord,
-)
+from execution.results import ErrorRecord
 from execution.settings import Settings
 from execution.states import (
     TERMINAL_EXECUTION_STATUSES,
     ExecutionStatus,
     Section,
 )
+from execution.stored_steps import describe_concurrency, describe_step
 from execution.windows import Link, Window, open_window, read_windows
 
 logger = logging.getLogger(__name__)
+_MOST_NAMED_HOLDERS = 5
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """What a submit came to: the execution, and the windows to send."""
+    """What a submit came to: the execution, and the windows to send.
+
+    `held_key` is the key that it waits for, as the database names it.
+    """
 
     execution_id: str
     is_new: bool
     last_seq: int | None
     windows: tuple[Window, ...]
+    held_key: str | None = None
 
 
 @dataclass(frozen=True)
 class SubmittedChunk:
-    """What a submit of many came to: their ids in order, and the windows to send."""
+    """What a submit of many came to: their ids in order, and the windows to send.
+
+    `held_keys` are those that some of them wait for.
+    """
 
     execution_ids: tuple[str, ...]
     windows: tuple[Window, ...]
+    held_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,10 +88,7 @@ class ExecutionRepository(ExecutionQueries):
     def __init__(
         self, url: str, schema: str, payloads: PayloadStore | None = None
     ) -> None:
-        """Connect to `url` when first needed; every object lies in `schema`.
-
-        What is large of an execution lies in `payloads`, by default in the home.
-        """
+        """Connect to `url` when needed; rows lie in `schema`, the rest in `payloads`."""
         super().__init__(url, schema)
         self._payloads = payloads or PayloadStore.from_settings(Settings(schema=schema))
         self._plan_ids: dict[str, str] = {}
@@ -107,7 +111,8 @@ class ExecutionRepository(ExecutionQueries):
         key (or id) with the same body answers the execution that it began before. In
         a `transaction` of the caller's it is there once that commits, and nothing is
         to be sent: the reconcilers do. Raises SubmissionConflictError for the same key
-        with another body.
+        with another body, ConcurrencyConflictError when the plan rejects it, and
+        ExpressionError when its parameters make no key for that.
         """
         arguments = (
             execution_id or draw_execution_id(),
@@ -125,6 +130,9 @@ class ExecutionRepository(ExecutionQueries):
             row = self._call("submit_execution", *arguments)
         else:
             row = self._call_within(transaction, "submit_execution", *arguments)
+        _refuse_unkeyed(row)
+        if row["outcome"] == "refused":
+            raise _rejected(plan, row["holders"])
         if row["outcome"] == "conflict":
             used = f"the idempotency key {key!r}" if key else "the id"
             raise _conflict(used, str(row["execution_id"]))
@@ -157,6 +165,7 @@ class ExecutionRepository(ExecutionQueries):
             list(tags),
             queue,
         )
+        _refuse_unkeyed(row)
         if row["outcome"] == "conflict":
             assert keys is not None  # noqa: S101  # what else would conflict
             used = f"the idempotency key {keys[row['refused']]!r}"
@@ -164,7 +173,9 @@ class ExecutionRepository(ExecutionQueries):
         runs = _open_windows(row, plan, queue, priority)
         new = [i for i, d in zip(row["ids"], execution_ids, strict=True) if i == d]
         return SubmittedChunk(
-            tuple(row["ids"]), tuple(Window(i, 1, run) for i in new for run in runs)
+            tuple(row["ids"]),
+            tuple(Window(i, 1, run) for i in new for run in runs),
+            tuple(row["held_keys"] or ()),
         )
 
     def publish_plan(self, plan: Plan, *, queue: str) -> datetime:
@@ -199,7 +210,8 @@ class ExecutionRepository(ExecutionQueries):
                 [reason.value for reason in plan.rollback],
                 plan.cancels_running,
                 [s.position for s in plan.steps if s.section is Section.END],
-                json.dumps([_compiled_row(step) for step in plan.steps]),
+                *describe_concurrency(plan),
+                json.dumps([describe_step(step) for step in plan.steps]),
             )
             known = self._plan_ids[plan.digest] = str(row["register_plan"])
         return known
@@ -299,8 +311,8 @@ class ExecutionRepository(ExecutionQueries):
     def delete_execution(self, execution_id: str) -> bool:
         """Delete an ended execution and all that belongs to it; False if it runs.
 
-        Its large values go last. Where they cannot be removed, the log says so, and the
-        same call again removes them, though it is False then.
+        Its large values go last; where they stay, the log says so, and the same call
+        again removes them.
         """
         is_deleted = self._delete_rows(execution_id)
         if is_deleted or self.get_execution_status(execution_id) is None:
@@ -315,57 +327,19 @@ class ExecutionRepository(ExecutionQueries):
 
     def _delete_rows(self, execution_id: str) -> bool:
         with self._writing() as session:
-            deleted = (
-                session.execute(
-                    sa.delete(Execution)
-                    .where(
-                        Execution.id == execution_id,
-                        Execution.status.in_(TERMINAL_EXECUTION_STATUSES),
-                    )
-                    .returning(Execution.id)
+            deleted = session.scalar(
+                sa.delete(Execution)
+                .where(
+                    Execution.id == execution_id,
+                    Execution.status.in_(TERMINAL_EXECUTION_STATUSES),
                 )
-                .scalars()
-                .all()
+                .returning(Execution.id)
             )
             if deleted:
                 session.execute(
                     sa.delete(Submission).where(Submission.execution_id == execution_id)
                 )
-            return bool(deleted)
-
-
-def _compiled_row(step: Any) -> dict[str, Any]:
-    return {
-        "position": step.position,
-        "name": step.name,
-        "action": step.action,
-        "queue": step.queue,
-        "priority": step.priority,
-        "needs": list(step.needs),
-        "successors": list(step.successors),
-        "reads": list(step.reads),
-        "survives_skips": step.survives_skips,
-        "on_failure": step.on_failure,
-        "timeout_seconds": step.timeout_seconds,
-        "deadline_seconds": step.deadline_seconds,
-        "max_attempts": step.max_attempts,
-        "max_lost": step.max_lost,
-        "retry": step.retry.to_json(),
-        "retries_timeouts": step.retry.retries_timeouts,
-        "condition": step.condition,
-        "inputs": step.inputs,
-        "section": step.section,
-        "run_on": step.run_on,
-        "undoes": step.undoes,
-        "for_each": step.for_each,
-        "max_parallel": step.max_parallel,
-        "tolerate": step.tolerate,
-        "tolerate_percent": step.tolerate_percent,
-        "fallback": step.fallback,
-        "stands_in_for": step.stands_in_for,
-        "cache": step.cache.to_json() if step.cache else None,
-        "item_reads": None if step.item_reads is None else list(step.item_reads),
-    }
+            return deleted is not None
 
 
 def _open_windows(
@@ -387,6 +361,22 @@ def _read_submitted(
         is_new=row["outcome"] == "created",
         last_seq=row["last_seq"],
         windows=tuple(Window(begun, 1, run) for run in runs),
+        held_key=row["held_key"],
+    )
+
+
+def _refuse_unkeyed(row: Mapping[str, Any]) -> None:
+    if row["outcome"] == "faulty":
+        at = "" if row.get("refused") is None else f"parameters[{row['refused']}]: "
+        raise ExpressionError(f"{at}{row['detail']}")
+
+
+def _rejected(plan: Plan, ids: Sequence[str]) -> ConcurrencyConflictError:
+    return ConcurrencyConflictError(
+        f"plan {plan.name} has `on_conflict: reject`, and its key belongs to execution"
+        f" {', '.join(ids[:_MOST_NAMED_HOLDERS])}; wait until that has ended, or cancel"
+        " it",
+        tuple(ids),
     )
 
 

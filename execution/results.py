@@ -6,7 +6,6 @@ JSON or PostgreSQL cannot hold is refused here, with its place.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,14 +18,13 @@ from execution.errors import (
     PlansError,
     ResultError,
 )
-from execution.large_values import REFERENCE_KEY, LargeValue
+from execution.large_values import LargeValue
 from execution.states import ExecutionStatus, StepStatus, is_terminal
+from execution.storable import MAX_INTEGER, refuse_foreign
 
 MAX_VALUE_BYTES = 256 * 1024
 """The most that one value may take inline, as JSON in UTF-8."""
-_MAX_INTEGER = 2**53
-_MAX_DEPTH = 64
-_LEAST_FLOAT_DIGITS = len(str(-_MAX_INTEGER)) + 1
+_LEAST_FLOAT_DIGITS = len(str(-MAX_INTEGER)) + 1
 """More characters than the longest integer; the shorter ones are compared."""
 
 
@@ -46,7 +44,7 @@ def encode_json(
     """
     if value is None:
         return "null"
-    _refuse_foreign(value, place)
+    refuse_foreign(value, place=place)
     text = _ENCODER.encode(value)
     size = len(text.encode())
     if size > most_bytes:
@@ -68,7 +66,7 @@ def decode_json(text: str) -> Any:
 
 def _read_integer(digits: str) -> int | float:
     number = int(digits) if len(digits) < _LEAST_FLOAT_DIGITS else float(digits)
-    return number if abs(number) <= _MAX_INTEGER else float(digits)
+    return number if abs(number) <= MAX_INTEGER else float(digits)
 
 
 _DECODER = json.JSONDecoder(parse_int=_read_integer)
@@ -81,67 +79,6 @@ _ENCODER = json.JSONEncoder(
         value.to_json() if isinstance(value, LargeValue) else dict(value)
     ),
 )
-
-
-def _refuse_foreign(value: object, place: str) -> None:
-    pending = [(value, place, 1)]
-    while pending:
-        item, at, depth = pending.pop()
-        if depth > _MAX_DEPTH:
-            raise ResultError(f"{place} is nested deeper than {_MAX_DEPTH}")
-        match item:
-            case LargeValue():
-                continue
-            case Mapping():
-                for key in item:
-                    _refuse_key(key, at)
-                pending.extend((v, f"{at}.{k}", depth + 1) for k, v in item.items())
-            case list() | tuple():
-                pending.extend((v, f"{at}[{i}]", depth + 1) for i, v in enumerate(item))
-            case _:
-                _refuse_scalar(item, at)
-
-
-def _refuse_key(key: object, at: str) -> None:
-    if not isinstance(key, str):
-        raise ResultError(f"{at} has the key {key!r}, which is no string")
-    if key == REFERENCE_KEY:
-        raise ResultError(
-            f"{at} has the key {key!r}, which stands for large values; use another"
-        )
-    _refuse_text(key, at)
-
-
-def _refuse_scalar(item: object, at: str) -> None:
-    match item:
-        case None | bool():
-            return
-        case str():
-            _refuse_text(item, at)
-        case int():
-            if abs(item) > _MAX_INTEGER:
-                raise ResultError(
-                    f"{at} is an integer beyond 2^53; pass it as a string"
-                )
-        case float():
-            if not math.isfinite(item):
-                raise ResultError(f"{at} is {item}, which JSON cannot hold")
-        case _:
-            raise ResultError(
-                f"{at} is a {type(item).__name__}, which JSON cannot hold; return"
-                " dicts, lists, strings, numbers, booleans and None"
-            )
-
-
-def _refuse_text(text: str, at: str) -> None:
-    if "\x00" in text:
-        raise ResultError(f"{at} holds a NUL character, which PostgreSQL cannot store")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ResultError(
-            f"{at} holds half a surrogate pair, which is no text"
-        ) from None
 
 
 def as_storable(text: str) -> str:
@@ -259,7 +196,11 @@ class StepSummary:
 
 @dataclass(frozen=True)
 class ExecutionSummary:
-    """An execution, as shown to people."""
+    """An execution, as shown to people.
+
+    `concurrency_key` is what it shares with those that do not run beside it, if its
+    plan says so; `admitted_at` is when it was given that key.
+    """
 
     id: str
     plan: str
@@ -278,6 +219,17 @@ class ExecutionSummary:
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    concurrency_key: str | None = None
+    admitted_at: datetime | None = None
+
+    @property
+    def waits_for_key(self) -> bool:
+        """Say whether it has not begun because others have its key."""
+        is_held = self.concurrency_key is not None and self.admitted_at is None
+        return is_held and self.status in (
+            ExecutionStatus.PENDING,
+            ExecutionStatus.PAUSED,
+        )
 
     @property
     def has_ended(self) -> bool:

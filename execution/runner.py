@@ -12,7 +12,6 @@ import logging
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import replace
 from typing import Any, Protocol
 
 from execution.actions import Action, ActionRegistry
@@ -24,7 +23,6 @@ from execution.answers import (
     Expanded,
     Recorded,
     Retried,
-    Reused,
     Rider,
 )
 from execution.attempts import (
@@ -34,15 +32,10 @@ from execution.attempts import (
     StepParkedError,
     describe_error,
 )
-from execution.caching import CachePlace
 from execution.context import Context
 from execution.dispatcher import ExecutionDispatcher
 from execution.ending import finish_execution
-from execution.errors import (
-    ActionInputError,
-    ExecutionError,
-    StaleLeaseError,
-)
+from execution.errors import ActionInputError, ExecutionError
 from execution.evaluation import (
     evaluate_inputs,
     evaluate_items,
@@ -51,10 +44,10 @@ from execution.evaluation import (
 )
 from execution.events import ExecutionEventEmitter
 from execution.faults import FaultPoint, reach
-from execution.large_values import is_reference
 from execution.patience import Patience
 from execution.payloads import PayloadStore
 from execution.records import StepRecords
+from execution.reuse import ResultCache
 from execution.ride import Delivery, Ride, RideLimits
 from execution.secrets import NO_SECRETS, SCHEME, SecretStore, StepSecrets
 from execution.settings import Settings
@@ -134,6 +127,7 @@ class ExecutionTaskRunner:
         self._interruptible = interruptible
         self._ride_limits = ride_limits or RideLimits()
         self._observer = observer
+        self._cache = ResultCache(records, emitter, patience)
         self._secrets = secrets or SecretStore()
         self._payloads = payloads or PayloadStore.from_settings(Settings())
 
@@ -309,7 +303,7 @@ class ExecutionTaskRunner:
             action = self._registry.get(claim.action)
             _refuse_misfit(claim, action, inputs)
             place = evaluate_place(claim, inputs)
-            if place is not None and (found := self._reuse(claim, place)) is not None:
+            if place is not None and (found := self._cache.find(claim, place)):
                 return Outcome(StepStatus.COMPLETED, recorded, found)
             if SCHEME in recorded:
                 secrets = StepSecrets(claim.inputs, self._secrets)
@@ -324,26 +318,11 @@ class ExecutionTaskRunner:
                 self._payloads,
             )
             outcome = attempts.run(inputs, recorded)
-            return _keep(outcome, place) if place is not None else outcome
+            return outcome if place is None else self._cache.keep(outcome, place)
         except ExecutionError as error:
             # after StaleLeaseError the completion is refused, and the log says so
             said = describe_error(error, claim, secrets=secrets)
             return Outcome(StepStatus.FAILED, recorded, error=said)
-
-    def _reuse(self, claim: Claim, place: CachePlace) -> str | None:
-        """Return a result that is there already, if the step may use it."""
-        answer = self._patience.until_answered(
-            lambda: self._records.reuse(claim.held, place)
-        )
-        match answer.outcome:
-            case Reused.MISSED:
-                return None
-            case Reused.STALE:
-                raise StaleLeaseError(f"step {claim.step} belongs to somebody else")
-            case Reused.REUSED:
-                if answer.last_seq is not None:
-                    self._emitter.emit(claim.held.execution_id, answer.last_seq)
-                return answer.result
 
     def _build_context(self, claim: Claim, secrets: StepSecrets) -> Context:
         execution_id = claim.held.execution_id
@@ -391,18 +370,6 @@ def _judge(claim: Claim) -> Outcome | None:
         return None if is_wanted(claim) else Outcome(StepStatus.SKIPPED)
     except ExecutionError as error:
         return Outcome(StepStatus.FAILED, error=describe_error(error, claim))
-
-
-def _keep(outcome: Outcome, place: CachePlace) -> Outcome:
-    """Return an outcome whose result is to be stored, if it is all that there is.
-
-    What has set variables has done more than return something, and a large result goes
-    with its execution.
-    """
-    is_pure = outcome.status is StepStatus.COMPLETED and outcome.variables == "{}"
-    if not is_pure or is_reference(outcome.result):
-        return outcome
-    return replace(outcome, place=place)
 
 
 def _refuse_misfit(claim: Claim, action: Action, inputs: Mapping[str, Any]) -> None:

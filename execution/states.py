@@ -33,6 +33,7 @@ class ExecutionMove(StrEnum):
     START = "start"
     PAUSE = "pause"
     RESUME = "resume"
+    REQUEUE = "requeue"
     END = "end"
     COMPLETE = "complete"
     FAIL = "fail"
@@ -89,6 +90,7 @@ class StepMove(StrEnum):
     GIVE_BACK = "give_back"
     WAIT = "wait"
     WAKE = "wake"
+    RESTORE = "restore"
 
 
 _E, _EM = ExecutionStatus, ExecutionMove
@@ -103,6 +105,8 @@ EXECUTION_MOVES: Mapping[tuple[ExecutionStatus, ExecutionMove], ExecutionStatus]
             (_E.RUNNING, _EM.PAUSE): _E.PAUSED,
             (_E.RUNNING, _EM.END): _E.ENDING,
             (_E.PAUSED, _EM.RESUME): _E.RUNNING,
+            # it still waits for its key
+            (_E.PAUSED, _EM.REQUEUE): _E.PENDING,
             (_E.PAUSED, _EM.END): _E.ENDING,
             (_E.ENDING, _EM.COMPLETE): _E.COMPLETED,
             (_E.ENDING, _EM.FAIL): _E.FAILED,
@@ -139,13 +143,22 @@ STEP_MOVES: Mapping[tuple[StepStatus, StepMove], StepStatus] = MappingProxyType(
         (_S.WAITING, _SM.CANCEL): _S.CANCELLED,
         (_S.WAITING, _SM.TIME_OUT): _S.TIMED_OUT,
         (_S.WAITING, _SM.SKIP): _S.SKIPPED,
+        # the execution goes back to before it; one that failed has ended it
+        (_S.READY, _SM.RESTORE): _S.PENDING,
+        (_S.RUNNING, _SM.RESTORE): _S.PENDING,
+        (_S.WAITING, _SM.RESTORE): _S.PENDING,
+        (_S.COMPLETED, _SM.RESTORE): _S.PENDING,
+        (_S.SKIPPED, _SM.RESTORE): _S.PENDING,
     }
 )
 
 TERMINAL_EXECUTION_STATUSES = frozenset(ExecutionStatus) - {
     status for status, _ in EXECUTION_MOVES
 }
-TERMINAL_STEP_STATUSES = frozenset(StepStatus) - {status for status, _ in STEP_MOVES}
+TERMINAL_STEP_STATUSES = frozenset(StepStatus) - {
+    status for status, move in STEP_MOVES if move is not _SM.RESTORE
+}
+"""How a step ends; from some of them a restore begins it anew."""
 SETTLED_STEP_STATUSES = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED})
 """What a successor may follow: see "Failures, skips and joins" in `docs/plans.md`."""
 

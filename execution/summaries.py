@@ -91,6 +91,10 @@ def read_execution(row: Any) -> ExecutionSummary:
         created_at=execution.created_at,
         started_at=execution.started_at,
         ended_at=execution.ended_at,
+        # stored behind the name of the plan, for which it holds
+        concurrency_key=execution.concurrency_key
+        and execution.concurrency_key.partition(":")[2],
+        admitted_at=execution.admitted_at,
     )
 
 

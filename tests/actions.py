@@ -1,6 +1,7 @@
 """Actions for tests. What they do outside the database, they note in a ledger."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -68,6 +69,13 @@ def run_and_note(ctx: Context, ledger: str) -> dict[str, object]:
     """Note the attempt and return who ran it."""
     note(ledger, f"{ctx.step} {ctx.attempt} {ctx.idempotency_key}")
     return {"step": ctx.step, "attempt": ctx.attempt}
+
+
+@action("test.mark")
+def mark(ctx: Context, ledger: str, key: str) -> None:
+    """Note which execution is at which step, under which key."""
+    execution_id, _, step = ctx.idempotency_key.partition(":")
+    note(ledger, json.dumps({"key": key, "execution": execution_id, "step": step}))
 
 
 @action("test.hold")

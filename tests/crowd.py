@@ -8,10 +8,13 @@ WORKER = "00000000-0000-4000-8000-000000000001"
 TOKEN = "00000000-0000-4000-8000-000000000002"  # noqa: S105  # no secret
 # 1..1900 are over; of the others, every fifth is pending, paused, ending, or runs with
 # a step that is claimed, or with one that is ready; of the ready ones some were never
-# sent, some wait, and what runs or waits of every twentieth is beyond its deadline
+# sent, some wait, and what runs or waits of every twentieth is beyond its deadline; the
+# pending ones wait for four keys
 LOAD = """
-INSERT INTO plans (id, name, digest, definition, result_reads)
-SELECT md5('plan' || p)::uuid, 'plan ' || p, 'digest ' || p, '{}', '{9}'
+INSERT INTO plans (id, name, digest, definition, result_reads, concurrency_key,
+                   concurrency_limit, on_conflict)
+SELECT md5('plan' || p)::uuid, 'plan ' || p, 'digest ' || p, '{}', '{9}', '["k"]', 2,
+       CASE WHEN p = 0 THEN 'cancel_older' ELSE 'queue' END
   FROM generate_series(0, 19) p;
 
 INSERT INTO plan_steps (plan_id, "position", name, action, queue, priority, needs,
@@ -41,14 +44,15 @@ SELECT i, md5('execution' || i)::uuid AS id,
 
 INSERT INTO executions (id, plan_id, status, reason, open_steps, total_steps, tags,
                         digest, parameters, created_at, ended_at, next_seq, paused_at,
-                        deadline)
+                        deadline, concurrency_key)
 SELECT id, md5('plan' || i %% 20)::uuid, status,
        CASE WHEN status IN ('completed', 'ending') THEN 'result' END,
        CASE WHEN status IN ('completed', 'ending') THEN 0 ELSE 10 - done END, 10,
        ARRAY['tag ' || i %% 100], '', '{}', now() - make_interval(mins => 2000 - i),
        CASE WHEN status = 'completed' THEN now() END, 6,
        CASE WHEN status = 'paused' THEN now() END,
-       CASE WHEN i %% 20 < 5 THEN now() END
+       CASE WHEN i %% 20 < 5 THEN now() END,
+       CASE WHEN status = 'pending' THEN 'plan ' || i %% 20 || ':k' END
   FROM kinds;
 
 INSERT INTO execution_steps (execution_id, "position", name, action, queue, priority,

@@ -86,6 +86,8 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     ]
     for step in list(steps):
         steps.extend(_draw_fallbacks(draw, step))
+    for step in steps:
+        _draw_restore(draw, step)
     steps.extend(_draw_end(draw, names))
     # where a step stands says when it runs only in a sequence
     if not in_sequence and draw(st.booleans()):
@@ -146,6 +148,15 @@ def _draw_fallbacks(draw: st.DrawFn, step: dict[str, Any]) -> list[dict[str, Any
         (found or [step])[-1]["on_failure"] = {"fallback": fallback["id"]}
         found.append(fallback)
     return found
+
+
+def _draw_restore(draw: st.DrawFn, step: dict[str, Any]) -> None:
+    """Let the failure of a step lead back, to itself or to a need."""
+    is_falling_back = isinstance(step.get("on_failure"), dict)
+    if "for_each" in step or is_falling_back or draw(st.integers(0, 3)):
+        return
+    target = draw(st.sampled_from([step["id"], *step.get("needs", [])]))
+    step["on_failure"] = {"restore": target, "times": draw(st.integers(1, 10))}
 
 
 def _draw_end(draw: st.DrawFn, names: list[str]) -> list[dict[str, Any]]:

@@ -19,11 +19,15 @@ _STEP_STATUS = {
     "step.timed_out": StepStatus.TIMED_OUT,
     "step.skipped": StepStatus.SKIPPED,
     "step.cancelled": StepStatus.CANCELLED,
+    "recovery.initiated": None,
+    "checkpoint.restored": StepStatus.PENDING,
 }
 _EXECUTION_STATUS = {
     "execution.started": ExecutionStatus.RUNNING,
     "execution.paused": ExecutionStatus.PAUSED,
     "execution.resumed": ExecutionStatus.RUNNING,
+    # also after a resume: it goes on waiting for its key
+    "execution.held": ExecutionStatus.PENDING,
     "execution.ending": ExecutionStatus.ENDING,
     "execution.completed": ExecutionStatus.COMPLETED,
     "execution.failed": ExecutionStatus.FAILED,
@@ -40,10 +44,11 @@ def read_timeline(engine: ExecutionEngine, execution_id: str) -> tuple[Event, ..
 def check_timeline(engine: ExecutionEngine, execution_id: str) -> None:
     """Assert what is promised of every ended execution.
 
-    The numbers have no gap; replaying the events gives the state that the tables
-    hold; each step has at most one success; no step started before all that it needs
-    was settled, or while the execution was paused; at its end only those start that
-    belong to it; the terminal event is the last.
+    The numbers have no gap; replaying the events gives the state that the tables hold;
+    each step has at most one success, until the execution goes back to before it; no
+    step started before all that it needs was settled, or while the execution was
+    paused; at its end only those start that belong to it; the terminal event is the
+    last.
     """
     events = read_timeline(engine, execution_id)
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
@@ -53,8 +58,7 @@ def check_timeline(engine: ExecutionEngine, execution_id: str) -> None:
     for step in steps:
         assert replayed.get(step.name, StepStatus.PENDING) is step.status, step.name
     assert status is execution.status
-    successes = [e.step for e in events if e.type == "step.completed"]
-    assert len(successes) == len(set(successes))
+    check_successes(events)
     if execution.has_ended:
         assert events[-1].type == f"execution.{execution.status}"
         assert execution.open_steps == 0
@@ -76,12 +80,25 @@ def replay(
             )
             assert status is due, f"{event.step} started while {status}"
             assert steps.get(str(event.step)) is StepStatus.READY, event.step
+        if event.type == "checkpoint.restored":
+            steps |= dict.fromkeys(event.data["steps"], StepStatus.PENDING)
         if event.type == "step.added" and status is ExecutionStatus.ENDING:
             late.add(event.step)
         if event.step is not None and (after := _STEP_STATUS.get(event.type)):
             steps[event.step] = after
         status = _EXECUTION_STATUS.get(event.type, status)
     return steps, status
+
+
+def check_successes(events: tuple[Event, ...]) -> None:
+    """Assert that no step succeeds twice, unless the execution went back in between."""
+    successful: set[str | None] = set()
+    for event in events:
+        if event.type == "checkpoint.restored":
+            successful -= set(event.data["steps"])
+        elif event.type == "step.completed":
+            assert event.step not in successful, f"{event.step} succeeded twice"
+            successful.add(event.step)
 
 
 def heads(windows: tuple[Window, ...]) -> list[str]:

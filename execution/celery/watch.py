@@ -110,7 +110,7 @@ class Watch:
         """
         is_told = self._liveness.wait_for_unsent(seconds, stirred)
         if is_told:
-            self._note(Round(sent_executions=self._reconciler.send_unsent()))
+            self._note(self._reconciler.send_unsent())
         return is_told
 
     def heed(self, tokens: Collection[str]) -> None:

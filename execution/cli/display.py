@@ -107,7 +107,7 @@ def _list_details(data: Mapping[str, object]) -> list[str]:
         details.append(f"{percent:.0f} %")
     details.extend(
         printable(data[name])
-        for name in ("message", "reason", "comment", "by")
+        for name in ("key", "message", "reason", "comment", "by")
         if data.get(name)
     )
     match data.get("error"):
@@ -197,13 +197,19 @@ def build_executions_table(executions: Sequence[ExecutionSummary]) -> Table:
         table.add_row(
             execution.id,
             printable(" ".join(filter(None, (execution.plan, execution.version)))),
-            styled(execution.status),
+            styled(execution.status).append(_write_wait(execution)),
             f"{ended}/{execution.total_steps}",
             write_time(execution.created_at),
             write_seconds(execution.started_at, execution.ended_at),
             printable(", ".join(execution.tags)),
         )
     return table
+
+
+def _write_wait(execution: ExecutionSummary) -> str:
+    if not execution.waits_for_key:
+        return ""
+    return f", waits for its key {printable(execution.concurrency_key or '')}"
 
 
 def build_versions_table(versions: Sequence[PlanVersion]) -> Table:
@@ -264,7 +270,8 @@ def build_summary(execution: ExecutionSummary) -> Table:
     table.add_row(
         "plan", printable(" ".join(filter(None, (execution.plan, execution.version))))
     )
-    table.add_row("state", styled(execution.status).append(reason))
+    state = styled(execution.status).append(reason).append(_write_wait(execution))
+    table.add_row("state", state)
     table.add_row("steps", f"{ended} of {execution.total_steps} ended")
     if execution.tags:
         table.add_row("tags", printable(", ".join(execution.tags)))

@@ -134,6 +134,11 @@ def _write_head(explanation: Explanation) -> Iterator[str]:
     )
     yield f"queues: {', '.join(shares)}"
     yield f"deadline: {_write_limit(explanation.deadline_seconds)}"
+    if (stated := explanation.concurrency) is not None:
+        yield printable(
+            f"concurrency: {stated.limit:,} at once under the key {stated.key};"
+            f" on conflict {stated.on_conflict}"
+        )
     if explanation.parameters is None:
         yield "parameters: not given, and some are required"
     elif explanation.parameters:
@@ -160,10 +165,16 @@ def _build_table(steps: list[StepOutlook]) -> Table:
             _write_limit(step.timeout_seconds),
             _write_limit(step.deadline_seconds),
             _write_attempts(step),
-            f"{step.on_failure} {step.fallback or ''}".strip(),
+            _write_failure(step),
             printable(", ".join(step.reads)),
         )
     return table
+
+
+def _write_failure(step: StepOutlook) -> str:
+    if step.restore is not None:
+        return f"{step.on_failure} {step.restore}, {step.restore_times} at most"
+    return f"{step.on_failure} {step.fallback or ''}".strip()
 
 
 def _write_wave(step: StepOutlook) -> str:

@@ -165,7 +165,7 @@ def _picture_step(
         last=step.name,
         details=(
             step.action,
-            *_describe_step(step, undone),
+            *_describe_step(step, steps, undone),
             *_count_items(step, states),
         ),
         is_join=len(step.needs) > 1,
@@ -175,7 +175,9 @@ def _picture_step(
     )
 
 
-def _describe_step(step: CompiledStep, undone: str | None) -> Iterator[str]:
+def _describe_step(
+    step: CompiledStep, steps: Sequence[CompiledStep], undone: str | None
+) -> Iterator[str]:
     """Yield what is said of a step below its action."""
     if step.queue:
         yield f"queue {step.queue}"
@@ -186,12 +188,20 @@ def _describe_step(step: CompiledStep, undone: str | None) -> Iterator[str]:
     if step.for_each is not None:
         limit = f", {step.max_parallel:,} at a time" if step.max_parallel else ""
         yield f"for each of {show_bare(step.for_each)}{limit}"
-    if step.on_failure is OnFailure.SKIP:
-        yield "skipped if it fails" if step.for_each is None else "skips failed items"
+    yield from _describe_failure(step, steps)
     if undone:
         yield f"undoes {undone}"
     if step.run_on:
         yield _RUN_ON[step.run_on]
+
+
+def _describe_failure(
+    step: CompiledStep, steps: Sequence[CompiledStep]
+) -> Iterator[str]:
+    if step.on_failure is OnFailure.SKIP:
+        yield "skipped if it fails" if step.for_each is None else "skips failed items"
+    if step.restore is not None:
+        yield f"goes back to {steps[step.restore].name} if it fails"
 
 
 def _count_items(step: CompiledStep, states: Mapping[str, StepSummary]) -> list[str]:

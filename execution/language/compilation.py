@@ -38,6 +38,7 @@ class OnFailure(StrEnum):
     ABORT = "abort"
     SKIP = "skip"
     FALLBACK = "fallback"
+    RESTORE = "restore"
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ class CompiledStep:
     tolerate_percent: float | None = None
     fallback: int | None = None
     stands_in_for: int | None = None
+    restore: int | None = None
+    restore_times: int | None = None
     cache: CacheRule | None = None
 
 
@@ -119,7 +122,6 @@ def _compile_step(
     profile = document.profiles[step.profile] if step.profile else None
     policies = [layer for layer in (step, profile, document.defaults) if layer]
     on_failure: Any = _first(policy.on_failure for policy in policies)
-    fallback = on_failure["fallback"] if isinstance(on_failure, dict) else None
     stands_in_for = graph.fallbacks.get(position)
     inside = names_steps([step.with_, step.cache.key if step.cache else None])
     read = inside
@@ -137,18 +139,15 @@ def _compile_step(
         successors=graph.successors[position],
         reads=_sort_positions(read, graph.positions),
         survives_skips=graph.in_sequence or is_ending,
-        on_failure=OnFailure.FALLBACK
-        if fallback
-        else OnFailure(on_failure or OnFailure.ABORT),
         inputs=step.with_,
         condition=step.when,
         section=Section.END if is_ending else Section.STEPS,
         run_on=step.run_on,
-        fallback=graph.positions[fallback] if fallback else None,
         stands_in_for=stands_in_for,
         for_each=for_each,
         item_reads=_sort_positions(inside, graph.positions) if for_each else None,
         max_parallel=step.max_parallel,
+        **_compile_failure(on_failure, graph.positions),
         cache=_compile_cache(step.cache),
         **_compile_tolerance(step.tolerate),
         **_compile_policies(policies),
@@ -175,6 +174,20 @@ def _compile_undo(
         undoes=graph.positions[step.id],
         **_compile_policies(policies),
     )
+
+
+def _compile_failure(written: Any, positions: Mapping[str, int]) -> dict[str, Any]:
+    match written:
+        case {"fallback": name}:
+            return {"on_failure": OnFailure.FALLBACK, "fallback": positions[name]}
+        case {"restore": name, "times": times}:
+            return {
+                "on_failure": OnFailure.RESTORE,
+                "restore": positions[name],
+                "restore_times": times,
+            }
+        case _:
+            return {"on_failure": OnFailure(written or OnFailure.ABORT)}
 
 
 def _compile_cache(written: "CacheFields | None") -> CacheRule | None:

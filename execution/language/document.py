@@ -35,6 +35,8 @@ MAX_STEPS = 10_000
 MAX_ATTEMPTS = 1000
 MAX_LOST = 100
 MAX_PRIORITY = 9
+MAX_AT_ONCE = 10_000
+MAX_KEY_TEMPLATE = 1024
 
 STEP_KINDS = ("action",)
 """The fields that say what a step does; each step states exactly one of them."""
@@ -178,7 +180,8 @@ class StepFields(PolicyFields):
     on_failure: OnFailureChoice | None = Field(
         default=None,
         description="What follows when the step has failed for good: abort (by"
-        " default), skip, or a fallback, a step that stands in for it.",
+        " default), skip, a fallback that stands in for it, or a restore: the execution"
+        " goes back to before an earlier step.",
     )
     when: str | None = Field(
         default=None,
@@ -256,6 +259,24 @@ class ParameterFields(ItemFields):
     )
 
 
+class ConcurrencyFields(Fields):
+    """How many executions of the plan run at once under one key."""
+
+    key: str = Field(
+        min_length=1,
+        max_length=MAX_KEY_TEMPLATE,
+        description="Executions with the same one count together; `${parameters.…}` in"
+        " it is replaced.",
+    )
+    limit: int = Field(
+        default=1, ge=1, le=MAX_AT_ONCE, description="How many of them run at once."
+    )
+    on_conflict: Literal["queue", "reject", "cancel_older"] = Field(
+        default="queue",
+        description="What becomes of more: they wait, are refused, or end older ones.",
+    )
+
+
 class PlanDocument(Fields):
     """A whole plan."""
 
@@ -280,6 +301,9 @@ class PlanDocument(Fields):
     deadline: LimitText | None = Field(
         default=None,
         description="How long after its submit an execution may take, pauses included.",
+    )
+    concurrency: ConcurrencyFields | None = Field(
+        default=None, description="How many executions run at once under one key."
     )
     rollback: RollbackCauses = Field(
         default_factory=list, description="When to undo the steps that have completed."

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from execution.language.document import (
     CacheFields,
+    ConcurrencyFields,
     Fields,
     ItemFields,
     ParameterFields,
@@ -28,7 +29,7 @@ from execution.places import Path
 LATER_STEP_KINDS = ("plan", "repeat", "sleep", "sleep_until", "wait_for")
 
 _RESERVED = frozenset(("switch", "matrix", "include", "env"))
-_LATER_IN_DOCUMENT = frozenset(("budget", "concurrency"))
+_LATER_IN_DOCUMENT = frozenset(("budget",))
 _LATER_IN_POLICY = frozenset(("uses", "resources"))
 _LATER_IN_STEP = frozenset(
     (
@@ -56,6 +57,7 @@ _SYNONYMS = {
     **dict.fromkeys(("expires", "expires_in", "max_age", "expiration"), "ttl"),
     "compensate": "undo",
     "params_schema": "parameters",
+    "group": "key",
 }
 """What neighbouring tools call a field, and what it is called here."""
 
@@ -170,6 +172,7 @@ _DOCUMENT = _Level(
         "parameters": _each_value(_PARAMETER.sort),
         "profiles": _each_value(_POLICY.sort),
         "defaults": _POLICY.sort,
+        "concurrency": _Level(ConcurrencyFields).sort,
         "steps": _each_item(_STEP.sort),
     },
 )

@@ -49,13 +49,29 @@ class Graph:
         before = self.ancestors[reader]
         return before is None or bool(before >> source & 1)
 
+    def comes_before(self, earlier: int, position: int) -> bool:
+        """Whether `position` is reached by way of `earlier`, or is that step itself.
+
+        A fallback is reached by way of those that it stands in for, and of what these
+        wait for; nothing else is reached by way of a fallback.
+        """
+        if earlier in self._trail(position):
+            return True
+        if earlier in self.ending or earlier in self.fallbacks:
+            return False
+        return position not in self.ending and self.may_read(position, earlier)
+
     def _stand_in(self, position: int) -> int:
         """Return the step that a fallback, or the fallback of one, stands in for."""
-        seen = set[int]()
-        while position in self.fallbacks and position not in seen:
-            seen.add(position)
+        return next(reversed(self._trail(position)))
+
+    def _trail(self, position: int) -> dict[int, None]:
+        """Return a step, and then those that it stands in for, one for the other."""
+        trail = {position: None}
+        while position in self.fallbacks and self.fallbacks[position] not in trail:
             position = self.fallbacks[position]
-        return position
+            trail[position] = None
+        return trail
 
     def leaves(self) -> tuple[int, ...]:
         """Return the steps that nothing waits for."""

@@ -155,7 +155,7 @@ class _Reader:
         try:
             found = self._reads_fault([parse_bare(text)], path)
         except TemplateError as error:
-            found = _complain(error)
+            found = complain_of(error)
         if found:
             self.findings.add(path, found.rule, found.message)
 
@@ -165,7 +165,7 @@ class _Reader:
         try:
             pieces = parse_template_text(text)
         except TemplateError as error:
-            return _complain(error)
+            return complain_of(error)
         expressions = [p for p in pieces if not isinstance(p, str)]
         if len(pieces) > 1 and (found := _find_unwritable(expressions)):
             return found
@@ -263,7 +263,8 @@ class _Reader:
         return Complaint(rule, f"no {kind} is called {shown(name)}{near}")
 
 
-def _complain(error: TemplateError) -> Complaint:
+def complain_of(error: TemplateError) -> Complaint:
+    """Return which rule a text breaks that is no template."""
     match error.flaw:
         case Flaw.SYNTAX:
             rule = Rule.EXPRESSION_SYNTAX

@@ -209,6 +209,11 @@ class Rule(StrEnum):
         Subject.STEPS,
         "a step stands in for one other at most; write a fallback for each",
     )
+    FOREIGN_RESTORE = (
+        "foreign-restore",
+        Subject.STEPS,
+        "a failure leads back to its own step or to one before; name one of these",
+    )
     NO_FIRST_STEP = (
         "no-first-step",
         Subject.STEPS,
@@ -273,6 +278,11 @@ class Rule(StrEnum):
         "value-in-text",
         Subject.EXPRESSIONS,
         "what is no text, number or boolean stands inside text; name a part of it",
+    )
+    COMPUTED_KEY = (
+        "computed-key",
+        Subject.EXPRESSIONS,
+        "the key of `concurrency` is made of texts and parameters alone; name one",
     )
     WRONG_SECRET = (
         "wrong-secret",

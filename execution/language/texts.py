@@ -16,6 +16,7 @@ from execution.places import shown
 MAX_ERROR_NAMES = 100
 MAX_STEP_ID = 63
 MAX_ITEMS = 10_000
+MAX_RESTORES = 10
 
 _STEP_ID = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _PLAN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -131,11 +132,22 @@ def _on_failure(value: object) -> object:
             return value
         case {"fallback": str(), **others} if not others:
             return value
-        case {"restore": _} | {"strategy": _}:
+        case {"restore": str(), "times": int(times), **others} if (
+            not others and type(times) is int and 1 <= times <= MAX_RESTORES
+        ):
+            return value
+        case {"restore": str(), **others} if others.keys() <= {"times"}:
+            raise UnfitError(
+                Rule.OUT_OF_RANGE,
+                f"`times` must say how often, from 1 to {MAX_RESTORES}",
+            )
+        case {"strategy": _}:
             raise UnfitError(Rule.LATER_FIELD, "is not supported by this release yet")
         case _:
             raise UnfitError(
-                Rule.WRONG_VALUE, "must be abort, skip or {fallback: the id of a step}"
+                Rule.WRONG_VALUE,
+                "must be abort, skip, {fallback: the id of a step} or"
+                " {restore: the id of a step, times: a number}",
             )
 
 
@@ -206,6 +218,19 @@ OnFailureChoice: TypeAlias = Annotated[
                     "type": "object",
                     "properties": {"fallback": {"type": "string"}},
                     "required": ["fallback"],
+                    "additionalProperties": False,
+                },
+                {
+                    "type": "object",
+                    "properties": {
+                        "restore": {"type": "string"},
+                        "times": {
+                            "type": "integer",
+                            "minimum": 1,
+                            "maximum": MAX_RESTORES,
+                        },
+                    },
+                    "required": ["restore", "times"],
                     "additionalProperties": False,
                 },
             ]

@@ -21,6 +21,11 @@ from execution.language.compilation import (
     compile_steps,
     positions_read,
 )
+from execution.language.concurrency import (
+    Concurrency,
+    check_concurrency,
+    compile_concurrency,
+)
 from execution.language.document import MAX_STEPS, PlanDocument
 from execution.language.fields import sort_fields
 from execution.language.findings import Findings
@@ -33,6 +38,7 @@ from execution.language.parameters import (
     declared_parameters,
 )
 from execution.language.references import check_profiles, check_templates
+from execution.language.restores import check_restores
 from execution.language.retry_rules import check_retries
 from execution.language.rules import Complaint, Rule, UnfitError
 from execution.language.sections import (
@@ -59,6 +65,7 @@ class CompiledPlan:
     result_reads: tuple[int, ...]
     rollback: tuple[EndReason, ...]
     cancels_running: bool
+    concurrency: Concurrency | None
     parameters: Mapping[str, Parameter]
     warnings: tuple[Complaint, ...]
 
@@ -162,6 +169,7 @@ def _schema_message(detail: ErrorDetails) -> str:
 
 def _check_meaning(fields: dict[str, object], findings: Findings) -> Graph:
     check_declarations(fields.get("parameters"), findings)
+    check_concurrency(fields, findings)
     check_profiles(fields, findings)
     check_retries(fields, findings)
     check_kinds(fields, findings)
@@ -169,6 +177,7 @@ def _check_meaning(fields: dict[str, object], findings: Findings) -> Graph:
     graph = build_graph(steps if isinstance(steps, list) else [], findings)
     check_sections(fields, graph, findings)
     check_items(fields, findings)
+    check_restores(fields, graph, findings)
     check_caches(fields, findings)
     check_templates(fields, graph, findings)
     return graph
@@ -192,6 +201,7 @@ def _compile(
         result_reads=result_reads,
         rollback=list_rollback_reasons(document),
         cancels_running=document.failing == "cancel_running",
+        concurrency=compile_concurrency(document),
         parameters=declared_parameters(document.parameters),
         warnings=(
             *warn_of_endless(steps, deadline_seconds),

@@ -70,6 +70,8 @@ class Execution(Base):
     ended_at: Mapped[datetime | None]
     deadline: Mapped[datetime | None]
     paused_at: Mapped[datetime | None]
+    concurrency_key: Mapped[str | None]
+    admitted_at: Mapped[datetime | None]
 
     plan: Mapped[Plan] = relationship()
     steps: Mapped[list["ExecutionStep"]] = relationship(
@@ -90,6 +92,24 @@ class Execution(Base):
             postgresql_where=text(
                 "deadline IS NOT NULL AND status IN ('pending', 'running', 'paused')"
             ),
+        ),
+        # who is next under a key, and the sweep for keys that have room
+        Index(
+            "ix_executions_held",
+            "concurrency_key",
+            text("priority DESC"),
+            "created_at",
+            "id",
+            postgresql_where=text(
+                "concurrency_key IS NOT NULL AND admitted_at IS NULL"
+                " AND ended_at IS NULL"
+            ),
+        ),
+        # how many run under it
+        Index(
+            "ix_executions_admitted",
+            "concurrency_key",
+            postgresql_where=text("admitted_at IS NOT NULL AND ended_at IS NULL"),
         ),
         BUSY_TABLE,
     )
@@ -146,6 +166,7 @@ class ExecutionStep(Base):
     skips_left: Mapped[int | None]
     fallback: Mapped[int | None]
     stands_in_for: Mapped[int | None]
+    restores: Mapped[int] = mapped_column(server_default="0")
     cached_from: Mapped[dict[str, Any] | None]
 
     __table_args__ = (

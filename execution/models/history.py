@@ -44,7 +44,7 @@ class StepAttempt(Base):
     __table_args__ = (
         step_reference(),
         CheckConstraint(
-            "outcome IN ('failed', 'timed_out', 'lost', 'cancelled')",
+            "outcome IN ('failed', 'timed_out', 'lost', 'cancelled', 'restored')",
             name="outcome_known",
         ),
     )

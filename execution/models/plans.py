@@ -36,6 +36,9 @@ class Plan(Base):
     rollback: Mapped[list[str]] = mapped_column(server_default="{}")
     cancels_running: Mapped[bool] = mapped_column(server_default="false")
     end_steps: Mapped[list[int]] = mapped_column(server_default="{}")
+    concurrency_key: Mapped[dict[str, Any] | None]
+    concurrency_limit: Mapped[int | None]
+    on_conflict: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(
         server_default=text("clock_timestamp()")
     )
@@ -47,6 +50,15 @@ class Plan(Base):
         CheckConstraint(
             "(published_at IS NULL) = (default_queue IS NULL)",
             name="published_has_queue",
+        ),
+        # a key without a limit would hold executions for ever
+        CheckConstraint(
+            "num_nulls(concurrency_key, concurrency_limit, on_conflict) IN (0, 3)",
+            name="concurrency_whole",
+        ),
+        CheckConstraint(
+            "on_conflict IN ('cancel_older', 'queue', 'reject')",
+            name="on_conflict_known",
         ),
         # a version is a promise; what is only submitted may repeat one
         Index(
@@ -103,6 +115,8 @@ class PlanStep(Base):
     tolerate_percent: Mapped[float | None]
     fallback: Mapped[int | None]
     stands_in_for: Mapped[int | None]
+    restore: Mapped[int | None]
+    restore_times: Mapped[int | None]
     cache: Mapped[dict[str, Any] | None]
 
     __table_args__ = (

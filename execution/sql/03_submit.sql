@@ -6,7 +6,8 @@
 CREATE FUNCTION register_plan(
     p_id uuid, p_name text, p_version text, p_digest text, p_definition jsonb,
     p_deadline_seconds float, p_result jsonb, p_result_reads int[], p_rollback text[],
-    p_cancels_running bool, p_end_steps int[], p_steps jsonb
+    p_cancels_running bool, p_end_steps int[], p_concurrency_key jsonb,
+    p_concurrency_limit int, p_on_conflict text, p_steps jsonb
 ) RETURNS uuid
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
@@ -14,16 +15,19 @@ DECLARE
 BEGIN
     PERFORM begin_write();
     INSERT INTO plans (id, name, version, digest, definition, deadline_seconds, result,
-                       result_reads, rollback, cancels_running, end_steps)
+                       result_reads, rollback, cancels_running, end_steps,
+                       concurrency_key, concurrency_limit, on_conflict)
     VALUES (p_id, p_name, p_version, p_digest, p_definition, p_deadline_seconds, p_result,
-            p_result_reads, p_rollback, p_cancels_running, p_end_steps)
+            p_result_reads, p_rollback, p_cancels_running, p_end_steps,
+            p_concurrency_key, p_concurrency_limit, p_on_conflict)
     ON CONFLICT (digest) DO NOTHING;
     IF FOUND THEN
         INSERT INTO plan_steps (plan_id, "position", name, action, queue, priority, needs,
             successors, reads, survives_skips, on_failure, timeout_seconds,
             deadline_seconds, max_attempts, max_lost, retry, retries_timeouts, inputs,
             condition, section, run_on, undoes, for_each, max_parallel, tolerate,
-            tolerate_percent, fallback, stands_in_for, item_reads, cache)
+            tolerate_percent, fallback, stands_in_for, item_reads, cache, restore,
+            restore_times)
         SELECT p_id, s.* FROM jsonb_to_recordset(p_steps) AS s(
             "position" int, name text, action text, queue text, priority smallint,
             needs int[], successors int[], reads int[], survives_skips bool,
@@ -32,7 +36,7 @@ BEGIN
             inputs jsonb, condition text, section text, run_on text, undoes int,
             for_each text, max_parallel int, tolerate int, tolerate_percent float,
             fallback int, stands_in_for int, item_reads int[],
-            cache jsonb);
+            cache jsonb, restore int, restore_times int);
         RETURN p_id;
     END IF;
     -- a statement of its own: the one above could not see the row that won
@@ -53,10 +57,11 @@ $$;
 
 -- What an execution of a plan begins with, whoever submits it: all but the sections that
 -- come after its steps. `queues` are those that actions have, by their names, for the
--- steps that state none; NULL if none has one.
+-- steps that state none; NULL if none has one. `on_conflict` and what goes with it are of
+-- plans whose executions have a key; one that `holds` them lets none of its roots be ready.
 CREATE TYPE plan_outline AS (
-    id uuid, digest text, deadline_seconds float, total_steps int, roots int[],
-    queues jsonb
+    id uuid, name text, digest text, deadline_seconds float, total_steps int, roots int[],
+    queues jsonb, key_parts jsonb, key_limit int, on_conflict text, holds bool
 );
 
 
@@ -65,8 +70,10 @@ LANGUAGE plpgsql AS $$
 DECLARE
     outline plan_outline;
 BEGIN
-    SELECT id, digest, deadline_seconds
-      INTO outline.id, outline.digest, outline.deadline_seconds
+    SELECT id, name, digest, deadline_seconds, concurrency_key, concurrency_limit,
+           on_conflict, coalesce(on_conflict <> 'reject', false)
+      INTO outline.id, outline.name, outline.digest, outline.deadline_seconds,
+           outline.key_parts, outline.key_limit, outline.on_conflict, outline.holds
       FROM plans WHERE id = p_plan;
     SELECT count(*), coalesce(array_agg(s."position" ORDER BY s."position")
                               FILTER (WHERE cardinality(s.needs) = 0), '{}'),
@@ -75,6 +82,9 @@ BEGIN
       INTO outline.total_steps, outline.roots, outline.queues
       FROM plan_steps s LEFT JOIN actions a ON a.name = s.action
      WHERE s.plan_id = p_plan AND s.section = 'steps';
+    IF outline.holds THEN
+        outline.roots := '{}';
+    END IF;
     RETURN outline;
 END $$;
 
@@ -106,30 +116,35 @@ END $$;
 
 
 -- Insert executions of one plan with their steps, first events and history;
--- p_parameters and p_digests go with p_executions, in order. The steps at p_sent are
--- marked as sent. Executions that exist are left as they are; returns the others.
+-- p_parameters, p_digests and p_keys (of a plan with concurrency) go with p_executions,
+-- in order. The steps at p_sent are marked as sent. Executions that exist are left as they are; returns the others.
 --
 -- New rows need no lock: nobody else can know of them before the commit. The number of
 -- the next event is known beforehand, so that no row is written twice.
 --
 -- The queue of a step is the one that it states, or that its action has, or p_queue.
 CREATE FUNCTION insert_executions(
-    p_executions uuid[], p_parameters jsonb[], p_digests text[], p_outline plan_outline,
-    p_priority int, p_tags text[], p_queue text, p_sent int[]
+    p_executions uuid[], p_parameters jsonb[], p_digests text[], p_keys text[],
+    p_outline plan_outline, p_priority int, p_tags text[], p_queue text, p_sent int[]
 ) RETURNS uuid[]
 LANGUAGE plpgsql AS $$
 DECLARE
     begun uuid[];
     now timestamptz := plans_now();
+    -- the needs of a step that is ready at once; none is where an admission has to come
+    least int := CASE WHEN p_outline.holds THEN -1 ELSE 0 END;
 BEGIN
     WITH new AS (
         INSERT INTO executions (id, plan_id, status, next_seq, open_steps, total_steps,
                                 priority, tags, digest, parameters, queue, created_at,
-                                deadline)
-        SELECT n.id, p_outline.id, 'pending', cardinality(p_outline.roots) + 2,
+                                deadline, concurrency_key, admitted_at)
+        SELECT n.id, p_outline.id, 'pending', last_first_seq(p_outline) + 1,
                p_outline.total_steps, p_outline.total_steps, p_priority, p_tags, n.digest,
-               n.parameters, p_queue, now, now + make_interval(secs => p_outline.deadline_seconds)
-          FROM unnest(p_executions, p_parameters, p_digests) AS n(id, parameters, digest)
+               n.parameters, p_queue, now,
+               now + make_interval(secs => p_outline.deadline_seconds), n.key,
+               CASE WHEN n.key IS NOT NULL AND NOT p_outline.holds THEN now END
+          FROM unnest(p_executions, p_parameters, p_digests, p_keys)
+               AS n(id, parameters, digest, key)
         ON CONFLICT (id) DO NOTHING
         RETURNING id
     )
@@ -143,10 +158,11 @@ BEGIN
     SELECT b.id, s."position", s.name, s.action,
            coalesce(s.queue, p_outline.queues ->> s.action, p_queue),
            p_priority + s.priority, s.needs, s.successors, s.fallback, s.stands_in_for,
-           cardinality(s.needs), s.deadline_seconds,
-           CASE WHEN cardinality(s.needs) = 0 THEN 'ready' ELSE 'pending' END,
-           CASE WHEN cardinality(s.needs) = 0 THEN now END,
-           CASE WHEN cardinality(s.needs) = 0
+           -- one more than there are: nothing but the admission counts it down
+           greatest(cardinality(s.needs), p_outline.holds::int), s.deadline_seconds,
+           CASE WHEN cardinality(s.needs) = least THEN 'ready' ELSE 'pending' END,
+           CASE WHEN cardinality(s.needs) = least THEN now END,
+           CASE WHEN cardinality(s.needs) = least
                 THEN now + make_interval(secs => s.deadline_seconds) END,
            CASE WHEN s."position" = ANY (p_sent) THEN now END,
            CASE WHEN s."position" = ANY (p_sent) THEN 1 ELSE 0 END
@@ -162,8 +178,18 @@ BEGIN
       ) AS e(seq, type, "position", data);
     INSERT INTO execution_states (execution_id, seq, to_status, reason, at)
     SELECT b.id, 1, 'pending', 'submitted', now FROM unnest(begun) AS b(id);
+    IF p_outline.holds THEN
+        PERFORM tell_held(begun);
+    END IF;
     RETURN begun;
 END $$;
+
+
+-- The number of the last event that a submit writes.
+CREATE FUNCTION last_first_seq(p_outline plan_outline) RETURNS int
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT 1 + cardinality(p_outline.roots) + p_outline.holds::int
+$$;
 
 
 -- Begin an execution: its key, its row, its steps and their first events, at once.
@@ -172,7 +198,10 @@ END $$;
 -- the caller's transaction commits: nobody can send from inside it.
 --
 -- outcome: created; existing (the same key or id with the same body: the id that was
--- given first); conflict (the same key or id with another body).
+-- given first); conflict (the same key or id with another body); faulty (its concurrency
+-- has no key, as `detail` says); refused (`holders` have its key, and its plan rejects).
+--
+-- `held_key` is the key that the execution waits for: admit_next is to be called then.
 --
 -- `sent` are the positions that the caller has to send. A call that is made again answers
 -- them again: nobody knows whether the one before it got to send. `queues` says where, as
@@ -181,18 +210,29 @@ CREATE FUNCTION submit_execution(
     p_execution uuid, p_plan uuid, p_parameters jsonb, p_key text,
     p_priority int, p_tags text[], p_queue text, p_sends bool,
     OUT outcome text, OUT execution_id uuid, OUT last_seq bigint, OUT sent int[],
-    OUT queues jsonb
+    OUT queues jsonb, OUT detail text, OUT holders text[], OUT held_key text
 )
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     outline plan_outline := read_outline(p_plan);
     body text := body_digest(outline.digest, p_parameters, p_priority, p_tags);
     earlier record;
+    concurrency_key text;
 BEGIN
     PERFORM begin_write();
     sent := '{}';
     queues := outline.queues;
     execution_id := p_execution;
+    IF outline.on_conflict IS NOT NULL THEN
+        SELECT r.key, r.fault INTO concurrency_key, detail
+          FROM render_key(outline.name, outline.key_parts, p_parameters) AS r;
+        IF detail IS NOT NULL THEN
+            outcome := 'faulty';
+            RETURN;
+        ELSIF outline.holds THEN
+            held_key := concurrency_key;
+        END IF;
+    END IF;
     IF p_key IS NOT NULL THEN
         INSERT INTO submissions (key, execution_id, digest, created_at)
         VALUES (p_key, p_execution, body, plans_now())
@@ -213,13 +253,23 @@ BEGIN
         END IF;
     END IF;
 
+    IF outline.on_conflict = 'reject' THEN
+        holders := find_holders(
+            concurrency_key, p_execution, outline.key_limit);
+        IF cardinality(holders) > 0 THEN
+            outcome := 'refused';
+            DELETE FROM submissions s WHERE s.key = p_key AND s.execution_id = p_execution;
+            RETURN;
+        END IF;
+    END IF;
     IF p_sends THEN
         sent := choose_roots(outline, p_queue);
     END IF;
-    IF insert_executions(ARRAY[p_execution], ARRAY[p_parameters], ARRAY[body], outline,
-                         p_priority, p_tags, p_queue, sent) <> '{}' THEN
+    IF insert_executions(ARRAY[p_execution], ARRAY[p_parameters], ARRAY[body],
+                         ARRAY[concurrency_key], outline, p_priority, p_tags, p_queue,
+                         sent) <> '{}' THEN
         outcome := 'created';
-        last_seq := cardinality(outline.roots) + 1;
+        last_seq := last_first_seq(outline);
         IF NOT p_sends THEN
             PERFORM tell_reconcilers();
         END IF;
@@ -253,7 +303,10 @@ $$;
 --
 -- outcome: done (`ids` are those of the executions, in order: what was given, or what a
 -- key began before); conflict (nothing is kept; the key at place `refused`, from 0,
--- belongs to execution `owner`, which has another body).
+-- belongs to execution `owner`, which has another body); faulty (nothing is kept; the one
+-- at place `refused` has no key for its concurrency, as `detail` says).
+--
+-- `held_keys` are those that executions wait for: admit_next is to be called for each.
 --
 -- `sent` are the positions that the caller has to send of each execution that has the id
 -- that was given, also when the call is made again.
@@ -261,7 +314,7 @@ CREATE FUNCTION submit_executions(
     p_executions text[], p_plan uuid, p_parameters jsonb, p_keys text[],
     p_priority int, p_tags text[], p_queue text,
     OUT outcome text, OUT ids text[], OUT sent int[], OUT queues jsonb,
-    OUT refused int, OUT owner uuid
+    OUT refused int, OUT owner uuid, OUT detail text, OUT held_keys text[]
 )
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
@@ -270,12 +323,28 @@ DECLARE
     begun uuid[] := p_executions;
     parameters jsonb[];
     bodies text[];
+    keys text[];
 BEGIN
     PERFORM begin_write();
+    IF outline.on_conflict = 'reject' THEN
+        RAISE EXCEPTION 'executions that may be rejected are submitted one by one';
+    END IF;
     SELECT array_agg(value ORDER BY n),
            array_agg(body_digest(outline.digest, value, p_priority, p_tags) ORDER BY n)
       INTO parameters, bodies
       FROM jsonb_array_elements(p_parameters) WITH ORDINALITY AS given(value, n);
+    IF outline.holds THEN
+        SELECT array_agg(r.key ORDER BY n), min(n) FILTER (WHERE r.key IS NULL) - 1,
+               (array_agg(r.fault ORDER BY n) FILTER (WHERE r.key IS NULL))[1],
+               array_agg(DISTINCT r.key)
+          INTO keys, refused, detail, held_keys
+          FROM unnest(parameters) WITH ORDINALITY AS given(value, n)
+          CROSS JOIN LATERAL render_key(outline.name, outline.key_parts, value) AS r;
+        IF detail IS NOT NULL THEN
+            outcome := 'faulty';
+            RETURN;
+        END IF;
+    END IF;
     IF p_keys IS NOT NULL THEN
         SELECT c.begun, c.refused, c.owner INTO begun, refused, owner
           FROM claim_keys(p_keys, drawn, bodies) AS c;
@@ -287,10 +356,10 @@ BEGIN
     sent := choose_roots(outline, p_queue);
     queues := outline.queues;
     PERFORM insert_executions(
-        array_agg(n.id), array_agg(n.parameters), array_agg(n.body), outline,
-        p_priority, p_tags, p_queue, sent)
-       FROM unnest(drawn, parameters, bodies, begun)
-            AS n(id, parameters, body, begun)
+        array_agg(n.id), array_agg(n.parameters), array_agg(n.body), array_agg(n.key),
+        outline, p_priority, p_tags, p_queue, sent)
+       FROM unnest(drawn, parameters, bodies, begun, keys)
+            AS n(id, parameters, body, begun, key)
       WHERE n.id = n.begun;
     outcome := 'done';
     ids := begun;

@@ -80,7 +80,7 @@ BEGIN
     ELSIF recorded_end(s, p_token, p_status, p_error) IS NOT NULL THEN
         outcome := 'repeated';
         windows := republish_since(
-            p_execution, recorded_end(s, p_token, p_status, p_error), p_covered);
+            p_execution, recorded_end(s, p_token, p_status, p_error), p_covered, p_epoch);
         IF p_next_token IS NOT NULL THEN
             -- what this very call took before a pause is still its own, in any epoch
             started := find_started(e, (
@@ -383,7 +383,8 @@ END $$;
 
 
 -- When this very end of a step was recorded before, if it had landed and its answer was
--- lost. A step that has fallen back has let go of the token: the archive has kept it.
+-- lost. A step that has fallen back, or that the execution has gone back to before, has let
+-- go of the token: the archive has kept it.
 CREATE FUNCTION recorded_end(
     s execution_steps, p_token uuid, p_status text, p_error jsonb
 ) RETURNS timestamptz
@@ -392,33 +393,39 @@ LANGUAGE sql VOLATILE AS $$
         WHEN s.lease_token = p_token AND (s.status = p_status
              OR s.status = 'skipped' AND p_status IN ('failed', 'timed_out'))
         THEN s.ended_at
-        WHEN s.fallback IS NOT NULL THEN (
+        ELSE (
             SELECT max(a.ended_at) FROM step_attempts a
              WHERE a.execution_id = s.execution_id AND a."position" = s."position"
-               AND a.lease_token = p_token AND a.outcome = p_status
-               AND a.error = p_error) END
+               AND a.lease_token = p_token
+               AND (a.outcome = p_status AND a.error = p_error
+                    OR a.outcome = 'restored' AND p_status IN ('completed', 'skipped'))
+            ) END
 $$;
 
 
 -- After an unknown commit, nobody knows whether the messages were sent of what it let
 -- begin: successors, the next item, a fallback, a section of the end. Answer once more
--- the windows of all that has become ready since. A message too many is dropped by its
--- claim.
-CREATE FUNCTION republish_since(p_execution uuid, p_moment timestamptz, p_covered int)
-RETURNS jsonb
+-- the windows of all that has become ready since; and, if the epoch is not p_epoch any
+-- more, of all that was sent since: a restore sends anew what was ready before. A message
+-- too many is dropped by its claim.
+CREATE FUNCTION republish_since(
+    p_execution uuid, p_moment timestamptz, p_covered int, p_epoch int
+) RETURNS jsonb
 LANGUAGE sql VOLATILE AS $$
     SELECT coalesce(jsonb_agg(chain_window(p_execution, s."position")
                               ORDER BY s."position"), '[]')
       FROM execution_steps s
       JOIN executions e ON e.id = s.execution_id AND e.status IN ('running', 'ending')
-     WHERE s.execution_id = p_execution AND s.ready_at >= p_moment
+     WHERE s.execution_id = p_execution
        AND s.status = 'ready' AND s.published_at IS NOT NULL
+       AND (s.ready_at >= p_moment OR e.epoch <> p_epoch AND s.published_at >= p_moment)
        AND s."position" IS DISTINCT FROM p_covered
 $$;
 
 
 -- Settle a step that did not succeed, for good, and let everything follow: its successors
--- become ready or are skipped, or its failure ends the execution. p_status is failed,
+-- become ready or are skipped, or its failure ends the execution, or lets it go back to
+-- before an earlier step. p_status is failed,
 -- timed_out, cancelled, or skipped for p_reason. The caller holds the lock and has
 -- checked the token. Returns the windows to send.
 CREATE FUNCTION settle_step(
@@ -430,6 +437,8 @@ DECLARE
     e executions;
     s execution_steps;
     policy text;
+    target int;
+    times int;
     drafts event_draft[];
     follow record;
     sendable int[] := '{}';
@@ -444,13 +453,18 @@ BEGIN
             s, CASE WHEN p_error ->> 'code' = 'E008' THEN 'lost' ELSE p_status END, p_error);
     END IF;
     IF p_status IN ('failed', 'timed_out') THEN
-        SELECT p.on_failure INTO policy FROM plan_steps p
+        SELECT p.on_failure, p.restore, p.restore_times INTO policy, target, times
+          FROM plan_steps p
          WHERE p.plan_id = e.plan_id AND p."position" = coalesce(s.item_of, p_position);
         IF policy = 'skip' THEN
             p_status := 'skipped'; p_reason := 'failed';
         ELSIF policy = 'fallback' AND s.fallback IS NOT NULL
               AND e.status IN ('pending', 'running', 'paused') THEN
             RETURN fall_back(e, s, p_input, p_error);
+        ELSIF policy = 'restore' AND s.restores < times
+              AND e.status IN ('pending', 'running', 'paused')
+              AND coalesce(e.deadline > plans_now(), true) THEN
+            RETURN restore_steps(e, s, target, times, p_error);
         END IF;
     END IF;
     UPDATE execution_steps

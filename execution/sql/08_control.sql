@@ -30,7 +30,8 @@ END $$;
 
 
 -- Go on. The epoch rises, so that messages from before the pause are dropped; what is
--- ready is sent anew, as much of it as the workers can use.
+-- ready is sent anew, as much of it as the workers can use. What waits for its key goes on
+-- waiting.
 CREATE FUNCTION resume_execution(
     p_execution uuid, p_by text, p_reason text,
     OUT landed bool, OUT status text, OUT last_seq bigint, OUT epoch int, OUT windows jsonb
@@ -38,6 +39,7 @@ CREATE FUNCTION resume_execution(
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     e executions;
+    drafts event_draft[];
 BEGIN
     PERFORM begin_write();
     SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
@@ -47,15 +49,21 @@ BEGIN
     IF NOT landed THEN
         RETURN;
     END IF;
-    PERFORM write_state(p_execution, e.next_seq, 'paused', 'running', p_by, p_reason);
-    last_seq := write_events(p_execution, e.next_seq, ARRAY[ROW('execution.resumed', NULL,
-        jsonb_strip_nulls(jsonb_build_object('by', p_by, 'reason', p_reason))
-        )::event_draft]) - 1;
+    status := CASE WHEN waits_for_key(e) THEN 'pending' ELSE 'running' END;
+    drafts := ARRAY[ROW('execution.resumed', NULL, jsonb_strip_nulls(
+        jsonb_build_object('by', p_by, 'reason', p_reason)))]::event_draft[];
+    IF status = 'pending' THEN
+        drafts := drafts || draft_held(e);
+        PERFORM tell_reconcilers();
+    END IF;
+    PERFORM write_state(p_execution, e.next_seq, 'paused', status, p_by, p_reason);
+    last_seq := write_events(p_execution, e.next_seq, drafts) - 1;
     epoch := e.epoch + 1;
-    status := 'running';
     UPDATE executions x
-       SET status = 'running', epoch = e.epoch + 1, next_seq = last_seq + 1,
-           started_at = coalesce(x.started_at, plans_now()), paused_at = NULL
+       SET status = resume_execution.status, epoch = e.epoch + 1, next_seq = last_seq + 1,
+           started_at = CASE WHEN waits_for_key(e) THEN NULL
+                        ELSE coalesce(x.started_at, plans_now()) END,
+           paused_at = NULL
      WHERE id = p_execution;
     UPDATE execution_steps s SET published_at = NULL
      WHERE s.execution_id = p_execution AND s.status = 'ready';
@@ -170,6 +178,10 @@ BEGIN
                ended_at = plans_now(), next_seq = last_seq + 1
          WHERE id = p_execution;
         status := p_status;
+        IF e.admitted_at IS NOT NULL THEN
+            -- another one may wait for its key, or be about to
+            PERFORM tell_reconcilers();
+        END IF;
     END IF;
 END $$;
 

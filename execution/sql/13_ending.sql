@@ -2,7 +2,8 @@
 
 -- Let an execution of which nothing is open any more go on to what comes after its steps:
 -- what undoes those that have completed, if its plan asks for that, then the steps of the
--- end; until something is open again, or all is over. The caller holds the lock, and
+-- end; until something is open again, or all is over. Of what has waited for its key until
+-- its end nothing has begun, and nothing comes after it. The caller holds the lock, and
 -- writes the execution and the drafts.
 CREATE FUNCTION begin_section(e executions, OUT begun executions, OUT drafts event_draft[])
 LANGUAGE plpgsql AS $$
@@ -18,6 +19,7 @@ BEGIN
         e.section := CASE e.section WHEN 'steps' THEN 'rollback'
                      WHEN 'rollback' THEN 'end' ELSE 'over' END;
         planned := CASE
+            WHEN waits_for_key(e) THEN '{}'::int[]
             WHEN e.section = 'rollback' AND rolls_back THEN plan_rollback(e)
             WHEN e.section = 'end' AND ends_with <> '{}' THEN plan_end(e, ends_with)
             ELSE '{}' END;
@@ -33,18 +35,22 @@ END $$;
 
 -- The steps that undo what has completed, the last first. Their order is that of the
 -- timeline: a clock may be set back. Where the tables have grown since they were
--- analysed, the planner would rather read the whole timeline once for each step.
+-- analysed, the planner would rather read the whole timeline once for each step. A step
+-- that a restore has begun anew may have completed several times: the last one counts.
 CREATE FUNCTION plan_rollback(e executions) RETURNS int[]
 LANGUAGE plpgsql SET enable_nestloop = off AS $$
 BEGIN
     RETURN (
-        SELECT coalesce(array_agg(p."position" ORDER BY v.seq DESC), '{}')
-          FROM plan_steps p
-          JOIN execution_steps s ON s.execution_id = e.id AND s."position" = p.undoes
-                                AND s.status = 'completed'
-          JOIN execution_events v ON v.execution_id = e.id AND v."position" = p.undoes
-                                 AND v.type = 'step.completed'
-         WHERE p.plan_id = e.plan_id AND p.section = 'rollback');
+        SELECT coalesce(array_agg(undoing."position" ORDER BY undoing.seq DESC), '{}')
+          FROM (SELECT p."position", max(v.seq) AS seq
+                  FROM plan_steps p
+                  JOIN execution_steps s ON s.execution_id = e.id AND s."position" = p.undoes
+                                        AND s.status = 'completed'
+                  JOIN execution_events v ON v.execution_id = e.id
+                                         AND v."position" = p.undoes
+                                         AND v.type = 'step.completed'
+                 WHERE p.plan_id = e.plan_id AND p.section = 'rollback'
+                 GROUP BY p."position") AS undoing);
 END $$;
 
 

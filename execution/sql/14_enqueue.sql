@@ -66,7 +66,12 @@ BEGIN
         ARRAY(SELECT jsonb_array_elements_text(coalesce(p.definition -> 'tags', '[]')))
             || coalesce(tags, '{}'),
         p.default_queue, false);
-    IF submitted.outcome = 'conflict' THEN
+    IF submitted.outcome = 'faulty' THEN
+        RAISE EXCEPTION '%', submitted.detail USING ERRCODE = 'invalid_parameter_value';
+    ELSIF submitted.outcome = 'refused' THEN
+        RAISE EXCEPTION '%', describe_refusal(p.name, submitted.holders)
+            USING ERRCODE = 'object_in_use';
+    ELSIF submitted.outcome = 'conflict' THEN
         RAISE EXCEPTION 'the key % belongs to execution %, which has another body',
             quote_literal(key), submitted.execution_id USING ERRCODE = 'unique_violation';
     END IF;

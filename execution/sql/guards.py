@@ -50,6 +50,10 @@ EXECUTION_RULES: Mapping[str, str] = {
     "section_known": _one_of("NEW.section", Section),
     # resume gives back the time of the pause to what stood still
     "paused_has_time": "NEW.status <> 'paused' OR NEW.paused_at IS NOT NULL",
+    # what waits for its key does not run, whoever believes so
+    "held_cannot_run": "NEW.status <> 'running' OR NEW.concurrency_key IS NULL"
+    " OR NEW.admitted_at IS NOT NULL",
+    "admitted_has_key": "NEW.admitted_at IS NULL OR NEW.concurrency_key IS NOT NULL",
 }
 """By their names within the table `executions`."""
 

@@ -40,6 +40,7 @@ class Interpreter:
         self.section = "steps"
         self.queue: list[Node] = []
         self.completed: list[Node] = []
+        self.restores = 0
         self._draw_edges()
         for node in self._of("steps"):
             if not node.needs and node.stands_in_for is None:
@@ -47,7 +48,7 @@ class Interpreter:
 
     def _draw_edges(self) -> None:
         for node in self.nodes.values():
-            if isinstance(node.policy, dict):
+            if isinstance(node.policy, dict) and "fallback" in node.policy:
                 node.fallback = self.nodes[node.policy["fallback"]]
                 node.fallback.stands_in_for = node
             if "run_on" in node.written:
@@ -85,6 +86,7 @@ class Interpreter:
         node = self._find(name)
         self._demand(node.status == "running", f"{name} is tried again")
         self._demand(self._retries(node), f"{name} is tried again without reason")
+        node.failures += 1
         if parks:
             node.status, node.parks = "waiting", True
         else:
@@ -115,7 +117,7 @@ class Interpreter:
 
     def _run(self, node: Node) -> None:
         condition = node.written.get("when")
-        if condition is not None and node.owner is None and node.attempt == 1:
+        if condition is not None and node.owner is None and node.failures == 0:
             wanted = judge(condition, self._scope(node))
             if not wanted:
                 self._skip(node, "condition")
@@ -126,11 +128,11 @@ class Interpreter:
         saw = fill_in((node.written.get("with") or {}).get("saw"), self._scope(node))
         fate = self.fate_of(node.name)
         if node.attempt <= fate.failing_attempts:
-            is_over = fate.is_fatal or node.attempt == node.max_attempts
+            is_last = node.failures + 1 == node.max_attempts
+            is_over = fate.is_fatal or is_last
             stopped = self.reason is not None and node.section == "steps"
             self._demand(is_over or stopped, f"{node.name} was not tried again")
-            was_last = node.attempt == node.max_attempts and not fate.is_fatal
-            self._fail(node, "E005" if was_last else "E003")
+            self._fail(node, "E005" if is_last and not fate.is_fatal else "E003")
         elif fate.asks and self._is_unwanted(node):
             node.status = "cancelled"
             node.error = {"code": "E004", "step": node.name}
@@ -143,7 +145,7 @@ class Interpreter:
         return (
             node.attempt <= fate.failing_attempts
             and not fate.is_fatal
-            and node.attempt < node.max_attempts
+            and node.failures + 1 < node.max_attempts
             and (self.reason is None or node.section != "steps")
         )
 
@@ -207,8 +209,39 @@ class Interpreter:
         elif node.fallback is not None and self.reason is None:
             node.status = "waiting"
             node.fallback.status = "ready"
+        elif self._may_go_back(node):
+            self._go_back(node)
         else:
             self._give_up(node)
+
+    def _may_go_back(self, node: Node) -> bool:
+        policy = node.policy
+        if not isinstance(policy, dict) or "restore" not in policy:
+            return False
+        return self.reason is None and node.restores < policy["times"]
+
+    def _go_back(self, failed: Node) -> None:
+        """Begin anew at an earlier step, with all that comes after it."""
+        failed.restores += 1
+        self.restores += 1
+        assert isinstance(failed.policy, dict)
+        target = self.nodes[failed.policy["restore"]]
+        anew = [target]
+        for node in anew:
+            followers = [n for n in self._of("steps") if node in n.needs]
+            followers += [node.fallback] if node.fallback else []
+            anew += [n for n in followers if n not in anew]
+        for node in anew:
+            self._cancel([i for i in node.items if i.status in OPEN], and_running=True)
+            for item in node.items:
+                del self.nodes[item.name]
+                item.name += f"~{self.restores}"
+                self.nodes[item.name] = item
+            node.reset()
+        self.completed = [node for node in self.completed if node not in anew]
+        if not target.needs:
+            target.status = "ready"
+        self._release()
 
     def _give_up(self, node: Node) -> None:
         node.status = "failed"
@@ -276,9 +309,9 @@ class Interpreter:
             self.reason = reason
             self._cancel(self._of("steps"))
 
-    def _cancel(self, nodes: list[Node]) -> None:
+    def _cancel(self, nodes: list[Node], *, and_running: bool = False) -> None:
         for node in nodes:
-            if node.status in {"pending", "ready", "waiting"}:
+            if node.status in {"pending", "ready", "waiting"} or and_running:
                 node.status, node.parks = "cancelled", False
 
     def _advance(self) -> None:

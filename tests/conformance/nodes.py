@@ -17,6 +17,16 @@ class Fate:
     asks: bool = False
     """Whether it asks if anybody wants its work, before it returns."""
     items: int = 0
+    lost_attempts: int = 0
+    """How many attempts lose their process."""
+    takes_seconds: float = 0.0
+    """How much time passes while an attempt is under way."""
+    slow_attempts: int = 99
+    """How many attempts take that time; those after them take none."""
+    lets_others_end: bool = False
+    """Whether all that can run beside it does so, before it ends."""
+    cancels: bool = False
+    """Whether somebody cancels the execution meanwhile."""
 
     def build_result(self, step: str, saw: object) -> dict[str, object]:
         """Return what the code returns."""
@@ -40,6 +50,8 @@ class Node:
     results: list[object] | None = None
     error: dict[str, object] | None = None
     attempt: int = 0
+    failures: int = 0
+    restores: int = 0
     section: str = "steps"
     owner: "Node | None" = None
     item: Mapping[str, object] = field(default_factory=dict)
@@ -58,6 +70,16 @@ class Node:
     def max_attempts(self) -> int:
         retry = self.written.get("retry") or {}
         return int(retry.get("attempts", 1))
+
+    def reset(self) -> None:
+        """Begin anew, but for what counts over all times."""
+        self.status, self.reason, self.result, self.results = (
+            "pending",
+            None,
+            None,
+            None,
+        )
+        self.error, self.failures, self.parks, self.items = None, 0, False, []
 
     def outcome(self) -> dict[str, object]:
         """Return what expressions see of the step."""

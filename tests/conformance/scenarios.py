@@ -46,6 +46,7 @@ def draw_scenario(seed: int) -> Scenario:
         step = _draw_step(dice, name, readable, has_items=dice.random() < 0.25)
         steps.append(step if is_sequence else {**step, "needs": needs})
     steps += _add_fallbacks(dice, steps)
+    _add_restores(random.Random(f"restores of {seed}"), steps)
     every = [step["id"] for step in steps]
     for n in range(dice.choice([0, 0, 1, 2])):
         steps.append(_draw_end_step(dice, f"e{n}", [*every, *(["e0"] if n else [])]))
@@ -115,6 +116,24 @@ def _add_fallbacks(
             added.append(fallback)
             failing = fallback
     return added
+
+
+def _add_restores(dice: random.Random, steps: list[dict[str, Any]]) -> None:
+    """Let the failure of some steps lead back, to themselves or to an earlier one."""
+    if dice.random() < 0.6:
+        return
+    reached: dict[str, list[str]] = {}
+    for step in steps:
+        is_fallback = step["id"].startswith("f_")
+        needs = step.get("needs", list(reached)[-1:])
+        before = {name for need in needs for name in reached[need]}
+        targets = [step["id"]] if is_fallback else [*sorted(before), step["id"]]
+        if not is_fallback:
+            reached[step["id"]] = targets
+        has_choice = "for_each" in step or isinstance(step["on_failure"], dict)
+        if not has_choice and dice.random() < 0.5:
+            times = dice.randint(1, 3)
+            step["on_failure"] = {"restore": dice.choice(targets), "times": times}
 
 
 def _draw_end_step(

@@ -5,6 +5,9 @@ broker is a list, from which a seed draws who is next. While an action is under 
 may let another message through, so that steps run side by side, in an order that the
 same seed repeats.
 
+Time passes when a step takes some, or when nothing else is left to do: then the clock
+of the database is set forward, and a reconciler looks once.
+
 Knows nothing of what the outcome should be.
 """
 
@@ -21,14 +24,18 @@ from execution.ending import finish_execution
 from execution.events import ExecutionEventEmitter
 from execution.liveness import LivenessRecords
 from execution.patience import Patience
+from execution.reconciler import Reconciler
 from execution.records import StepRecords
 from execution.repository import ExecutionRepository
 from execution.ride import Delivery, RideLimits
 from execution.runner import ExecutionTaskRunner
+from tests.beating import beat
+from tests.conformance.actions import ACTIONS, VanishedError
 from tests.conformance.nodes import Fate
 from tests.conformance.scenarios import ACTION
 from tests.integration.test_protocol import register
 from tests.simulation.broker import Channel, Message, create_simulated_app
+from tests.sweeping import look
 
 _MOST_AT_ONCE = 3
 _MOST_FOUND = 1000
@@ -61,6 +68,10 @@ class Stage:
     dice: random.Random
     fate_of: Callable[[str], Fate]
     share_of_cancels: float = 0.0
+    tick_seconds: float | None = None
+    """How far time goes on when nothing is under way; None: until something is due."""
+    pause_seconds: float = 0.0
+    """For how long somebody pauses the execution when nothing is under way first."""
     execution_id: str = ""
     tray: list[Message] = field(default_factory=list)
     at_once: int = 0
@@ -71,6 +82,8 @@ class Stage:
         self.liveness = LivenessRecords(self.database)
         self.registry = ActionRegistry()
         self.registry.add(ACTION, self._build_action(), None)
+        for name, function in ACTIONS.items():
+            self.registry.add(name, function, None)
         actions = self.registry.to_json()
         worker_id = register(self.liveness, self.settings, actions=actions)
         self.player = Player(worker_id)
@@ -85,6 +98,9 @@ class Stage:
             Patience(sleep=lambda _: None),
             # of a clock that stands still, so that only the number of steps counts
             ride_limits=RideLimits(steps=self.dice.choice([1, 2, 64]), now=lambda: 0.0),
+        )
+        self.reconciler = Reconciler(
+            self.liveness, self.records, self.dispatcher, _QUIET, self.settings
         )
 
     def play(self, plan: Plan, parameters: Mapping[str, Any]) -> str:
@@ -102,6 +118,31 @@ class Stage:
                 self._wake()
         self.liveness.end_worker(self.player.worker_id)
         return self.execution_id
+
+    def pass_time(self, seconds: float) -> None:
+        """Set the clock forward, and let a reconciler and the worker's watch look."""
+        lead = "extract(epoch FROM {schema}.plans_now() - clock_timestamp())"
+        row = self.database.query(f"SELECT {lead} AS lead")[0]
+        self.database.query(
+            "CREATE OR REPLACE FUNCTION {schema}.plans_now() RETURNS timestamptz"
+            " LANGUAGE sql VOLATILE AS $$ SELECT clock_timestamp()"
+            f" + make_interval(secs => {float(row['lead']) + seconds}) $$; SELECT 1"
+        )
+        self._reconcile()
+
+    def _reconcile(self) -> None:
+        found = look(self.liveness, worker_id=self.player.worker_id)
+        self.reconciler.mend(found)
+        for step in found.overdue_steps:
+            wait_seconds = step.retry.compute_wait_seconds(step.failures)
+            completion = self.liveness.take_overdue(step, wait_seconds=wait_seconds)
+            if completion is not None:
+                self.reconciler.follow(step.execution_id, completion)
+
+    def _notice_loss(self) -> None:
+        """Let the worker beat without what it held, and a reconciler look."""
+        beat(self.database, self.player.worker_id, [self.settings.queue])
+        self._reconcile()
 
     def pause_and_resume(self) -> None:
         """Stop for a moment: the messages under way are of an older epoch then."""
@@ -124,7 +165,11 @@ class Stage:
         message = self.tray.pop(self.dice.randrange(len(self.tray)))
         (execution_id, positions, epoch), links = message.read()
         delivery = Delivery(message.id, execution_id, tuple(positions), epoch)
-        rest = self.runner.run(delivery)
+        try:
+            rest = self.runner.run(delivery)
+        except VanishedError:
+            self._notice_loss()
+            return
         self.dispatcher.forward((links or ())[: len(rest)])
 
     def _wake(self) -> None:
@@ -138,6 +183,20 @@ class Stage:
         ):
             self.dispatcher.publish(self.liveness.mark_sent(self.execution_id))
             return
+        if self.pause_seconds:
+            self._pause()
+        elif self.tick_seconds is not None:
+            self.pass_time(self.tick_seconds)
+        else:
+            self._skip_waits()
+
+    def _pause(self) -> None:
+        self._change(ExecutionStatus.PAUSED)
+        self.pass_time(self.pause_seconds)
+        self.pause_seconds = 0.0
+        self._change(ExecutionStatus.RUNNING)
+
+    def _skip_waits(self) -> None:
         self.database.query(
             "UPDATE {schema}.execution_steps SET wake_at = wake_at - interval '1 day'"
             " WHERE execution_id = %s AND wake_at IS NOT NULL RETURNING 1",
@@ -166,6 +225,7 @@ class Stage:
         def play(ctx: Context, saw: object = None) -> object:
             fate = self.fate_of(ctx.step)
             self._let_others_go_on()
+            self._let_happen(fate, ctx.attempt)
             if ctx.attempt <= fate.failing_attempts:
                 message = f"attempt {ctx.attempt} fails"
                 raise FatalError(message) if fate.is_fatal else ValueError(message)
@@ -174,6 +234,16 @@ class Stage:
             return fate.build_result(ctx.step, saw)
 
         return play
+
+    def _let_happen(self, fate: Fate, attempt: int) -> None:
+        while fate.lets_others_end and self.tray:
+            self._deliver()
+        if fate.cancels:
+            self._change(ExecutionStatus.ENDING)
+        if fate.takes_seconds and attempt <= fate.slow_attempts:
+            self.pass_time(fate.takes_seconds)
+        if attempt <= fate.lost_attempts:
+            raise VanishedError
 
     def _let_others_go_on(self) -> None:
         self.at_once += 1

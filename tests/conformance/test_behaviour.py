@@ -1,54 +1,9 @@
-"""The rules of execution, one row each: a plan, what its steps do, and how all ends.
-
-A row is named by its rule, in words of its own. Steps that are not mentioned succeed;
-what one returns has its name as `step` and its input `saw`.
-"""
-
-import random
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+"""The rules of execution, one row each: a plan, what its steps do, and how all ends."""
 
 import pytest
 
-from execution import ExecutionEngine, Plan, Settings
-from execution.database import Database
-from execution.repository import ExecutionRepository
 from tests.conformance.nodes import Fate
-from tests.conformance.stage import Stage
-from tests.timeline import check_timeline, read_timeline
-
-FAILS = Fate(failing_attempts=99)
-LISTS = "parameters: {list: {type: array, default: [x, y, z]}}\n"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A plan, what becomes of its steps, and what must come of it.
-
-    A step's end is its status, with the reason of a skip. `saw` is what one has read.
-    """
-
-    plan: str
-    status: str
-    ends: Mapping[str, str]
-    fates: Mapping[str, Fate] = field(default_factory=dict)
-    saw: Mapping[str, object] = field(default_factory=dict)
-    value: object = ...
-    order: str = ""
-
-
-def step(fields: str) -> str:
-    """Return a step of a document that calls the action of the stage."""
-    return f"  - {{id: {fields.partition(',')[0]}, action: play.step{fields[1:]}}}\n"
-
-
-def steps(*written: str) -> str:
-    return "steps:\n" + "".join(step(fields) for fields in written)
-
-
-END = "run_on: %s, deadline: 1h"
-UNDO = "undo: {action: play.step, with: {saw: '${step.result.step}'}}"
+from tests.conformance.rows import END, FAILS, LISTS, UNDO, Row, Theatre, steps
 
 ROWS: dict[str, Row] = {
     "in a sequence a skip stops nothing": Row(
@@ -183,6 +138,63 @@ ROWS: dict[str, Row] = {
         "completed",
         {"a": "skipped failed", "f": "skipped condition", "b": "completed"},
         {"a": FAILS},
+    ),
+    "a restore begins anew at an earlier step": Row(
+        steps(
+            "a",
+            "b, with: {saw: '${steps.a.attempt}'}",
+            "c, on_failure: {restore: a, times: 2}",
+        ),
+        "completed",
+        {"a": "completed after 3", "b": "completed after 3", "c": "completed after 3"},
+        {"c": Fate(failing_attempts=2)},
+        saw={"b": 3},
+    ),
+    "a restore is done so often, then the failure aborts": Row(
+        steps("a", "b, on_failure: {restore: b, times: 2}", "c"),
+        "failed",
+        {"a": "completed", "b": "failed after 3", "c": "cancelled"},
+        {"b": FAILS},
+    ),
+    "a restore comes when no attempt is left": Row(
+        steps(
+            "a",
+            "b, retry: {attempts: 2, initial: 1ms}, on_failure: {restore: a, times: 1}",
+        ),
+        "completed",
+        {"a": "completed after 2", "b": "completed after 4"},
+        {"b": Fate(failing_attempts=3)},
+    ),
+    "a restore leaves other branches alone": Row(
+        steps(
+            "a, needs: []",
+            "x, needs: []",
+            "b, needs: [a, x], on_failure: {restore: a, times: 1}",
+        ),
+        "completed",
+        {"a": "completed after 2", "x": "completed", "b": "completed after 2"},
+        {"b": Fate(failing_attempts=1)},
+    ),
+    "what was restored is undone once": Row(
+        "rollback: on_failure\n"
+        + steps(f"a, {UNDO}", "b, on_failure: {restore: a, times: 1}"),
+        "failed",
+        {"a": "completed after 2", "b": "failed after 2", "a.undo": "completed"},
+        {"b": FAILS},
+    ),
+    "items that a restore begins anew keep a name of their own": Row(
+        LISTS
+        + steps(
+            "a, for_each: parameters.list",
+            "b, on_failure: {restore: a, times: 1}",
+        ),
+        "completed",
+        {
+            "a": "completed after 2",
+            "b": "completed after 2",
+            **{f"a[{n}]{old}": "completed" for n in range(3) for old in ("", "~1")},
+        },
+        {"b": Fate(failing_attempts=1)},
     ),
     "a fallback that aborts fails its step as well": Row(
         steps("a, on_failure: {fallback: f}", "f", "b"),
@@ -448,49 +460,5 @@ ROWS: dict[str, Row] = {
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
-def test_rule_holds(
-    engine: ExecutionEngine,
-    settings: Settings,
-    database: Database,
-    repository: ExecutionRepository,
-    row: Row,
-) -> None:
-    stage = Stage(
-        settings,
-        database,
-        repository,
-        random.Random(row.plan),
-        lambda name: row.fates.get(name, Fate()),
-    )
-
-    execution_id = stage.play(Plan.from_text(f"format: 1\nname: p\n{row.plan}"), {})
-
-    ended = engine.get_result(execution_id)
-    found = list_steps(database, execution_id)
-    assert {name: end for name, (end, _) in found.items()} == row.ends
-    assert str(ended.status) == row.status
-    assert {name: found[name][1]["saw"] for name in row.saw} == row.saw
-    assert row.value is ... or ended.value == row.value
-    check_timeline(engine, execution_id)
-    if row.order:
-        events = read_timeline(engine, execution_id)
-        begun = [e.step for e in events if e.type == "step.started"]
-        assert " ".join(map(str, begun)) == row.order
-
-
-def list_steps(database: Database, execution_id: str) -> dict[str, tuple[str, Any]]:
-    """Return how every step has ended, and with which result."""
-    rows = database.query(
-        "SELECT name, status, reason, attempt, result FROM {schema}.execution_steps"
-        " WHERE execution_id = %s",
-        (execution_id,),
-    )
-    return {
-        row["name"]: (
-            row["status"]
-            + (f" {row['reason']}" if row["reason"] else "")
-            + (f" after {row['attempt']}" if row["attempt"] > 1 else ""),
-            row["result"],
-        )
-        for row in rows
-    }
+def test_rule_holds(theatre: Theatre, row: Row) -> None:
+    theatre.check(row)

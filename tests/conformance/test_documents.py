@@ -41,6 +41,12 @@ LONG = "a" * 63
 UNDONE = "steps: [{id: a, action: t, undo: {action: u%s}%s}]"
 RETRIED = "steps: [{id: a, action: t, retry: {%s}}]"
 
+
+def with_step(fields: str, *more: str) -> str:
+    """Return a document whose first step has these fields."""
+    return f"steps: [{', '.join([f'{{id: a, action: t, {fields}}}', *more])}]"
+
+
 ACCEPTED: dict[str, tuple[str, Callable[[Plan], object], object]] = {
     "a key for others is no part of the plan": (
         "x-team: shop\nsteps: [{id: a, action: t, x-y: 1, retry: {x-z: 2}}]",
@@ -267,6 +273,21 @@ ACCEPTED: dict[str, tuple[str, Callable[[Plan], object], object]] = {
         lambda plan: sorted(map(str, plan.rollback)),
         ["abort", "deadline"],
     ),
+    "a key is made of texts and paths of parameters": (
+        (
+            "parameters: {c: {type: string}, o: {type: object}}\n"
+            "concurrency: {key: 'eu-${parameters.c}/${parameters.o.p.0}$${x}'}"
+        ),
+        lambda plan: plan.concurrency and plan.concurrency.key_parts,
+        ("eu-", ("c",), "/", ("o", "p", "0"), "${x}"),
+    ),
+    "one runs at a time under a key, and others wait": (
+        "concurrency: {key: all}",
+        lambda plan: (
+            plan.concurrency and (plan.concurrency.limit, plan.concurrency.on_conflict)
+        ),
+        (1, "queue"),
+    ),
     "running steps are told of a failure only on request": (
         "failing: cancel_running",
         lambda plan: (plan.cancels_running, read("").cancels_running),
@@ -302,6 +323,35 @@ ACCEPTED: dict[str, tuple[str, Callable[[Plan], object], object]] = {
         ],
         ["a.undo"],
     ),
+    "a plan has a version, tags and words on it": (
+        "version: '2'\ndescription: 'Does: it'\ntags: [a b, c]",
+        lambda plan: (plan.version, plan.description, plan.tags),
+        ("2", "Does: it", ("a b", "c")),
+    ),
+    "an id may have any letters but those of the language": (
+        "steps: [{id: inn, action: t}, {id: truer, action: t}, {id: a_1, action: t}]",
+        list_field("name"),
+        ["inn", "truer", "a_1"],
+    ),
+    "items go to any number of workers unless it is stated": (
+        with_step("for_each: execution.tags"),
+        lambda plan: [(s.max_parallel, s.tolerate) for s in plan.steps],
+        [(None, None)],
+    ),
+    "failures abort unless it is stated": ("", list_field("on_failure"), ["abort"]),
+    "waits grow from a second to a minute unless it is stated": (
+        "",
+        lambda plan: [
+            (s.retry.wait, s.retry.initial_seconds, s.retry.max_seconds)
+            for s in plan.steps
+        ],
+        [("exponential", 1.0, 60.0)],
+    ),
+    "a fixed wait needs no longest one": (
+        RETRIED % "wait: fixed, initial: 2m",
+        lambda plan: [s.retry.initial_seconds for s in plan.steps],
+        [120.0],
+    ),
     "ten thousand steps are allowed": (
         "steps:\n" + "".join(f"  - {{id: s{n}, action: t}}\n" for n in range(10_000)),
         lambda plan: len(plan.steps),
@@ -317,11 +367,6 @@ def test_rule_holds(text: str, find: Callable[[Plan], object], expected: Any) ->
     assert find(read(text)) == expected
 
 
-def with_step(fields: str, *more: str) -> str:
-    """Return a document whose first step has these fields."""
-    return f"steps: [{', '.join([f'{{id: a, action: t, {fields}}}', *more])}]"
-
-
 def with_input(expression: str) -> str:
     return f"steps:\n- id: a\n  action: t\n  with: {{x: '${{{expression}}}'}}"
 
@@ -332,6 +377,37 @@ FALLBACK = "{id: f, action: t}"
 ITEMS = "for_each: execution.tags"
 
 REFUSED: dict[str, tuple[str, str, str]] = {
+    "a key is stated": ("concurrency: {limit: 2}", "concurrency.key", "is missing"),
+    "a key reads no step": (
+        "concurrency: {key: '${steps.a.result}'}",
+        "concurrency.key",
+        "of texts and ${parameters.…} alone",
+    ),
+    "a key computes nothing": (
+        "concurrency: {key: '${1 + 1}'}",
+        "concurrency.key",
+        "of texts and ${parameters.…} alone",
+    ),
+    "a key reads parameters that there are": (
+        "parameters: {c: {type: string}}\nconcurrency: {key: '${parameters.d}'}",
+        "concurrency.key",
+        'no parameter is called "d"',
+    ),
+    "a list is no part of a key": (
+        "parameters: {c: {type: array}}\nconcurrency: {key: '${parameters.c}'}",
+        "concurrency.key",
+        "name a part of it",
+    ),
+    "what becomes of more is one of three": (
+        "concurrency: {key: k, on_conflict: drop}",
+        "concurrency.on_conflict",
+        "must be",
+    ),
+    "at least one runs": (
+        "concurrency: {key: k, limit: 0}",
+        "concurrency.limit",
+        "greater than or equal to 1",
+    ),
     "the format is stated": ("name: p", "format", "is missing"),
     "the format is one that is known": ("format: 2\nname: p", "format", "2"),
     "an unknown field names the nearest": ("nmae: q", "nmae", 'mean "name"'),
@@ -354,7 +430,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     },
     **{
         f"{word} of documents is to come": (f"{word}: 1", word, LATER)
-        for word in ("budget", "concurrency")
+        for word in ("budget",)
     },
     **{
         f"{word} of steps is to come": (
@@ -372,10 +448,30 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         )
         for word in ("plan", "repeat", "sleep", "sleep_until", "wait_for")
     },
-    "to restore is to come": (
-        with_step("on_failure: {restore: a, times: 1}"),
+    "a restore says how often": (
+        with_step("on_failure: {restore: a}"),
         "steps[0].on_failure",
-        LATER,
+        "`times` must say how often",
+    ),
+    "a restore may be done ten times": (
+        with_step("on_failure: {restore: a, times: 11}"),
+        "steps[0].on_failure",
+        "`times` must say how often",
+    ),
+    "a restore leads to a step of the plan": (
+        with_step("on_failure: {restore: aa, times: 1}"),
+        "steps[0].on_failure.restore",
+        'did you mean "a"?',
+    ),
+    "a restore leads back, and not on": (
+        with_step("on_failure: {restore: b, times: 1}", "{id: b, action: t}"),
+        "steps[0].on_failure.restore",
+        "does not run before this step",
+    ),
+    "items restore nothing": (
+        with_step("for_each: '[1]', on_failure: {restore: a, times: 1}"),
+        "steps[0].on_failure",
+        "cannot be stated together",
     ),
     "a strategy is to come": (
         with_step("on_failure: {strategy: x}"),
@@ -440,6 +536,40 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         "steps[0].needs[0]",
         "at the end",
     ),
+    "a need is a step of the plan": (
+        with_step("needs: [b]"),
+        "steps[0].needs[0]",
+        "no step is called",
+    ),
+    "a need that is misspelt names the nearest": (
+        with_step(
+            "needs: []",
+            "{id: collect, action: t, needs: []}",
+            "{id: c, action: t, needs: [colect]}",
+        ),
+        "steps[2].needs[0]",
+        'mean "collect"',
+    ),
+    "a step does not need itself": (
+        with_step("needs: [a]"),
+        "steps[0].needs[0]",
+        "itself",
+    ),
+    "a need is named once": (
+        with_step("needs: []", "{id: b, action: t, needs: [a, a]}"),
+        "steps[1].needs[1]",
+        "second time",
+    ),
+    "nobody needs an item": (
+        with_step(f"needs: [], {ITEMS}", "{id: b, action: t, needs: ['a[0]']}"),
+        "steps[1].needs[0]",
+        "no step is called",
+    ),
+    "nobody reads an item but in the results": (
+        with_step(ITEMS, "{id: b, action: t, with: {x: '${steps.a[0].result}'}}"),
+        "steps[1].with.x",
+        "no value",
+    ),
     "needs lead to no circle": (
         with_step("needs: [b]", "{id: b, action: t, needs: [a]}"),
         "steps[0].needs",
@@ -491,6 +621,21 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         + with_step("", "{id: e, action: t, run_on: always, profile: [slow]}"),
         "steps[1].profile",
         "must be text",
+    ),
+    "a profile is one of the plan": (
+        "profiles: {slow: {}}\n" + with_step("profile: slo"),
+        "steps[0].profile",
+        'mean "slow"',
+    ),
+    "a profile states policies alone": (
+        "profiles: {slow: {needs: []}}\n" + with_step("profile: slow"),
+        "profiles.slow.needs",
+        "not a field here",
+    ),
+    "a profile has no profile": (
+        "profiles: {slow: {profile: slow}}\n" + with_step("profile: slow"),
+        "profiles.slow.profile",
+        "not a field here",
     ),
     "the end is not all there is": (
         with_step("run_on: always, deadline: 1m"),
@@ -553,6 +698,16 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "no aliases": (with_step("with: {x: *y}"), "steps[0].with.x", "alias"),
     "no tags": (with_step("with: {x: !!str 1}"), "steps[0].with.x", "tag"),
     "no keys twice": (with_step("queue: a, queue: b"), "steps[0].queue", "twice"),
+    "no merge keys": (
+        with_step("with: {<<: {x: 1}}"),
+        'steps[0].with["<<"]',
+        "merge key",
+    ),
+    "no keys but text": (
+        with_step("with: {x: {1: 2}}"),
+        'steps[0].with.x["1"]',
+        "text",
+    ),
     "no second document": (f"{ONE}---\nsteps: 1", "p.yaml", ""),
     **{
         f"{value!r} is no duration": (
@@ -572,6 +727,14 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         "steps[0].with.x",
         "",
     ),
+    "numbers end": (with_step("with: {x: .inf}"), "steps[0].with.x", "finite"),
+    "what undoes has inputs no larger than what is stored inline": (
+        UNDONE % (f", with: {{x: {'a' * 257 * 1024}}}", ""),
+        "steps[0].undo.with",
+        "262,144",
+    ),
+    "a field has a value": ("description:", "description", "empty"),
+    "a version is text": ("version: 2", "version", "quotes"),
     "nesting ends": (
         with_step(f"with: {{x: {'[' * 65}{']' * 65}}}"),
         "steps[0].with.x" + "[0]" * 12 + "…",
@@ -629,6 +792,43 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         with_step("", "{id: b, action: t, with: {x: '${steps.a.value}'}}"),
         "steps[1].with.x",
         "no outcome field",
+    ),
+    "a status is compared with one that there is": (
+        with_step("", "{id: b, action: t, when: steps.a.status == 'done'}"),
+        "steps[1].when",
+        "no status",
+    ),
+    "an error does not stand in text": (
+        with_step("", "{id: b, action: t, with: {x: 'why ${steps.a.error}'}}"),
+        "steps[1].with.x",
+        "steps.a.error",
+    ),
+    "a failure has known fields": (
+        with_step(FALLS, "{id: f, action: t, with: {x: '${failure.reason}'}}"),
+        "steps[1].with.x",
+        "field of a failure",
+    ),
+    "an execution has three fields": (
+        with_input("execution.name"),
+        "steps[0].with.x",
+        "execution field",
+    ),
+    "an expression is compiled when it is read": (
+        with_input("1 +"),
+        "steps[0].with.x",
+        "no expression",
+    ),
+    "an expression of the result is compiled when it is read": (
+        "result: ${1 +}",
+        "result",
+        "no expression",
+    ),
+    "an opening is closed": ("result: 'x ${1'", "result", "not closed"),
+    "there is something between the braces": ("result: ${ }", "result", "holds no"),
+    "functions are those of the language": (
+        with_input("now() > 1"),
+        "steps[0].with.x",
+        "no function",
     ),
     "a parameter is declared": (
         with_input("parameters.x"),
@@ -705,3 +905,29 @@ def test_breach_has_its_place(text: str, place: str, message: str) -> None:
     assert message in faults[0].message
     assert faults[0].line is not None
     assert faults[0].column is not None
+
+
+def test_every_fault_is_told_at_once_with_its_rule() -> None:
+    text = (
+        "nmae: q\nsteps:\n- {id: a, action: t, needs: [b], timeout: 30}\n"
+        "- {id: c, action: t, with: {x: '${steps.d.result}'}}\nresult: ${1 +}"
+    )
+
+    with pytest.raises(PlanValidationError) as raised:
+        read(text)
+
+    assert [(fault.line, fault.place, fault.rule) for fault in raised.value.faults] == [
+        (3, "nmae", "unknown-field"),
+        (5, "steps[0].needs[0]", "unknown-step"),
+        (5, "steps[0].timeout", "wrong-duration"),
+        (6, "steps[1].needs", "missing-needs"),
+        (6, "steps[1].with.x", "unknown-step"),
+        (7, "result", "expression-syntax"),
+    ]
+
+
+def test_a_document_has_no_more_than_4_mb() -> None:
+    with pytest.raises(PlanValidationError) as raised:
+        read(f"description: {'a' * 4 * 1024 * 1024}")
+
+    assert [fault.rule for fault in raised.value.faults] == ["document-size"]

@@ -79,6 +79,8 @@ def body_of(function: str, **arguments: str) -> str:
         ("expired_executions", {"p_most": "200"}),
         ("expired_steps", {"p_most": "200"}),
         ("unfinished_executions", {"p_most": "200"}),
+        ("due_keys", {"p_most": "200"}),
+        ("live_under", {"p_key": "'plan 5:k'"}),
         ("comes_soon", {"p_tick": "2.5::float", "p_beat": "5.0::float"}),
         ("expired_results", {"p_most": "10"}),
         (
@@ -104,6 +106,7 @@ def test_the_sweeps_have_something_to_find(cursor: Cursor) -> None:
         "expired_executions(200)",
         "expired_steps(200)",
         "unfinished_executions(200)",
+        "due_keys(200)",
     ):
         cursor.execute(f"SELECT count(*) FROM {call}")  # noqa: S608  # names of our own
         found[call.partition("(")[0]] = cursor.fetchall()[0][0]
@@ -117,7 +120,45 @@ def test_the_sweeps_have_something_to_find(cursor: Cursor) -> None:
         "expired_executions": 20,
         "expired_steps": 10,
         "unfinished_executions": 20,
+        "due_keys": 4,
     }
+
+
+@pytest.mark.parametrize(
+    ("index", "query"),
+    [
+        (
+            "ix_executions_held",
+            (
+                "SELECT id FROM executions WHERE concurrency_key = 'plan 5:k'"
+                " AND admitted_at IS NULL AND ended_at IS NULL AND status = 'pending'"
+                " ORDER BY concurrency_key, priority DESC, created_at, id LIMIT 1"
+            ),
+        ),
+        (
+            "ix_executions_held",
+            (
+                "SELECT concurrency_key FROM executions"
+                " WHERE concurrency_key > 'plan 5:k' AND admitted_at IS NULL"
+                " AND ended_at IS NULL"
+                " ORDER BY concurrency_key, priority DESC, created_at, id LIMIT 1"
+            ),
+        ),
+        (
+            "ix_executions_admitted",
+            (
+                "SELECT FROM executions WHERE concurrency_key = 'plan 5:k'"
+                " AND admitted_at IS NOT NULL AND ended_at IS NULL LIMIT 1"
+            ),
+        ),
+    ],
+    ids=["next", "awaited", "admitted"],
+)
+def test_keys_have_indexes_of_their_own(cursor: Cursor, index: str, query: str) -> None:
+    cursor.execute("SET LOCAL enable_sort = off")
+    cursor.execute(f"EXPLAIN {query}")
+
+    assert any(index in line for (line,) in cursor.fetchall())
 
 
 def test_one_look_finds_what_its_parts_find(cursor: Cursor) -> None:
@@ -130,6 +171,7 @@ def test_one_look_finds_what_its_parts_find(cursor: Cursor) -> None:
         "unsent_steps": "unsent_steps(5, 7)",
         "unsent_executions": "unsent_executions(7)",
         "unfinished": "unfinished_executions(7)",
+        "due_keys": "due_keys(7)",
         "overdue": f"overdue_steps('{WORKER}', 1e9)",
     }
     counts = {}
@@ -264,6 +306,11 @@ CALLS = [
     ("running", None, "expired_executions(200)"),
     ("running", None, "expired_steps(200)"),
     ("running", None, "unfinished_executions(200)"),
+    ("running", None, "due_keys(200)"),
+    ("running", None, "admit_next('plan 5:k')"),
+    ("running", None, "admit_next('plan 0:k')"),
+    ("pending", None, "supersede_execution(%(e)s)"),
+    ("running", None, "find_holders('plan 0:k', %(new)s, 2)"),
     ("running", None, "sweep(%(w)s, 2.5, 1e9, 5, 200)"),
 ]
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from psycopg2 import errors
 from psycopg2.extensions import cursor as Cursor  # noqa: N812  # a class with a small name
+from psycopg2.extras import Json
 
 from execution.settings import Settings
 from execution.sql.guards import ROW_RULES
@@ -46,6 +47,8 @@ EXECUTIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("open_steps_counted", "running", {"open_steps": -1}),
     ("counters_start_at_one", "running", {"next_seq": 0}),
     ("counters_start_at_one", "running", {"epoch": 0}),
+    ("held_cannot_run", "running", {"concurrency_key": "p:k"}),
+    ("admitted_has_key", "running", {"admitted_at": NOW}),
 ]
 STEPS: list[tuple[str, str, dict[str, Any]]] = [
     ("status_known", "pending", {"status": "lost"}),
@@ -109,6 +112,20 @@ def insert_published_plan(cursor: Cursor) -> None:
     )
 
 
+def insert_keyed_plan(**columns: Any) -> Callable[[Cursor], None]:
+    return lambda cursor: insert(
+        cursor,
+        "plans",
+        id=TOKEN,
+        name="by hand",
+        digest="",
+        definition={},
+        result_reads=[],
+        concurrency_key=Json(["all"]),
+        **columns,
+    )
+
+
 def insert_attempt(cursor: Cursor) -> None:
     execution_id = insert_execution(cursor)
     insert_step(cursor, execution_id)
@@ -165,6 +182,11 @@ OTHERS: list[tuple[str, Callable[[Cursor], None]]] = [
     ("ck_workers_ended_has_reason", insert_worker(ended_at=NOW)),
     ("ck_workers_ended_has_reason", insert_worker(end_reason="lost")),
     ("ck_plans_published_has_queue", insert_published_plan),
+    ("ck_plans_concurrency_whole", insert_keyed_plan(concurrency_limit=1)),
+    (
+        "ck_plans_on_conflict_known",
+        insert_keyed_plan(concurrency_limit=1, on_conflict="drop"),
+    ),
     (
         "ck_plan_steps_section_known",
         lambda cursor: insert_plan_step(cursor, insert_plan(cursor), section="middle"),

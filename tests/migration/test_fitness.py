@@ -22,6 +22,7 @@ SINGLE_STATEMENTS = {
     "advance_pulse",
     "beat",
     "due_executions",
+    "due_keys",
     "end_silent_workers",
     "end_worker",
     "expired_executions",

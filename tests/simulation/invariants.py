@@ -12,7 +12,7 @@ from execution.results import Event
 from execution.states import TERMINAL_EXECUTION_STATUSES, StepStatus
 from tests.simulation.store import Store
 from tests.simulation.watchdog import Watchdog
-from tests.timeline import replay
+from tests.timeline import check_successes, replay
 
 _EXECUTIONS = """
     SELECT id::text, status, reason, open_steps, next_seq FROM {schema}.executions
@@ -20,7 +20,8 @@ _EXECUTIONS = """
 _STEPS = """
     SELECT s.execution_id::text AS id, s."position", s.name, s.status, s.attempt,
            s.failures, s.losses, s.lease_token::text AS token, s.result, s.input,
-           s.needs, s.item_of, s.item_count, s.fallback, s.reason, s.cached_from,
+           s.needs, s.item_of, s.first_item, s.item_count, s.fallback, s.reason,
+           s.restores, s.cached_from, p.restore_times,
            p.max_attempts, p.max_lost, p.max_parallel
       FROM {schema}.execution_steps s
       JOIN {schema}.executions e ON e.id = s.execution_id
@@ -33,7 +34,8 @@ _ENDS_OF_STEPS = {
 } | {"step.timed_out"}
 _SECTIONS = """
     SELECT e.id::text AS id, e.section, e.reason, e.reason = ANY (p.rollback) AS undoes,
-           s."position", s.section AS of_section, s.run_on, s.undoes AS undone
+           s."position", s.section AS of_section, s.run_on, s.undoes AS undone,
+           e.concurrency_key IS NOT NULL AND e.admitted_at IS NULL AS never_began
       FROM {schema}.executions e
       JOIN {schema}.plans p ON p.id = e.plan_id
       LEFT JOIN {schema}.plan_steps s ON s.plan_id = p.id AND s.section <> 'steps'
@@ -63,6 +65,9 @@ def find_broken_promise(store: Store, watchdog: Watchdog) -> str | None:
         for execution_id, execution in executions.items():
             _check_execution(execution, watchdog)
             _check_timeline(execution, steps[execution_id], events[execution_id])
+            for event in events[execution_id]:
+                if event["type"] == "recovery.initiated":
+                    watchdog.misfortune.count("restores")
             _check_items(steps[execution_id], events[execution_id])
             _check_sections(
                 sections[execution_id], steps[execution_id], events[execution_id]
@@ -113,8 +118,7 @@ def _check_timeline(
     assert status == execution["status"], f"replay tells {status}"
     last = events[-1].type
     assert last == f"execution.{execution['status']}", f"{last} is the last event"
-    successes = [event.step for event in events if event.type == "step.completed"]
-    assert len(successes) == len(set(successes)), "a step succeeded twice"
+    check_successes(events)
 
 
 def _check_items(
@@ -135,11 +139,18 @@ def _check_items(
         most = by_position[owner]["max_parallel"] or len(steps)
         assert len(under_way[owner]) <= most, f"more than {most} items at a time"
     for step in steps:
-        items = [s for s in steps if s["item_of"] == step["position"]]
+        items = [s for s in steps if _is_item_now(s, step)]
         if step["status"] == StepStatus.COMPLETED and step["item_count"] is not None:
             assert len(items) == step["item_count"], "items are missing"
             ends = {item["status"] for item in items}
             assert ends <= {StepStatus.COMPLETED, StepStatus.SKIPPED}, f"{ends}"
+
+
+def _is_item_now(step: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
+    """Whether a step is an item of another, and not one from before a restore."""
+    if owner["item_count"] is None or step["item_of"] != owner["position"]:
+        return False
+    return bool(0 <= step["position"] - owner["first_item"] < owner["item_count"])
 
 
 def _check_sections(
@@ -149,7 +160,12 @@ def _check_sections(
 ) -> None:
     """Assert that just those were added that the end asked for, in their order."""
     statuses = {step["position"]: step["status"] for step in steps}
-    completed = [e["position"] for e in events if e["type"] == "step.completed"]
+    times = {e["position"]: e["seq"] for e in events if e["type"] == "step.completed"}
+    completed = [
+        position
+        for position in sorted(times, key=lambda position: times[position])
+        if statuses[position] == StepStatus.COMPLETED
+    ]
     undoing = {
         row["undone"]: row["position"]
         for row in planned
@@ -160,6 +176,7 @@ def _check_sections(
         row["position"]
         for row in planned
         if row["of_section"] == "end"
+        and not row["never_began"]
         and (row["run_on"] == "always" or row["reason"] != "result")
     ]
     later = {row["position"] for row in planned}
@@ -188,6 +205,9 @@ def _check_step(
     numbers = list(range(1, step["attempt"] + 1))
     assert sorted(begun) == numbers, f"{name}: {begun} begun of {step['attempt']}"
     assert step["failures"] <= step["max_attempts"], f"{name} failed too often"
+    assert step["restores"] <= (step["restore_times"] or 0), (
+        f"{name} went back too often"
+    )
     assert step["losses"] <= step["max_lost"], f"{name} was lost too often"
     if step["status"] != StepStatus.COMPLETED:
         return

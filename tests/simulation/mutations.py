@@ -112,6 +112,16 @@ MUTATIONS = (
         first_seed=250,
     ),
     Mutation(
+        "a restore forgets which needs are settled no more",
+        "AND n.status NOT IN ('completed', 'skipped') OFFSET 0",
+        "AND false OFFSET 0",
+    ),
+    Mutation(
+        "what a restore let complete twice is undone twice",
+        'GROUP BY p."position") AS undoing',
+        'GROUP BY p."position", v.seq) AS undoing',
+    ),
+    Mutation(
         "silence is measured by the clock",
         "AND pulse < (SELECT value FROM pulse) - p_lease",
         "AND beat_at < plans_now() - make_interval(secs => p_lease)",
@@ -126,6 +136,22 @@ MUTATIONS = (
         "w.beats >= s.claimed_beat + 2",
         "w.sampled_at > s.claimed_at",
     ),
+    Mutation(
+        "an admission asks for no room",
+        "IF is_more OR state.room <= 0 THEN",
+        "IF is_more OR state.next IS NULL THEN",
+    ),
+    Mutation(
+        "a plan that rejects asks for no room",
+        "CASE WHEN cardinality(holders) < p_limit THEN '{}' ELSE holders END",
+        "'{}'",
+    ),
+    Mutation(
+        "who waits for its key is resumed",
+        "status := CASE WHEN waits_for_key(e) THEN 'pending' ELSE 'running' END;",
+        "status := 'running';",
+    ),
+    Mutation("nobody is given a key later", muted=frozenset({"due_keys"})),
     Mutation("lost messages are not sent again", muted=frozenset({"unsent_steps"})),
     Mutation("what was never sent is not sent", muted=frozenset({"unsent_executions"})),
     Mutation("lost steps are not found", muted=frozenset({"lost"})),

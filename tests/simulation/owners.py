@@ -11,9 +11,15 @@ from enum import StrEnum
 
 from execution.dispatcher import ExecutionDispatcher
 from execution.ending import finish_execution
-from execution.errors import DatabaseError, InvalidExecutionStateError
+from execution.errors import (
+    ConcurrencyConflictError,
+    DatabaseError,
+    InvalidExecutionStateError,
+)
 from execution.events import ExecutionEventEmitter
+from execution.keys import KeyedExecutions
 from execution.lifecycle import ExecutionStateManager
+from execution.liveness import LivenessRecords
 from execution.patience import ASK_TWICE
 from execution.plan import Plan
 from execution.queries import Transaction
@@ -55,6 +61,7 @@ class Desk:
     dice: random.Random
     repository: ExecutionRepository
     records: StepRecords
+    liveness: LivenessRecords
     build_dispatcher: Callable[[], ExecutionDispatcher]
     emitter: ExecutionEventEmitter
     transaction: Transaction
@@ -73,6 +80,9 @@ class Owner:
         self._plan = plan
         self._is_within = desk.dice.random() < _SHARE_WITHIN_TRANSACTIONS
         self._dispatcher = desk.build_dispatcher()
+        self._keyed = KeyedExecutions(
+            desk.liveness, desk.records, self._dispatcher, desk.emitter
+        )
         self._states = ExecutionStateManager(
             desk.repository, self._dispatcher, desk.emitter, self._finish
         )
@@ -81,7 +91,10 @@ class Owner:
         """Submit, and ask for whatever the dice say."""
         desk = self._desk
         if self._plan is not None:
-            self._until_answered(self._submit)
+            try:
+                self._until_answered(self._submit)
+            except ConcurrencyConflictError:
+                return
         script = desk.dice.choices(_SCRIPTS, [10, 4, 1, 2, 1])[0]
         self._ask(script)
 
@@ -106,6 +119,8 @@ class Owner:
         )
         desk.emitter.emit(self._id, submitted.last_seq)
         self._dispatcher.publish(submitted.windows)
+        if submitted.held_key is not None:
+            self._keyed.try_settle(submitted.held_key)
 
     def _change(self, wish: Wish) -> None:
         still = self._desk.stands_still

@@ -64,6 +64,24 @@ def draw_plans() -> tuple[Plan, ...]:
     return tuple(_draw_plan(dice, number) for number in range(POOL_SIZE))
 
 
+def draw_keyed_plans() -> tuple[Plan, ...]:
+    """Return plans of which only so many run at once; the same each time."""
+    dice = random.Random(2)
+    return tuple(
+        _add_key(dice, plan, number) for number, plan in enumerate(draw_plans()[::4])
+    )
+
+
+def _add_key(dice: random.Random, plan: Plan, number: int) -> Plan:
+    concurrency = {
+        "key": "all",
+        "limit": dice.choice([1, 1, 2]),
+        "on_conflict": ("queue", "cancel_older", "queue", "reject")[number % 4],
+    }
+    fields = {"name": f"keyed-{number}", "concurrency": concurrency}
+    return Plan.from_mapping({**plan.definition, **fields})
+
+
 def draw_fate(dice: random.Random) -> StepFate:
     """Return what becomes of one step."""
     fate = dice.choices(list(Fate), [12, 6, 1.5, 0.5, 0.5])[0]
@@ -110,6 +128,8 @@ def _draw_plan(dice: random.Random, number: int) -> Plan:
         )
     if has_fallbacks:
         steps = _add_fallbacks(dice, steps)
+    # with dice of their own, for the same reason
+    steps = _add_restores(random.Random(f"restores of {number}"), steps)
     if has_sections:
         steps += [_draw_end_step(dice, f"e{n}") for n in range(dice.randint(0, 2))]
     return Plan(
@@ -136,6 +156,27 @@ def _add_fallbacks(dice: random.Random, steps: list[Step]) -> list[Step]:
             on_failure = choice or dice.choice(["skip", "abort"])
             added.append(_draw_fallback(dice, name, on_failure))
     return steps + added
+
+
+def _add_restores(dice: random.Random, steps: list[Step]) -> list[Step]:
+    """Let the failure of some steps go back to before one that they wait for."""
+    if dice.random() < 0.7:
+        return steps
+    before: dict[str, list[str]] = {}
+    restoring = []
+    for step in steps:
+        needs = list(before)[-1:] if step.needs is None else step.needs
+        is_fallback = step.id.startswith("f")
+        trail = {name for need in needs for name in before[need]}
+        reachable = [step.id] if is_fallback else [*sorted(trail), step.id]
+        if not is_fallback:
+            before[step.id] = reachable
+        if step.for_each is None and isinstance(step.on_failure, str):
+            choice = {"restore": dice.choice(reachable), "times": dice.randint(1, 3)}
+            if dice.random() < 0.6:
+                step = replace(step, on_failure=choice)
+        restoring.append(step)
+    return restoring
 
 
 def _draw_fallback(dice: random.Random, name: str, on_failure: Any) -> Step:

@@ -29,7 +29,7 @@ from execution.repository import ExecutionRepository
 from execution.results import decode_json
 from execution.schema import upgrade
 from execution.sql import read_functions
-from tests.simulation.plans import draw_plans
+from tests.simulation.plans import draw_keyed_plans, draw_plans
 
 _BEGINNING = datetime(2030, 1, 1, tzinfo=UTC)
 _SEEDS_BETWEEN_SWEEPS = 50
@@ -114,6 +114,7 @@ class Store:
     url: str
     schema: str
     plans: tuple[Plan, ...] = field(default_factory=draw_plans)
+    keyed_plans: tuple[Plan, ...] = field(default_factory=draw_keyed_plans)
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
@@ -140,7 +141,7 @@ class Store:
         with self.seed():
             repository = ExecutionRepository(self.url, self.schema)
             repository._database = SimulatedDatabase(self, lambda _, run: run())
-            for plan in self.plans:
+            for plan in self.plans + self.keyed_plans:
                 repository._register_plan(plan)
             self.plan_ids = repository._plan_ids
             self.raw.commit()

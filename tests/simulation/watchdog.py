@@ -26,8 +26,16 @@ _MOVES = frozenset(
         "cancel_execution",
         "expire_execution",
         "finish_execution",
+        "supersede_execution",
     }
 )
+_CROWDED = """
+    SELECT e.concurrency_key FROM {schema}.executions e
+      JOIN {schema}.plans p ON p.id = e.plan_id
+     WHERE e.admitted_at IS NOT NULL AND e.ended_at IS NULL
+     GROUP BY e.concurrency_key, p.concurrency_limit
+    HAVING count(*) > p.concurrency_limit
+"""
 _DEAD = "SELECT id::text FROM {schema}.workers WHERE end_reason = 'lost'"
 
 
@@ -60,6 +68,10 @@ _TALLIES: dict[str, Callable[[dict[str, Any]], str | None]] = {
     "expire_execution": lambda row: "executions expired" if row["landed"] else None,
     "expire_step": lambda row: f"steps expired: {row['outcome']}",
     "submit_execution": lambda row: f"submits {row['outcome']}",
+    "admit_next": lambda row: "executions admitted" if row["execution_id"] else None,
+    "supersede_execution": lambda row: (
+        "executions superseded" if row["landed"] else None
+    ),
     "pause_execution": lambda row: "pauses" if row["landed"] else None,
     "resume_execution": lambda row: "resumes" if row["landed"] else None,
     "cancel_execution": lambda row: "cancels" if row["landed"] else None,
@@ -103,8 +115,8 @@ class Watchdog:
                 self._check_taking(call, row)
             case "sweep" if row["dead_workers"]:
                 self._check_dead_workers()
-            case "submit_execution":
-                self._check_submit(call, row)
+            case "submit_execution" | "admit_next":
+                self._check_beginning(call, row)
             case _ if row.get("landed") and call.function in _MOVES:
                 self._note_move(call, row)
 
@@ -232,7 +244,11 @@ class Watchdog:
                 self.scheduler.fail(f"worker {worker_id} lives and was declared dead")
         self.dead_workers = dead
 
-    def _check_submit(self, call: Call, row: dict[str, Any]) -> None:
+    def _check_beginning(self, call: Call, row: dict[str, Any]) -> None:
+        for crowded in self.store.execute(_CROWDED):
+            self.scheduler.fail(f"more run than may: {crowded}")
+        if call.function == "admit_next" or row["outcome"] == "refused":
+            return
         execution_id = str(row["execution_id"])
         self.created.add(execution_id)
         if execution_id != call.arguments[0]:

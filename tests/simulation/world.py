@@ -37,6 +37,7 @@ _SWITCHES_BETWEEN_LOOKS = 4
 _MOST_ZOMBIE_SWITCHES = 400
 _LOOKS_A_TICK = (0.25, 4.0)
 """Of the few workers of a world; with the first, even a single one looks less often."""
+_SHARE_WITH_KEYS = 0.12
 _QUIET = ExecutionEventEmitter(None, "")
 
 
@@ -57,6 +58,8 @@ class World:
     def __init__(self, stage: Stage, seed: int, *, is_tracing: bool) -> None:
         """Build it; `play` lets it happen."""
         self._dice = random.Random(f"world {seed}")
+        # of their own, so that the worlds without keys are those of before
+        self._key_dice = random.Random(f"key {seed}")
         self.scheduler = Scheduler(random.Random(f"order {seed}"), is_tracing)
         self.misfortune = Misfortune(random.Random(f"misfortune {seed}"))
         self._stage = stage
@@ -130,6 +133,7 @@ class World:
             dice=self._dice,
             repository=SimulatedRepository(self._stage.store, self._gate.transact),
             records=records,
+            liveness=LivenessRecords(database),
             build_dispatcher=self._build_dispatcher,
             emitter=_QUIET,
             transaction=self._stage.store.connection,
@@ -155,8 +159,15 @@ class World:
     def _populate(self) -> None:
         for _ in range(self._dice.choices([1, 2, 3], [5, 4, 1])[0]):
             self._start_worker()
-        for number in range(self._dice.choices([1, 2], [3, 1])[0]):
-            plan = self._dice.choice(self._stage.store.plans)
+        plans = [
+            self._dice.choice(self._stage.store.plans)
+            for _ in range(self._dice.choices([1, 2], [3, 1])[0])
+        ]
+        if self._key_dice.random() < _SHARE_WITH_KEYS:
+            # all of them want the same key
+            keyed = self._key_dice.choice(self._stage.store.keyed_plans)
+            plans = [keyed] * self._key_dice.randint(2, 4)
+        for number, plan in enumerate(plans):
             execution_id = str(uuid.UUID(int=self._dice.getrandbits(128), version=4))
             for step in plan.steps:
                 self._fates[execution_id, step.position] = draw_fate(self._dice)

@@ -99,6 +99,7 @@ def test_what_is_special_about_steps_is_explained(tmp_path: Path) -> None:
     path = tmp_path / "special.yaml"
     path.write_text(
         "format: 1\nname: special\ndeadline: 1h\n"
+        "concurrency: {key: 'n-${parameters.n}', limit: 2}\n"
         "parameters: {n: {type: integer, default: 3}}\n"
         "steps:\n"
         "  - {id: fetch, action: a.b, when: parameters.n > 2,\n"
@@ -113,6 +114,10 @@ def test_what_is_special_about_steps_is_explained(tmp_path: Path) -> None:
 
     lines = call("explain", str(path)).stdout.splitlines()
 
+    assert (
+        "concurrency: 2 at once under the key n-${parameters.n}; on conflict queue"
+        in lines
+    )
     rows = [line.split("│") for line in lines if "│" in line]
     assert [(row[1].strip(), row[2].strip(), row[8].strip()) for row in rows] == [
         ("1", "fetch", "fallback recall"),
@@ -162,7 +167,8 @@ def test_json_of_an_explanation_has_the_documented_keys(path: str) -> None:
     )
 
     assert list(shape) == [
-        *("plan", "version", "digest", "parameters", "deadline_seconds", "waves"),
+        *("plan", "version", "digest", "parameters", "deadline_seconds"),
+        *("concurrency", "waves"),
         *("longest_path", "end", "queues", "steps", "result_reads", "warnings"),
     ]
     assert shape["waves"] == [["fetch"], ["store"]]
@@ -175,8 +181,9 @@ def test_json_of_an_explanation_has_the_documented_keys(path: str) -> None:
         *("position", "name", "action", "section", "wave", "undoes", "queue"),
         *("priority", "needs", "reads", "secrets"),
         *("inputs", "timeout_seconds", "deadline_seconds", "retry", "max_lost"),
-        *("on_failure", "fallback", "stands_in_for", "skipped_if", "when"),
-        *("when_holds", "for_each", "items", "max_parallel", "tolerate"),
+        *("on_failure", "fallback", "stands_in_for", "restore", "restore_times"),
+        *("skipped_if", "when"),
+        *("when_holds", "for_each", "items", "max_parallel", "tolerate", "cache"),
     ]
     assert fetch["inputs"] == {"currency": "EUR"}
     assert fetch["retry"]["not_on"] == ["ValueError"]

@@ -166,6 +166,7 @@ def test_what_undoes_a_step_is_compared_as_a_part_of_it() -> None:
     [
         (vary(rollback="on_failure"), "rollback"),
         (vary(failing="cancel_running"), "failing"),
+        (vary(concurrency={"key": "k"}), "concurrency"),
     ],
 )
 def test_what_follows_an_end_is_compared(after: Plan, place: str) -> None:
@@ -173,6 +174,8 @@ def test_what_follows_an_end_is_compared(after: Plan, place: str) -> None:
 
     assert (change.kind, change.place) == (ChangeKind.ADDED, place)
     assert compare_plans(vary(), vary(failing="finish_running")).is_same
+    plain = vary(concurrency={"key": "k"})
+    assert compare_plans(plain, vary(concurrency={"key": "k", "limit": 1})).is_same
 
 
 def test_what_runs_for_each_item_is_compared() -> None:

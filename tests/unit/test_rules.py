@@ -78,6 +78,7 @@ BROKEN: dict[Rule, str] = {
     Rule.SHARED_FALLBACK: steps(
         "id: a, on_failure: {fallback: f}", "id: b, on_failure: {fallback: f}", "id: f"
     ),
+    Rule.FOREIGN_RESTORE: steps("id: a, on_failure: {restore: b, times: 1}", "id: b"),
     Rule.NO_FIRST_STEP: step("run_on: always, deadline: 1s"),
     Rule.ENDLESS_END: steps("id: a", "id: e, run_on: always"),
     Rule.UNKNOWN_PROFILE: step("profile: slow"),
@@ -91,6 +92,7 @@ BROKEN: dict[Rule, str] = {
     Rule.NO_VALUE: says("parameters"),
     Rule.UNSETTLED_STEP: steps("id: a, with: {x: '${steps.b.result}'}", "id: b"),
     Rule.VALUE_IN_TEXT: steps("id: a", "id: b, with: {x: 'why: ${steps.a.error}'}"),
+    Rule.COMPUTED_KEY: f"{HEAD}concurrency: {{key: '${{execution.id}}'}}\n{STEPS}",
     Rule.WRONG_SECRET: f"{HEAD}result: secret://KEY\n{STEPS}",
     Rule.UNKNOWN_PARAMETER: says("parameters.n == 1"),
     Rule.WRONG_DECLARATION: declared("{type: integer, min: 2, max: 1}"),

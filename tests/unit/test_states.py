@@ -23,27 +23,27 @@ from execution.states import (
 
 # rows: the state it is in; columns: the move; cells: where that leads, - nowhere
 EXECUTIONS = """
-            start    pause   resume   end     complete   fail    cancel     time_out
-pending     running  paused  -        ending  -          -       -          -
-running     -        paused  -        ending  -          -       -          -
-paused      -        -       running  ending  -          -       -          -
-ending      -        -       -        -       completed  failed  cancelled  timed_out
-completed   -        -       -        -       -          -       -          -
-failed      -        -       -        -       -          -       -          -
-cancelled   -        -       -        -       -          -       -          -
-timed_out   -        -       -        -       -          -       -          -
-"""
+            start    pause   resume   requeue  end     complete   fail    cancel     time_out
+pending     running  paused  -        -        ending  -          -       -          -
+running     -        paused  -        -        ending  -          -       -          -
+paused      -        -       running  pending  ending  -          -       -          -
+ending      -        -       -        -        -       completed  failed  cancelled  timed_out
+completed   -        -       -        -        -       -          -       -          -
+failed      -        -       -        -        -       -          -       -          -
+cancelled   -        -       -        -        -       -          -       -          -
+timed_out   -        -       -        -        -       -          -       -          -
+"""  # noqa: E501  # a table is read in rows
 STEPS = """
-           release  claim    ride     complete   fail    skip     time_out   cancel     give_back  wait     wake
-pending    ready    -        running  -          -       skipped  -          cancelled  -          -        -
-ready      -        running  -        -          -       skipped  timed_out  cancelled  -          waiting  -
-running    -        -        -        completed  failed  skipped  timed_out  cancelled  ready      waiting  -
-waiting    -        -        -        completed  failed  skipped  timed_out  cancelled  -          -        ready
-completed  -        -        -        -          -       -        -          -          -          -        -
-failed     -        -        -        -          -       -        -          -          -          -        -
-skipped    -        -        -        -          -       -        -          -          -          -        -
-cancelled  -        -        -        -          -       -        -          -          -          -        -
-timed_out  -        -        -        -          -       -        -          -          -          -        -
+           release  claim    ride     complete   fail    skip     time_out   cancel     give_back  wait     wake     restore
+pending    ready    -        running  -          -       skipped  -          cancelled  -          -        -        -
+ready      -        running  -        -          -       skipped  timed_out  cancelled  -          waiting  -        pending
+running    -        -        -        completed  failed  skipped  timed_out  cancelled  ready      waiting  -        pending
+waiting    -        -        -        completed  failed  skipped  timed_out  cancelled  -          -        ready    pending
+completed  -        -        -        -          -       -        -          -          -          -        -        pending
+failed     -        -        -        -          -       -        -          -          -          -        -        -
+skipped    -        -        -        -          -       -        -          -          -          -        -        pending
+cancelled  -        -        -        -          -       -        -          -          -          -        -        -
+timed_out  -        -        -        -          -       -        -          -          -          -        -        -
 """  # noqa: E501  # a table is read in rows
 
 
@@ -105,7 +105,7 @@ def test_a_refusal_names_the_moves_that_there_are() -> None:
         next_status(ExecutionStatus.PAUSED, ExecutionMove.TIME_OUT)
 
     assert str(refusal.value) == (
-        "an execution that is paused cannot time out; it can end, resume"
+        "an execution that is paused cannot time out; it can end, requeue, resume"
     )
 
 
@@ -124,7 +124,7 @@ def test_terminal_are_the_executions_without_a_move() -> None:
     assert {status.value for status in TERMINAL_EXECUTION_STATUSES} == ends
 
 
-def test_terminal_are_the_steps_without_a_move() -> None:
+def test_terminal_are_the_steps_that_only_a_restore_moves() -> None:
     ends = {"completed", "failed", "skipped", "cancelled", "timed_out"}
 
     assert {status.value for status in TERMINAL_STEP_STATUSES} == ends

@@ -1,0 +1,55 @@
+"""Before which steps executions go back when others fail, and the faults in that.
+
+Promises: an execution goes back only to where it certainly came from. Works on what it
+understands of a faulty document. Knows nothing of templates.
+"""
+
+from collections.abc import Mapping
+
+from execution.language.findings import Findings
+from execution.language.graph import Graph
+from execution.language.rules import Complaint, Rule
+from execution.places import shown
+
+_NOT_BESIDE = {
+    "for_each": "its items go on without each other; use `skip` and `tolerate`",
+    "run_on": "what fails at the end stops nothing",
+}
+
+
+def check_restores(
+    document: Mapping[str, object], graph: Graph, findings: Findings
+) -> None:
+    """Note every restore that leads nowhere, or stands where there can be none."""
+    steps = document.get("steps")
+    for position, step in enumerate(steps if isinstance(steps, list) else []):
+        choice = step.get("on_failure") if isinstance(step, dict) else None
+        name = choice.get("restore") if isinstance(choice, dict) else None
+        if not isinstance(name, str):
+            continue
+        place = ("steps", position, "on_failure")
+        for field, reason in _NOT_BESIDE.items():
+            if field in step:
+                message = f"`{field}` and a restore cannot be stated together: {reason}"
+                findings.add(place, Rule.FIELD_CLASH, message)
+        if fault := _find_fault(position, name, graph, findings):
+            findings.add((*place, "restore"), fault.rule, fault.message)
+
+
+def _find_fault(
+    position: int, name: str, graph: Graph, findings: Findings
+) -> Complaint | None:
+    target = graph.positions.get(name)
+    if target is None:
+        near = findings.suggestion(name, graph.positions)
+        return Complaint(Rule.UNKNOWN_STEP, f"no step is called {shown(name)}{near}")
+    if graph.comes_before(target, position):
+        return None
+    advice = (
+        "does not run before this step; name one above it"
+        if graph.in_sequence
+        else "need not be finished when this step starts; name this step, or one that"
+        " it waits for, directly or not"
+    )
+    message = f"{shown(name)} {advice}"
+    return Complaint(Rule.FOREIGN_RESTORE, message)
