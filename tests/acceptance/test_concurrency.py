@@ -1,6 +1,9 @@
 """Keyed executions with real workers, of which some are killed."""
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -9,9 +12,14 @@ from pathlib import Path
 from execution import ExecutionEngine, ExecutionStatus, Plan, Settings, Step
 from tests.polling import wait_until
 from tests.timeline import check_timeline
-from tests.worker_process import WorkerProcess
+from tests.worker_process import ROOT, WorkerProcess, build_environment
 
 CUSTOMERS = ("ann", "bob")
+_SUBMIT = """
+from execution import ExecutionEngine
+with ExecutionEngine.connect() as engine:
+    engine.submit("killed-submit")
+"""
 
 
 def plan_of(ledger: Path, name: str, **concurrency: object) -> Plan:
@@ -98,6 +106,27 @@ def test_the_next_begins_soon_after_the_end(
         results = [engine.wait(i, timeout_seconds=20) for i in ids]
 
     assert all(result.is_success for result in results)
+
+
+def test_a_submitter_killed_before_the_admission_keeps_nobody_waiting(
+    engine: ExecutionEngine, settings: Settings, ledger: Path
+) -> None:
+    plan = plan_of(ledger, "killed-submit")
+    engine.publish(plan)
+    with WorkerProcess.start(settings):
+        submitter = subprocess.run(
+            [sys.executable, "-c", _SUBMIT],
+            cwd=ROOT,
+            env={**build_environment(settings), "PLANS_FAULT": "submitted:exit"},
+            check=False,
+        )
+        (killed,) = (
+            e for e in engine.list_executions().items if e.plan == "killed-submit"
+        )
+
+        wait_for_all(engine, [killed.id, engine.submit(plan)])
+
+    assert submitter.returncode == -signal.SIGKILL
 
 
 def test_a_killed_worker_keeps_nobody_waiting(

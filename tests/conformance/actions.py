@@ -55,9 +55,10 @@ def show_key(ctx: Context, error: str | None = None) -> list[str]:
 def set_variable(
     ctx: Context, name: str, value: object, failing_attempts: int = 0
 ) -> None:
-    """Set a variable, and then perhaps fail."""
+    """Set a variable; an attempt that fails sets one more."""
     ctx.variables[name] = [value, ctx.attempt]
     if ctx.attempt <= failing_attempts:
+        ctx.variables[f"{name} of a failure"] = ctx.attempt
         raise ValueError(name)
 
 
@@ -69,6 +70,9 @@ def read_variables(ctx: Context) -> dict[str, Any]:
 def use_secret(ctx: Context, token: str, *, fails: bool = False) -> dict[str, object]:
     """Return what it was given, and tell of it wherever one can."""
     ctx.log.info("called with %s", token)
+    ctx.progress(50, f"with {token}")
+    ctx.save_checkpoint({"token": token})
+    ctx.variables["token"] = [token]
     if fails:
         raise ValueError(f"{token} is refused")
     return {"length": len(token), "token": token}

@@ -101,7 +101,7 @@ ROWS: dict[str, Row] = {
         steps("a, deadline: 1h, retry: {attempts: 2, initial: 10m, max: 10m}"),
         "completed",
         {"a": "completed after 2"},
-        {"a": Fate(failing_attempts=1)},
+        {"a": Fate(failing_attempts=1, takes_seconds=20 * MINUTES)},
         tick_seconds=11 * MINUTES,
         pause_seconds=9 * HOURS,
     ),

@@ -13,7 +13,12 @@ import pytest
 from rich.console import Console
 
 from execution.cli.children import build_environment, celery_command
-from execution.cli.display import build_steps_table, describe_event
+from execution.cli.display import (
+    build_executions_table,
+    build_steps_table,
+    build_summary,
+    describe_event,
+)
 from execution.cli.exits import UsageError
 from execution.cli.flower import build_flower, choose_port
 from execution.cli.following import LinesView, draw_bar, open_view
@@ -247,6 +252,27 @@ def test_steps_table_names_the_worker_where_it_is_known(
     Console(width=200).print(build_steps_table([STEP], {"w2": "demo-2@vm"}))
 
     assert "demo-2@vm" in capsys.readouterr().out
+
+
+def test_who_waits_for_a_key_is_shown_as_such(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    held = replace(
+        EXECUTION,
+        status=ExecutionStatus.PENDING,
+        reason=None,
+        ended_at=None,
+        concurrency_key="eu-\x1b[31macme",
+    )
+    begun = replace(held, admitted_at=NOW)
+    console = Console(width=200)
+
+    for execution in (held, begun):
+        console.print(build_executions_table([execution]), build_summary(execution))
+
+    shown = capsys.readouterr().out
+    assert shown.count("pending, waits for its key eu-\N{REPLACEMENT CHARACTER}") == 2
+    assert shown.count("pending") == 4
 
 
 def test_child_gets_exactly_the_settings_and_no_others() -> None:
