@@ -88,7 +88,7 @@ class ExecutionRepository(ExecutionQueries):
     def __init__(
         self, url: str, schema: str, payloads: PayloadStore | None = None
     ) -> None:
-        """Connect to `url` when needed; rows lie in `schema`, the rest in `payloads`."""
+        """Connect to `url` when needed; rows lie in `schema`, others in `payloads`."""
         super().__init__(url, schema)
         self._payloads = payloads or PayloadStore.from_settings(Settings(schema=schema))
         self._plan_ids: dict[str, str] = {}
