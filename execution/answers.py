@@ -18,6 +18,7 @@ from execution.states import (
     TERMINAL_EXECUTION_STATUSES,
     EndReason,
     ExecutionStatus,
+    StepStatus,
 )
 from execution.windows import Window, read_windows
 
@@ -50,6 +51,8 @@ class Run:
     parameters: Mapping[str, Any]
     facts: Mapping[str, Any]
     """The execution's id, creation time and tags, as inputs may name them."""
+    has_parent: bool = False
+    """Whether a step of another execution waits for the end of this one."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,22 @@ class Rider:
     token: str
     worker_id: str
     delivery: str
+
+
+@dataclass(frozen=True)
+class LoopState:
+    """How far a loop has come: how many iterations have begun, and ended, so far.
+
+    `until` is the bare expression that ends the loop, `times` the most iterations that
+    it may have. The others are those of the last iteration, None before there is one.
+    """
+
+    until: str | None
+    times: int
+    begun: int
+    status: StepStatus | None
+    result: Any
+    error: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -79,6 +98,10 @@ class Claim:
     inputs: Any
     for_each: str | None
     """The list whose items are to be run instead, if it has not been asked for yet."""
+    subplan: str | None
+    """The published plan that the step runs instead of an action."""
+    loop: LoopState | None
+    """Where the loop stands, if the step is one."""
     recorded_input: Any
     checkpoint: Mapping[str, Any]
     cache: CacheRule | None = None
@@ -148,6 +171,26 @@ class ExpandAnswer:
     outcome: Expanded
     last_seq: int
     windows: tuple[Window, ...]
+
+
+class Repeated(StrEnum):
+    """Whether a loop's next iteration began; `sql/19_loops.sql` says what each asks."""
+
+    BEGUN = "begun"
+    REPEATED = "repeated"
+    REFUSED = "refused"
+    STALE = "stale"
+
+
+@dataclass(frozen=True)
+class RepeatAnswer:
+    """The answer to a loop that goes on, and what to send."""
+
+    outcome: Repeated
+    last_seq: int
+    windows: tuple[Window, ...]
+    next_claim: Claim | None
+    """The iteration, if it was claimed in the same transaction: the worker rides on."""
 
 
 class Reused(StrEnum):
@@ -228,6 +271,8 @@ def read_claim(
         condition=data["condition"],
         inputs=data["inputs"],
         for_each=data["for_each"],
+        subplan=data["subplan"],
+        loop=_read_loop(data["loop"], read) if data["loop"] else None,
         recorded_input=revive(data["recorded"], read),
         checkpoint=data["checkpoint"] or {},
         cache=CacheRule.from_json(data["cache"]) if data["cache"] else None,
@@ -243,6 +288,17 @@ def read_outcomes(
 
 def _read_item(data: Mapping[str, Any], read: Read) -> Mapping[str, Any]:
     return {name: revive_whole(value, read) for name, value in data.items()}
+
+
+def _read_loop(data: Mapping[str, Any], read: Read) -> LoopState:
+    return LoopState(
+        until=data["until"],
+        times=data["times"],
+        begun=data["begun"],
+        status=StepStatus(data["status"]) if data["status"] else None,
+        result=revive_whole(data["result"], read),
+        error=data["error"],
+    )
 
 
 @lru_cache(maxsize=1024)

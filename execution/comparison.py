@@ -41,6 +41,7 @@ _WRITTEN_AS = {
     "initial_seconds": "initial",
     "max_seconds": "max",
     "jitter_seconds": "jitter",
+    "wait_seconds": "wait",
 }
 """The names that fields have in a document, where they are others."""
 
@@ -157,6 +158,9 @@ def _describe_step(
         effective["runs_after_skips"] = step.survives_skips
     if step.fallback is not None:
         effective["on_failure"] = {"fallback": plan.steps[step.fallback].name}
+    if step.repeat is not None:
+        called = {name: effective.pop(name) for name in ("action", "inputs")}
+        effective["repeat"] = _write_fields(called | asdict(step.repeat))
     if step.restore is not None:
         target = plan.steps[step.restore].name
         effective["on_failure"] = {"restore": target, "times": step.restore_times}
@@ -210,7 +214,9 @@ def _spell(value: object, path: Path) -> str:
     match path:
         case ("steps", _, "when" | "for_each") if isinstance(value, str):
             value = spell_bare(value)
-        case ("steps", _, "with", *_) | ("steps", _, "undo", "with", *_):
+        case ("steps", _, "repeat", "until") if isinstance(value, str):
+            value = spell_bare(value)
+        case ("steps", _, "with", *_) | ("steps", _, "undo" | "repeat", "with", *_):
             value = _spell_texts(value)
         case ("steps", _, "cache", "key"):
             value = _spell_texts(value)

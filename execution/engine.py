@@ -15,7 +15,6 @@ from execution.admission import PlanAdmission
 from execution.bulk import Order, bind_all, submit_chunks
 from execution.catalogue import ActionSummary
 from execution.dispatcher import ExecutionDispatcher, create_app
-from execution.ending import finish_execution
 from execution.errors import ExecutionNotFoundError
 from execution.events import ExecutionEventEmitter, subscription
 from execution.faults import FaultPoint, reach
@@ -32,6 +31,7 @@ from execution.progress import compute_progress
 from execution.publication import PublishedPlans
 from execution.queries import ExecutionFilter, Transaction
 from execution.records import StepRecords
+from execution.relay import ExecutionRelay
 from execution.repository import ExecutionRepository, Submitted
 from execution.results import (
     Event,
@@ -74,6 +74,7 @@ class ExecutionEngine(PublishedPlans):
             settings.events_url, self._installation_id
         )
         self._dispatcher = ExecutionDispatcher(create_app(settings))
+        self._relay = ExecutionRelay(self._records, self._dispatcher, self._emitter)
         self._keyed = KeyedExecutions(
             LivenessRecords(self._database),
             self._records,
@@ -81,7 +82,11 @@ class ExecutionEngine(PublishedPlans):
             self._emitter,
         )
         self._states = ExecutionStateManager(
-            self._repository, self._dispatcher, self._emitter, self._finish
+            self._repository,
+            self._dispatcher,
+            self._emitter,
+            self._finish,
+            partial(ASK_TWICE, self._relay.carry),
         )
 
     @classmethod
@@ -265,8 +270,7 @@ class ExecutionEngine(PublishedPlans):
     def get_result(self, execution_id: str) -> ExecutionResult:
         """Return how an execution ended; what is large in its result is read.
 
-        Raises ExecutionNotFinishedError while it runs, ExecutionNotFoundError, and
-        PayloadError when a large value cannot be had.
+        Raises ExecutionNotFinishedError, ExecutionNotFoundError or PayloadError.
         """
         result = read_result(self.get_status(execution_id))
         return replace(result, value=self._payloads.resolve(result.value))
@@ -368,12 +372,11 @@ class ExecutionEngine(PublishedPlans):
 
     def _finish(self, execution_id: str) -> bool:
         # the connection may have been cut since it was used last, and says so only now
-        return ASK_TWICE(finish_execution, self._records, self._emitter, execution_id)
+        return ASK_TWICE(self._relay.finish, execution_id)
 
     def _listen(self, execution_id: str) -> Any:
-        return subscription(
-            self.settings.events_url, self._installation_id, execution_id
-        )
+        url = self.settings.events_url
+        return subscription(url, self._installation_id, execution_id)
 
     def _look(
         self, execution_id: str, after: int

@@ -26,7 +26,9 @@
     │   ├── WorkerLostError        E008  the worker of an attempt vanished
     │   ├── ActionExitError        E003  the code tried to end its process
     │   ├── ActionInputError       E003  the inputs do not fit the action's parameters
+    │   ├── SubplanError           E003  the plan that a step names cannot be begun
     │   ├── SecretError            E003  a secret that the inputs name is not there
+    │   ├── LoopExhaustedError     E003  a loop has come to its bound
     │   ├── ResultError            E003  a step returned what JSON cannot hold
     │   ├── PayloadError           E003  a large value could not be written or read
     │   │   └── PayloadLostError   E003  it is not there, or is not what was written
@@ -214,8 +216,20 @@ class ActionInputError(ExecutionError):
     code = ErrorCode.EXECUTION
 
 
+class SubplanError(ExecutionError):
+    """The plan that a step names is not published, or does not take its inputs."""
+
+    code = ErrorCode.EXECUTION
+
+
 class SecretError(ExecutionError):
     """A secret that the inputs of a step name is not to be had."""
+
+    code = ErrorCode.EXECUTION
+
+
+class LoopExhaustedError(ExecutionError):
+    """All iterations of a loop have run, and its condition is still false."""
 
     code = ErrorCode.EXECUTION
 

@@ -1,4 +1,4 @@
-"""What a claimed step is to do, by its expressions: whether, for what, with what.
+"""What a claimed step is to do, by its expressions: whether, how often, with what.
 
 Promises: an expression is evaluated from the claim alone, and one that was recorded is
 not evaluated again. Knows neither the action nor who calls it.
@@ -7,9 +7,9 @@ not evaluated again. Knows neither the action nor who calls it.
 from collections.abc import Mapping
 from typing import Any
 
-from execution.answers import Claim
+from execution.answers import Claim, LoopState
 from execution.caching import CachePlace, compute_digest
-from execution.errors import ExpressionError
+from execution.errors import ExpressionError, LoopExhaustedError
 from execution.expressions import evaluate_condition, evaluate_list, evaluate_template
 from execution.large_values import identify
 from execution.results import encode_json
@@ -48,6 +48,27 @@ def evaluate_items(claim: Claim) -> str:
             f"{place}: has {len(items):,} items; {MOST_ITEMS:,} are allowed"
         )
     return encode_json(items, place=place, most_bytes=MOST_ITEM_BYTES)
+
+
+def goes_on(claim: Claim, loop: LoopState) -> bool:
+    """Say whether a loop, whose iterations so far have succeeded, has another one.
+
+    Raises LoopExhaustedError when it should and may not, ExpressionError when its
+    condition cannot be evaluated, or is neither true nor false.
+    """
+    if loop.begun == 0 or loop.until is None:
+        return loop.begun < loop.times
+    place = f"steps.{claim.step}.repeat.until"
+    scope = {**claim.scope, "last": loop.result, "index": loop.begun - 1}
+    if evaluate_condition(loop.until, scope, place=place):
+        return False
+    if loop.begun < loop.times:
+        return True
+    plural = "" if loop.times == 1 else "s"
+    raise LoopExhaustedError(
+        f"{place}: is still false after {loop.times:,} iteration{plural}, as many as"
+        " the plan allows"
+    )
 
 
 def evaluate_inputs(claim: Claim) -> tuple[Mapping[str, Any], str]:

@@ -16,7 +16,7 @@ from execution.caching import CacheRule
 from execution.foresight import Foresight, foresee_step
 from execution.language.rules import Complaint
 from execution.oddities import find_oddities
-from execution.plan import CompiledStep, Concurrency, OnFailure, Plan
+from execution.plan import CompiledStep, Concurrency, OnFailure, Plan, Repetition
 from execution.reads import list_expressions, list_paths, list_secrets, show_bare
 from execution.retry import RetryPolicy
 from execution.skips import find_reasons_to_skip, is_fallback
@@ -39,7 +39,8 @@ class StepOutlook:
     decide it. With `for_each` it runs once for each item of a list, `max_parallel` at a
     time; `items` is how many there are, if parameters alone decide it, and `tolerate`
     how many may be skipped, a number or a share in percent. With `cache`, it may use a
-    result that is there already.
+    result that is there already. With `repeat` it is a loop: `action` is what it
+    repeats.
 
     `reads` are the paths in its expressions, `secrets` the names of those in its
     inputs; in `inputs` those are filled in that only parameters decide. `skipped_if`
@@ -49,7 +50,8 @@ class StepOutlook:
 
     position: int
     name: str
-    action: str
+    action: str | None
+    plan: str | None
     section: Section
     wave: int | None
     undoes: str | None
@@ -76,6 +78,7 @@ class StepOutlook:
     max_parallel: int | None
     tolerate: int | str | None
     cache: CacheRule | None
+    repeat: Repetition | None
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,8 @@ def _describe(
     return StepOutlook(
         position=step.position,
         name=step.name,
-        action=step.action,
+        action=None if step.subplan else step.action,
+        plan=step.subplan,
         section=step.section,
         wave=depth + 1 if _is_in_order(step) else None,
         undoes=name(step.undoes),
@@ -179,6 +183,7 @@ def _describe(
         items=foreseen.items,
         max_parallel=step.max_parallel,
         tolerate=_describe_tolerance(step),
+        repeat=step.repeat,
         cache=step.cache,
     )
 

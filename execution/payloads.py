@@ -129,6 +129,16 @@ class PayloadStore:
         folder = f"{self._schema}/{execution_id}"
         self._ask("removed", folder, lambda: self._remove(folder))
 
+    def discard(self, execution_id: str) -> None:
+        """Remove what lies there of a deleted execution; the log says if that fails."""
+        try:
+            self.remove(execution_id)
+        except PayloadError as error:
+            logger.warning(
+                "large values are left behind; delete the execution again",
+                extra={"execution_id": execution_id, "cause": str(error)},
+            )
+
     def _ask(self, done: str, path: str, call: Callable[[], _T]) -> _T:
         try:
             return _ASK_AGAIN.copy()(call)

@@ -6,6 +6,7 @@ plan without faults. Must not know what a path comes to.
 
 from collections.abc import Iterable, Iterator
 
+from execution.durations import write_duration
 from execution.expressions import (
     Expression,
     PlainPath,
@@ -14,13 +15,14 @@ from execution.expressions import (
     quote,
     texts_of,
 )
-from execution.plan import CompiledStep
+from execution.plan import CompiledStep, Repetition
 from execution.secrets import SCHEME
 
 
 def list_expressions(step: CompiledStep) -> Iterator[Expression]:
-    """Yield the expressions of a step: its condition, its list, its inputs, its key."""
-    for text in (step.condition, step.for_each):
+    """Yield the expressions of a step: its condition, list or loop, inputs and key."""
+    until = step.repeat.until if step.repeat else None
+    for text in (step.condition, step.for_each, until):
         if text is not None:
             yield parse_bare(text)
     yield from list_template_expressions(step.inputs)
@@ -46,6 +48,16 @@ def list_secrets(step: CompiledStep) -> list[str]:
     """Return the names of the secrets in the inputs of a step, each once, sorted."""
     texts = (text for _, text in texts_of(step.inputs))
     return sorted({t.removeprefix(SCHEME) for t in texts if t.startswith(SCHEME)})
+
+
+def show_repetition(repeat: Repetition) -> str:
+    """Return how often something is repeated, in words."""
+    most = f"{repeat.times:,} times"
+    if repeat.until is not None:
+        most = f"until {show_bare(repeat.until)}, {most} at most"
+    if repeat.wait_seconds is not None:
+        most += f", {write_duration(repeat.wait_seconds)} apart"
+    return most
 
 
 def show_bare(text: str) -> str:

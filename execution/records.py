@@ -8,9 +8,11 @@ can be made again and answers what happened.
 Knows neither Celery nor Redis nor SQLAlchemy.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from execution.answers import (
+    Claim,
     ClaimAnswer,
     ClaimOutcome,
     Completion,
@@ -19,6 +21,8 @@ from execution.answers import (
     Expanded,
     HeldStep,
     Recorded,
+    RepeatAnswer,
+    Repeated,
     Retried,
     RetryAnswer,
     ReuseAnswer,
@@ -30,6 +34,7 @@ from execution.answers import (
     read_outcomes,
 )
 from execution.caching import CachePlace
+from execution.children import ChildRecords
 from execution.database import Database
 from execution.payloads import PayloadStore
 from execution.settings import Settings
@@ -46,6 +51,7 @@ class StepRecords:
         """Write through `database`; what is large is read from `payloads`."""
         self._database = database
         self._payloads = payloads or PayloadStore.from_settings(Settings())
+        self.children = ChildRecords(database)
 
     # claims and their ends
 
@@ -72,7 +78,13 @@ class StepRecords:
         outcome = ClaimOutcome(row["outcome"])
         claim = None
         if outcome is ClaimOutcome.CLAIMED:
-            run = Run(execution_id, row["plan"], row["parameters"], row["execution"])
+            run = Run(
+                execution_id,
+                row["plan"],
+                row["parameters"],
+                row["execution"],
+                row["has_parent"],
+            )
             claim = read_claim(
                 run, token, row["claim"], row["variables"], self._payloads.read
             )
@@ -119,15 +131,14 @@ class StepRecords:
         )
         claim = None
         if rider is not None and row["next"] is not None:
-            claim = read_claim(
-                rider.run,
-                rider.token,
-                row["next"],
-                row["variables"],
-                self._payloads.read,
-            )
+            claim = self._read_next(rider, row)
         return read_completion(
             held.execution_id, Recorded(row["outcome"]), row, next_claim=claim
+        )
+
+    def _read_next(self, rider: Rider, row: Mapping[str, Any]) -> Claim:
+        return read_claim(
+            rider.run, rider.token, row["next"], row["variables"], self._payloads.read
         )
 
     def retry(
@@ -184,6 +195,32 @@ class StepRecords:
             Expanded(row["outcome"]),
             row["last_seq"],
             read_windows(held.execution_id, row["epoch"], row["windows"]),
+        )
+
+    def repeat(
+        self, held: HeldStep, *, index: int, epoch: int, rider: Rider | None = None
+    ) -> RepeatAnswer:
+        """Let a loop wait for its iteration `index`, counted from 0.
+
+        A `rider` claims it in the same transaction, for a message of `epoch`.
+        """
+        row = self._database.call(
+            "repeat_step",
+            held.execution_id,
+            held.position,
+            held.token,
+            index,
+            epoch,
+            *((rider.token, rider.worker_id, rider.delivery) if rider else ()),
+        )
+        claim = None
+        if rider is not None and row["next"] is not None:
+            claim = self._read_next(rider, row)
+        return RepeatAnswer(
+            Repeated(row["outcome"]),
+            row["last_seq"],
+            read_windows(held.execution_id, row["epoch"], row["windows"]),
+            claim,
         )
 
     # what a running step tells

@@ -8,7 +8,6 @@ import this.
 """
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,12 +18,11 @@ import sqlalchemy as sa
 from execution.errors import (
     ConcurrencyConflictError,
     ExpressionError,
-    PayloadError,
     PlanVersionConflictError,
     SubmissionConflictError,
 )
 from execution.identity import draw_execution_id
-from execution.models import Execution, Submission
+from execution.models import Execution, ExecutionStep, Submission
 from execution.payloads import PayloadStore
 from execution.plan import Plan
 from execution.queries import ExecutionQueries, Transaction
@@ -38,7 +36,6 @@ from execution.states import (
 from execution.stored_steps import describe_concurrency, describe_step
 from execution.windows import Link, Window, open_window, read_windows
 
-logger = logging.getLogger(__name__)
 _MOST_NAMED_HOLDERS = 5
 
 
@@ -316,13 +313,7 @@ class ExecutionRepository(ExecutionQueries):
         """
         is_deleted = self._delete_rows(execution_id)
         if is_deleted or self.get_execution_status(execution_id) is None:
-            try:
-                self._payloads.remove(execution_id)
-            except PayloadError as error:
-                logger.warning(
-                    "large values are left behind; delete the execution again",
-                    extra={"execution_id": execution_id, "cause": str(error)},
-                )
+            self._payloads.discard(execution_id)
         return is_deleted
 
     def _delete_rows(self, execution_id: str) -> bool:
@@ -332,6 +323,12 @@ class ExecutionRepository(ExecutionQueries):
                 .where(
                     Execution.id == execution_id,
                     Execution.status.in_(TERMINAL_EXECUTION_STATUSES),
+                    # its parent has yet to hear how it ended
+                    ~sa.exists().where(
+                        ExecutionStep.execution_id == Execution.parent_id,
+                        ExecutionStep.position == Execution.parent_position,
+                        ExecutionStep.child_id == Execution.id,
+                    ),
                 )
                 .returning(Execution.id)
             )

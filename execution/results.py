@@ -190,6 +190,12 @@ class StepSummary:
     ended_at: datetime | None
     error: ErrorRecord | None
     wake_at: datetime | None = None
+    plan: str | None = None
+    """The plan that the step runs, if it runs one."""
+    child_id: str | None = None
+    """The execution of that plan, once it has begun."""
+    iterations: int | None = None
+    """How many it has begun, if it is a loop that has begun."""
     cached_from: Mapping[str, Any] | None = None
     """Where its result was taken from: execution_id, step, stored_at, attempt."""
 
@@ -219,6 +225,8 @@ class ExecutionSummary:
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    parent_id: str | None = None
+    """The execution one of whose steps runs this one."""
     concurrency_key: str | None = None
     admitted_at: datetime | None = None
 

@@ -62,6 +62,7 @@ class Ride:
         self._limits = limits
         self._begun = limits.now()
         self._steps = 0
+        self._boarded: Claim | None = None
         self.claimed_at = self._begun
 
     def begin(self, claim: Claim, rest: tuple[int, ...]) -> None:
@@ -75,6 +76,17 @@ class Ride:
         """Go on to `claim`; it may be the next link, or have left the chain."""
         is_next = self.rest[:1] == (claim.held.position,)
         self.begin(claim, self.rest[1:] if is_next else ())
+
+    def board(self, claim: Claim) -> None:
+        """Hold `claim` as well: the step that runs is let go of for it."""
+        self._boarded = claim
+
+    def leave(self) -> bool:
+        """Let go of the step, which is not over; say whether another one is to run."""
+        boarded, self._boarded, self.rest = self._boarded, None, ()
+        if boarded is not None:
+            self.begin(boarded, ())
+        return boarded is not None
 
     @property
     def has_left_message(self) -> bool:

@@ -20,7 +20,6 @@ from execution.answers import (
     ClaimAnswer,
     ClaimOutcome,
     Completion,
-    Expanded,
     Recorded,
     Retried,
     Rider,
@@ -36,22 +35,21 @@ from execution.context import Context
 from execution.dispatcher import ExecutionDispatcher
 from execution.ending import finish_execution
 from execution.errors import ActionInputError, ExecutionError
-from execution.evaluation import (
-    evaluate_inputs,
-    evaluate_items,
-    evaluate_place,
-    is_wanted,
-)
+from execution.evaluation import evaluate_inputs, evaluate_place
 from execution.events import ExecutionEventEmitter
 from execution.faults import FaultPoint, reach
+from execution.judgements import judge_condition
+from execution.parts import StepParts
 from execution.patience import Patience
 from execution.payloads import PayloadStore
 from execution.records import StepRecords
+from execution.relay import ExecutionRelay
 from execution.reuse import ResultCache
 from execution.ride import Delivery, Ride, RideLimits
 from execution.secrets import NO_SECRETS, SCHEME, SecretStore, StepSecrets
 from execution.settings import Settings
 from execution.states import ExecutionStatus, StepStatus
+from execution.subplans import SubplanStarter
 
 logger = logging.getLogger(__name__)
 
@@ -127,9 +125,14 @@ class ExecutionTaskRunner:
         self._interruptible = interruptible
         self._ride_limits = ride_limits or RideLimits()
         self._observer = observer
+        self._relay = ExecutionRelay(records, dispatcher, emitter)
+        self._subplans = SubplanStarter(records.children, emitter, dispatcher, patience)
         self._cache = ResultCache(records, emitter, patience)
         self._secrets = secrets or SecretStore()
         self._payloads = payloads or PayloadStore.from_settings(Settings())
+        self._parts = StepParts(
+            records, emitter, dispatcher, patience, self._board_next
+        )
 
     def run(self, delivery: Delivery) -> tuple[int, ...]:
         """Run the first step of the delivery that may run, and those that follow it.
@@ -190,10 +193,10 @@ class ExecutionTaskRunner:
         reach(FaultPoint.CLAIMED)
         outcome = self._call_observed(ride)
         if outcome is None:
-            ride.rest = ()
-            return False
+            return self._leave(ride)
         reach(FaultPoint.CALLED)
-        rider = self._board_next(ride, outcome)
+        has_succeeded = outcome.status is StepStatus.COMPLETED
+        rider = self._board_next(ride) if has_succeeded else None
         completion = self._patience.until_answered(
             lambda: self._records.complete(
                 claim.held,
@@ -212,33 +215,40 @@ class ExecutionTaskRunner:
         return self._follow(ride, completion)
 
     def _call_observed(self, ride: Ride) -> Outcome | None:
-        """Call the step's action; None when it is not over, and held no more."""
+        """Call what the step calls; None when it is not over, and held no more."""
         observer = self._observer if ride.has_left_message else None
         if observer is not None:
             observer.began(ride.delivery, ride.claim)
         outcome = None
         with suppress(StepParkedError):
             outcome = (
-                _judge(ride.claim) or self._expand(ride.claim) or self._call(ride.claim)
+                judge_condition(ride.claim)
+                or self._parts.expand(ride.claim)
+                or self._parts.repeat(ride)
+                or self._subplans.begin(ride.claim)
+                or self._call(ride.claim)
             )
         if observer is not None:
             observer.ended(ride.delivery, ride.claim, outcome, ride.step_seconds)
         return outcome
 
-    def _board_next(self, ride: Ride, outcome: Outcome) -> Rider | None:
+    def _board_next(self, ride: Ride) -> Rider | None:
         """Show the token of the next step, if this delivery may run one more."""
-        if (
-            outcome.status is not StepStatus.COMPLETED
-            or not ride.may_go_on
-            or self._patience.is_stopping()
-        ):
+        if not ride.may_go_on or self._patience.is_stopping():
             return None
         token = str(uuid.uuid4())
-        # beside that of the step that is to be recorded, which is held until then
+        # beside that of the step that is to be written, which is held until then
         self._holder.expose(token)
         return Rider(
             ride.claim.run, token, self._holder.worker_id, delivery=ride.delivery.id
         )
+
+    def _leave(self, ride: Ride) -> bool:
+        """Let go of a step that is not over; say whether another one is to run."""
+        if not ride.leave():
+            return False
+        self._holder.settle()
+        return True
 
     def _follow(self, ride: Ride, completion: Completion) -> bool:
         execution_id = ride.delivery.execution_id
@@ -263,37 +273,14 @@ class ExecutionTaskRunner:
             self._patience.until_answered(
                 lambda: finish_execution(self._records, self._emitter, execution_id)
             )
+        if ride.claim.run.has_parent and (completion.is_last or completion.has_ended):
+            self._patience.until_answered(lambda: self._relay.tell_parent(execution_id))
         # the chain sends the next link only in the epoch that was completed in: after
         # a resume, that link was sent by somebody else
         is_current = completion.epoch == ride.delivery.epoch
         if not is_current or completion.status is not ExecutionStatus.RUNNING:
             ride.rest = ()
         return False
-
-    def _expand(self, claim: Claim) -> Outcome | None:
-        """Let the step wait for its items; None when it is to be called itself.
-
-        Raises StepParkedError when it waits.
-        """
-        if claim.for_each is None:
-            return None
-        try:
-            items = evaluate_items(claim)
-        except ExecutionError as error:
-            record = describe_error(error, claim)
-            return Outcome(StepStatus.FAILED, None, error=record)
-        answer = self._patience.until_answered(
-            lambda: self._records.expand(claim.held, attempt=claim.attempt, items=items)
-        )
-        match answer.outcome:
-            case Expanded.EMPTY:
-                return Outcome(StepStatus.COMPLETED, None)
-            case Expanded.REFUSED:
-                return Outcome(StepStatus.CANCELLED, None)
-            case Expanded.STALE | Expanded.EXPANDED | Expanded.REPEATED:
-                self._emitter.emit(claim.held.execution_id, answer.last_seq)
-                self._dispatcher.publish(answer.windows)
-                raise StepParkedError
 
     def _call(self, claim: Claim) -> Outcome:
         recorded = None
@@ -362,14 +349,6 @@ class ExecutionTaskRunner:
                     context.begin_attempt(answer.attempt)
 
         return begin_retry
-
-
-def _judge(claim: Claim) -> Outcome | None:
-    """Return how a step ends by its condition; None when it is to run."""
-    try:
-        return None if is_wanted(claim) else Outcome(StepStatus.SKIPPED)
-    except ExecutionError as error:
-        return Outcome(StepStatus.FAILED, error=describe_error(error, claim))
 
 
 def _refuse_misfit(claim: Claim, action: Action, inputs: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ connection.
 """
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from execution.plan import CompiledStep, Plan
@@ -53,4 +54,6 @@ def describe_step(step: CompiledStep) -> dict[str, Any]:
         "restore_times": step.restore_times,
         "cache": step.cache.to_json() if step.cache else None,
         "item_reads": None if step.item_reads is None else list(step.item_reads),
+        "subplan": step.subplan,
+        "repeat": None if step.repeat is None else asdict(step.repeat),
     }

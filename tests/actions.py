@@ -86,6 +86,27 @@ def note_and_hold(ctx: Context, ledger: str, gate: str) -> int:
     return os.getpid()
 
 
+@action("test.arrive")
+def arrive(ctx: Context, gate: str | None = None) -> str:
+    """Set a variable called like the step, once the gate is open."""
+    if gate is not None:
+        hold(gate)
+    ctx.variables[ctx.step] = True
+    return ctx.step
+
+
+@action("test.arrived")
+def list_arrived(ctx: Context, names: list[str]) -> list[str]:
+    """Return which of these steps have arrived."""
+    return [name for name in names if name in ctx.variables]
+
+
+@action("test.look_for")
+def look_for(paths: list[str]) -> str | None:
+    """Return the first of the files that is there."""
+    return next((Path(path).name for path in paths if Path(path).exists()), None)
+
+
 @action("test.fail_until")
 def fail_until(ctx: Context, attempt: int) -> int:
     """Fail every attempt before number `attempt`."""

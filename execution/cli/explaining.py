@@ -16,7 +16,7 @@ from execution.comparison import Change, ChangeKind, Comparison
 from execution.durations import write_duration
 from execution.explanation import Explanation, StepOutlook
 from execution.plan import OnFailure
-from execution.reads import show_bare
+from execution.reads import show_bare, show_repetition
 from execution.secrets import SCHEME
 from execution.states import Section
 
@@ -58,6 +58,8 @@ def _write_peculiarities(step: StepOutlook) -> Iterator[str]:
         yield f"{step.name} stands in for {step.stands_in_for}, if that fails for good"
     if step.for_each is not None:
         yield f"{step.name} runs {_write_items(step)}"
+    if step.repeat is not None:
+        yield f"{step.name} repeats {step.action} {show_repetition(step.repeat)}"
     if step.cache is not None:
         known_by = f"key {step.cache.key}" if step.cache.key else "inputs"
         age = write_duration(step.cache.ttl_seconds)
@@ -160,7 +162,7 @@ def _build_table(steps: list[StepOutlook]) -> Table:
         table.add_row(
             _write_wave(step),
             step.name,
-            printable(step.action),
+            printable(step.action or f"plan {step.plan}"),
             printable(step.queue or _DEFAULT),
             _write_limit(step.timeout_seconds),
             _write_limit(step.deadline_seconds),

@@ -26,7 +26,8 @@
                end, queues, steps, result_reads, warnings; in steps: position, name,
                action, section, wave, undoes, queue, priority, needs, reads, inputs,
                timeout_seconds, deadline_seconds, retry, max_lost, on_failure,
-               skipped_if, for_each, max_parallel, cache (ttl_seconds, key)
+               skipped_if, for_each, max_parallel, repeat (until, times, wait_seconds),
+               cache (ttl_seconds, key)
     version    name, version, digest, published_at, is_current
     identity   name, version, digest
     difference kind (added, removed, changed), place, before, after
@@ -36,7 +37,8 @@
                started_at, ended_at
     step       position, name, action, queue, status, reason, attempt, failures, losses,
                progress, progress_message, worker_id, claimed_at, ended_at, error,
-               cached_from (execution_id, step, stored_at, attempt; or null)
+               cached_from (execution_id, step, stored_at, attempt; or null),
+               iterations
     worker     id, hostname, pid, pool, slots, in_hand, queues, started_at,
                beat_age_seconds, round_age_seconds, round_seconds, deeds,
                last_deeds, last_deeds_age_seconds

@@ -11,7 +11,7 @@ from itertools import count, pairwise
 from typing import NamedTuple
 
 from execution.plan import CompiledStep, OnFailure, Plan
-from execution.reads import show_bare
+from execution.reads import show_bare, show_repetition
 from execution.results import StepSummary
 from execution.skips import find_own_reasons, is_fallback
 from execution.states import Section, StepStatus
@@ -164,7 +164,7 @@ def _picture_step(
         name=step.name,
         last=step.name,
         details=(
-            step.action,
+            step.work,
             *_describe_step(step, steps, undone),
             *_count_items(step, states),
         ),
@@ -185,14 +185,21 @@ def _describe_step(
         yield f"join of {len(step.needs):,}"
     if step.condition is not None:
         yield f"when {show_bare(step.condition)}"
-    if step.for_each is not None:
-        limit = f", {step.max_parallel:,} at a time" if step.max_parallel else ""
-        yield f"for each of {show_bare(step.for_each)}{limit}"
+    yield from _describe_calls(step)
     yield from _describe_failure(step, steps)
     if undone:
         yield f"undoes {undone}"
     if step.run_on:
         yield _RUN_ON[step.run_on]
+
+
+def _describe_calls(step: CompiledStep) -> Iterator[str]:
+    """Yield how often a step calls its action, if not once."""
+    if step.for_each is not None:
+        limit = f", {step.max_parallel:,} at a time" if step.max_parallel else ""
+        yield f"for each of {show_bare(step.for_each)}{limit}"
+    if step.repeat is not None:
+        yield f"repeated {show_repetition(step.repeat)}"
 
 
 def _describe_failure(
@@ -206,7 +213,7 @@ def _describe_failure(
 
 def _count_items(step: CompiledStep, states: Mapping[str, StepSummary]) -> list[str]:
     """Say how many of a step's items are in each state, if it has any yet."""
-    if step.for_each is None:
+    if step.for_each is None and step.repeat is None:
         return []
     counts: Counter[StepStatus] = Counter()
     # they are steps called x[0], x[1] …
@@ -215,7 +222,8 @@ def _count_items(step: CompiledStep, states: Mapping[str, StepSummary]) -> list[
         if item is None:
             break
         counts[item.status] += 1
-    return [f"items: {_write_counts(counts)}"] if counts else []
+    what = "items" if step.repeat is None else "iterations"
+    return [f"{what}: {_write_counts(counts)}"] if counts else []
 
 
 def _write_counts(counts: Mapping[StepStatus, int]) -> str:

@@ -10,7 +10,7 @@ from execution.expressions.paths import PlainPath
 
 ROOTS = frozenset(("parameters", "steps", "execution"))
 """What every expression may name."""
-LATER_ROOTS = frozenset(("item", "index", "step", "failure"))
+LATER_ROOTS = frozenset(("item", "index", "last", "step", "failure"))
 """What only those of some places may name."""
 LOOP_NAME = "plans_loop_{}"
 """What the call of a loop is named in `source`; nobody else can call it."""

@@ -22,12 +22,23 @@ if TYPE_CHECKING:
         CacheFields,
         PlanDocument,
         PolicyFields,
+        RepeatFields,
         RetryFields,
         StepFields,
         UndoFields,
     )
 
 DEFAULT_MAX_LOST = 3
+
+RUN_PLAN_ACTION = "plans.run_plan"
+"""What workers call the steps that run a plan; each of them can."""
+
+_SUBPLAN_POLICIES = {
+    "timeout_seconds": None,
+    "retry": RetryPolicy(),
+    "max_attempts": RetryPolicy.max_attempts,
+}
+"""What `defaults` and profiles say of attempts is for the steps of the plan itself."""
 
 Value = TypeVar("Value")
 
@@ -42,13 +53,26 @@ class OnFailure(StrEnum):
 
 
 @dataclass(frozen=True)
+class Repetition:
+    """How often something is repeated: until a bare expression is true, if it has one.
+
+    It is begun `times` times at most, each time so long after the one before.
+    """
+
+    until: str | None
+    times: int
+    wait_seconds: float | None
+
+
+@dataclass(frozen=True)
 class CompiledStep:
     """A step with everything resolved; steps are named by their positions.
 
     `condition` is the bare expression that decides whether the step runs; `reads` are
     those of all its expressions, `item_reads` those of its inputs and of the key of its
-    results, which are all that an item evaluates. `max_attempts` is that of `retry`,
-    for who needs nothing else of it.
+    results, which are all that an item or an iteration evaluates. With `repeat` it is a
+    loop: its action and inputs are those of its iterations. `max_attempts` is that of
+    `retry`, for who needs nothing else of it.
     """
 
     position: int
@@ -80,7 +104,14 @@ class CompiledStep:
     stands_in_for: int | None = None
     restore: int | None = None
     restore_times: int | None = None
+    repeat: Repetition | None = None
     cache: CacheRule | None = None
+    subplan: str | None = None
+
+    @property
+    def work(self) -> str:
+        """What the step does, in words: the name of its action, or of its plan."""
+        return self.action if self.subplan is None else f"plan {self.subplan}"
 
 
 def compile_steps(document: "PlanDocument", graph: Graph) -> tuple[CompiledStep, ...]:
@@ -123,34 +154,37 @@ def _compile_step(
     policies = [layer for layer in (step, profile, document.defaults) if layer]
     on_failure: Any = _first(policy.on_failure for policy in policies)
     stands_in_for = graph.fallbacks.get(position)
-    inside = names_steps([step.with_, step.cache.key if step.cache else None])
+    called = step.repeat or step
+    inside = names_steps([called.with_, step.cache.key if step.cache else None])
     read = inside
-    for expression in (step.when, step.for_each):
+    for expression in (step.when, step.for_each, step.repeat and step.repeat.until):
         read |= names_steps_bare(expression) if expression else frozenset()
     is_ending = position in graph.ending
-    assert step.action is not None  # noqa: S101  # a step without one is a fault
     for_each = None if step.for_each is None else wrap_expression(step.for_each)
+    has_items = step.for_each is not None or step.repeat is not None
     return CompiledStep(
         position=position,
         name=step.id,
-        action=step.action,
+        action=called.action or RUN_PLAN_ACTION,
+        subplan=step.plan,
         # what it stands in for does not count it among its successors
         needs=graph.needs[position] if stands_in_for is None else (stands_in_for,),
         successors=graph.successors[position],
         reads=_sort_positions(read, graph.positions),
         survives_skips=graph.in_sequence or is_ending,
-        inputs=step.with_,
+        inputs=called.with_,
         condition=step.when,
         section=Section.END if is_ending else Section.STEPS,
         run_on=step.run_on,
         stands_in_for=stands_in_for,
         for_each=for_each,
-        item_reads=_sort_positions(inside, graph.positions) if for_each else None,
+        item_reads=_sort_positions(inside, graph.positions) if has_items else None,
         max_parallel=step.max_parallel,
         **_compile_failure(on_failure, graph.positions),
         cache=_compile_cache(step.cache),
+        repeat=_compile_repetition(step.repeat),
         **_compile_tolerance(step.tolerate),
-        **_compile_policies(policies),
+        **(_compile_policies(policies) | (_SUBPLAN_POLICIES if step.plan else {})),
     )
 
 
@@ -174,6 +208,12 @@ def _compile_undo(
         undoes=graph.positions[step.id],
         **_compile_policies(policies),
     )
+
+
+def _compile_repetition(fields: "RepeatFields | None") -> Repetition | None:
+    if fields is None:
+        return None
+    return Repetition(fields.until, fields.times, compile_seconds(fields.wait))
 
 
 def _compile_failure(written: Any, positions: Mapping[str, int]) -> dict[str, Any]:

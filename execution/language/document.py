@@ -25,6 +25,7 @@ from execution.language.texts import (
     PlanName,
     RollbackCauses,
     StepId,
+    SubplanName,
     Tolerance,
     VersionText,
     WaitText,
@@ -34,11 +35,12 @@ from execution.retry import RetryPolicy
 MAX_STEPS = 10_000
 MAX_ATTEMPTS = 1000
 MAX_LOST = 100
+MAX_ITERATIONS = 1000
 MAX_PRIORITY = 9
 MAX_AT_ONCE = 10_000
 MAX_KEY_TEMPLATE = 1024
 
-STEP_KINDS = ("action",)
+STEP_KINDS = ("action", "plan", "repeat")
 """The fields that say what a step does; each step states exactly one of them."""
 
 
@@ -130,6 +132,22 @@ class LimitFields(Fields):
     )
 
 
+class RepeatFields(CallFields):
+    """What a loop calls, again and again, and when it is enough."""
+
+    until: str | None = Field(
+        default=None,
+        description="An expression for a boolean, asked after each iteration; if it is"
+        " true, the loop is over. Without it, all iterations run.",
+    )
+    times: int = Field(
+        ge=1, le=MAX_ITERATIONS, description="How many iterations there are, at most."
+    )
+    wait: WaitText | None = Field(
+        default=None, description="The time between two iterations; none by default."
+    )
+
+
 class CacheFields(Fields):
     """For how long, and under which key, a result may be used again."""
 
@@ -168,10 +186,19 @@ class StepFields(PolicyFields):
     action: CodeName | None = Field(
         default=None, description="The name of the code to run."
     )
+    plan: SubplanName | None = Field(
+        default=None,
+        description="A published plan to run, NAME or NAME@VERSION; its result is the"
+        " step's.",
+    )
     with_: dict[str, Any] = Field(
         default_factory=dict,
         alias="with",
-        description="The inputs by name; `${…}` in texts is replaced.",
+        description="The inputs by name; `${…}` in texts is replaced. For a plan, its"
+        " parameters.",
+    )
+    repeat: RepeatFields | None = Field(
+        default=None, description="Makes it a loop: what is run again and again."
     )
     needs: list[str] | None = Field(
         default=None,

@@ -14,6 +14,7 @@ _NOT_IN_A_FALLBACK = {
     "needs": "it runs when the other one has failed, and waits for nothing else",
     "run_on": "it runs before the end",
     "for_each": "it has one result; let the action loop",
+    "repeat": "it is called once; let the action loop",
 }
 _NOT_BESIDE = {
     "for_each": "its items have none; use `skip` and `tolerate`",

@@ -18,6 +18,7 @@ from execution.language.document import (
     ParameterFields,
     PlanDocument,
     PolicyFields,
+    RepeatFields,
     RetryFields,
     StepFields,
     UndoFields,
@@ -26,14 +27,14 @@ from execution.language.findings import Findings
 from execution.language.rules import Complaint, Rule
 from execution.places import Path
 
-LATER_STEP_KINDS = ("plan", "repeat", "sleep", "sleep_until", "wait_for")
+LATER_STEP_KINDS = ("sleep", "sleep_until", "wait_for")
 
 _RESERVED = frozenset(("switch", "matrix", "include", "env"))
 _LATER_IN_DOCUMENT = frozenset(("budget",))
 _LATER_IN_POLICY = frozenset(("uses", "resources"))
 _LATER_IN_STEP = frozenset(
     (
-        *("until", "effect", "checkpoint"),
+        *("effect", "checkpoint"),
         *_LATER_IN_POLICY,
         *LATER_STEP_KINDS,
     )
@@ -53,6 +54,9 @@ _SYNONYMS = {
     **dict.fromkeys(("backoff", "strategy"), "wait"),
     **dict.fromkeys(("retries", "retry_policy"), "retry"),
     **dict.fromkeys(("name", "key"), "id"),
+    **dict.fromkeys(("subplan", "workflow", "sub_workflow", "child"), "plan"),
+    **dict.fromkeys(("max_iterations", "count", "limit"), "times"),
+    **dict.fromkeys(("while", "retry_until", "break_on"), "until"),
     **dict.fromkeys(("memoize", "memo", "cached"), "cache"),
     **dict.fromkeys(("expires", "expires_in", "max_age", "expiration"), "ttl"),
     "compensate": "undo",
@@ -152,16 +156,23 @@ _POLICY = _Level(
     {"cache": "is stated by each step itself: not every result can be used again"},
     {"retry": _RETRY.sort},
 )
+_REPEAT = _Level(RepeatFields, frozenset(("plan",)))
 _UNDO = _Level(
     UndoFields,
-    _LATER_IN_POLICY,
+    _LATER_IN_POLICY | {"repeat"},
     {"cache": "cannot be stated here: what undoes a step has to run each time"},
     {"retry": _RETRY.sort},
 )
 _STEP = _Level(
     StepFields,
     _LATER_IN_STEP,
-    inside={"retry": _RETRY.sort, "undo": _UNDO.sort, "cache": _CACHE.sort},
+    dict.fromkeys(("until", "times"), "stands inside of `repeat`, not beside it"),
+    {
+        "retry": _RETRY.sort,
+        "undo": _UNDO.sort,
+        "cache": _CACHE.sort,
+        "repeat": _REPEAT.sort,
+    },
 )
 _ITEMS = _Level(ItemFields, inside={"items": _sort_items_rule})
 _PARAMETER = _Level(ParameterFields, inside={"items": _sort_items_rule})

@@ -32,7 +32,8 @@ from execution.states import StepStatus
 
 _HOMES = {
     "item": "for_each",
-    "index": "for_each",
+    "index": "for_each or repeat",
+    "last": "repeat",
     "step": "undo",
     "failure": "a fallback",
 }
@@ -64,24 +65,34 @@ def check_templates(
     for position, step in _steps(document):
         roots = ROOTS | {"failure"} if position in graph.fallbacks else ROOTS
         reader = _Reader(position, declared, graph, findings, to_compile, roots)
-        path: Path = ("steps", position)
-        reader.check_bare(step.get("when"), (*path, "when"))
-        reader.check_bare(step.get("for_each"), (*path, "for_each"))
-        for_items = roots | {"item", "index"} if "for_each" in step else roots
-        filling = replace(reader, roots=for_items)
-        filling.check(step.get("with"), (*path, "with"), may_name_secrets=True)
-        cache = step.get("cache")
-        if isinstance(cache, dict):
-            filling.check(cache.get("key"), (*path, "cache", "key"))
-        undo = step.get("undo")
-        if isinstance(undo, dict):
-            undoing = replace(reader, undoes=True, roots=ROOTS | {"step"})
-            place = (*path, "undo", "with")
-            undoing.check(undo.get("with"), place, may_name_secrets=True)
+        _check_step(step, ("steps", position), reader)
     reader = _Reader(None, declared, graph, findings, to_compile)
     reader.check(document.get("result"), ("result",))
     _check_defaults(declared, findings)
     _check_syntax(to_compile, findings)
+
+
+def _check_step(step: Mapping[str, object], path: Path, reader: "_Reader") -> None:
+    roots = reader.roots
+    reader.check_bare(step.get("when"), (*path, "when"))
+    reader.check_bare(step.get("for_each"), (*path, "for_each"))
+    for_items = roots | {"item", "index"} if "for_each" in step else roots
+    filling = replace(reader, roots=for_items)
+    filling.check(step.get("with"), (*path, "with"), may_name_secrets=True)
+    cache = step.get("cache")
+    if isinstance(cache, dict):
+        filling.check(cache.get("key"), (*path, "cache", "key"))
+    repeat = step.get("repeat")
+    if isinstance(repeat, dict):
+        repeating = replace(reader, roots=roots | {"last", "index"})
+        place = (*path, "repeat", "with")
+        repeating.check(repeat.get("with"), place, may_name_secrets=True)
+        repeating.check_bare(repeat.get("until"), (*path, "repeat", "until"))
+    undo = step.get("undo")
+    if isinstance(undo, dict):
+        undoing = replace(reader, undoes=True, roots=ROOTS | {"step"})
+        place = (*path, "undo", "with")
+        undoing.check(undo.get("with"), place, may_name_secrets=True)
 
 
 def _check_defaults(parameters: Mapping[str, object], findings: Findings) -> None:
@@ -190,7 +201,7 @@ class _Reader:
         if root not in self.roots:
             return self._foreign_root(root)
         match root:
-            case "item" | "index":
+            case "item" | "index" | "last":
                 return None
             case "step":
                 return self._field_fault("step", rest)

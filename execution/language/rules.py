@@ -324,6 +324,11 @@ class Rule(StrEnum):
         Subject.ACTIONS,
         "no worker has published it; start one that has it, or write the right name",
     )
+    UNKNOWN_PLAN = (
+        "unknown-plan",
+        Subject.ACTIONS,
+        "no plan is published under the name; publish it, or write the right one",
+    )
     MISSING_INPUT = (
         "missing-input",
         Subject.ACTIONS,
@@ -358,6 +363,11 @@ class Rule(StrEnum):
         "idle-tolerate",
         Subject.ODDITIES,
         "`tolerate` without `on_failure: skip` never comes to count; state both",
+    )
+    CONSTANT_UNTIL = (
+        "constant-until",
+        Subject.ODDITIES,
+        "the condition of a loop never changes; name `last` or `index` in it",
     )
     PARTIAL_UNDO = (
         "partial-undo",

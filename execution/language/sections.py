@@ -39,6 +39,9 @@ def check_sections(
         if "for_each" in step:
             message = "cannot be stated beside `run_on`; let the action loop"
             findings.add((*place, "for_each"), Rule.FIELD_CLASH, message)
+        if "repeat" in step:
+            message = "cannot be stated beside `run_on`; let the action loop"
+            findings.add((*place, "repeat"), Rule.FIELD_CLASH, message)
         if "undo" in step:
             message = "cannot be stated beside `run_on`: by then nothing is undone"
             findings.add((*place, "undo"), Rule.FIELD_CLASH, message)

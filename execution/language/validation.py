@@ -32,6 +32,7 @@ from execution.language.findings import Findings
 from execution.language.graph import Graph, build_graph
 from execution.language.items import check_items, warn_of_items
 from execution.language.kinds import check_kinds
+from execution.language.loops import check_loops, warn_of_loops
 from execution.language.parameters import (
     Parameter,
     check_declarations,
@@ -46,6 +47,7 @@ from execution.language.sections import (
     list_rollback_reasons,
     warn_of_sections,
 )
+from execution.language.subplans import check_subplans
 from execution.language.tree import MAX_DOCUMENT_BYTES, canonical_json
 from execution.places import Path, shown
 from execution.states import EndReason, Section
@@ -173,10 +175,12 @@ def _check_meaning(fields: dict[str, object], findings: Findings) -> Graph:
     check_profiles(fields, findings)
     check_retries(fields, findings)
     check_kinds(fields, findings)
+    check_subplans(fields, findings)
     steps = fields.get("steps")
     graph = build_graph(steps if isinstance(steps, list) else [], findings)
     check_sections(fields, graph, findings)
     check_items(fields, findings)
+    check_loops(fields, findings)
     check_restores(fields, graph, findings)
     check_caches(fields, findings)
     check_templates(fields, graph, findings)
@@ -207,6 +211,7 @@ def _compile(
             *warn_of_endless(steps, deadline_seconds),
             *warn_of_sections(document, steps),
             *warn_of_items(steps),
+            *warn_of_loops(steps),
         ),
     )
 
@@ -216,13 +221,17 @@ def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:
 
     An empty `needs` is not among it: it makes a root.
     """
-    steps = [
-        {name: value for name, value in step.items() if name != "with" or value}
-        for step in fields["steps"]
-    ]
+    steps = [_without_empty_inputs(step) for step in fields["steps"]]
     optional = ("tags", "parameters", "profiles", "defaults", "rollback")
     kept = {name: item for name, item in fields.items() if name not in optional or item}
     return {**kept, "steps": steps}
+
+
+def _without_empty_inputs(step: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in step.items() if name != "with" or value}
+    if "repeat" in kept:
+        kept["repeat"] = _without_empty_inputs(kept["repeat"])
+    return kept
 
 
 def warn_of_endless(
@@ -236,6 +245,7 @@ def warn_of_endless(
         for step in steps
         if step.timeout_seconds is None
         and step.deadline_seconds is None
+        and step.subplan is None
         and (deadline_seconds is None or step.section is not Section.STEPS)
         and step.action not in timed_actions
     ]

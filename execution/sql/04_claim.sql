@@ -7,7 +7,7 @@ CREATE TYPE started_step AS (
     published_at timestamptz, publishes int, input jsonb,
     inputs jsonb, reads int[], retry jsonb, hostname text, section text,
     condition text, for_each text, item jsonb, is_fallback bool,
-    cache jsonb
+    cache jsonb, repeat jsonb, subplan text
 );
 
 
@@ -29,7 +29,7 @@ CREATE FUNCTION claim_step(
     p_delivery text,
     OUT outcome text, OUT detail text, OUT skipped int, OUT last_seq bigint,
     OUT claim jsonb, OUT variables jsonb,
-    OUT plan text, OUT parameters jsonb, OUT execution jsonb
+    OUT plan text, OUT parameters jsonb, OUT execution jsonb, OUT has_parent bool
 )
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
@@ -74,6 +74,7 @@ BEGIN
     last_seq := e.next_seq - 1;
     claim := describe_claim(p_execution, s);
     variables := e.variables; parameters := e.parameters;
+    has_parent := e.parent_id IS NOT NULL;
     execution := jsonb_build_object('id', e.id, 'created_at', e.created_at, 'tags', e.tags);
     SELECT t.name INTO plan FROM plans t WHERE t.id = e.plan_id;
 END $$;
@@ -117,9 +118,12 @@ BEGIN
     RETURNING n."position", n.name, n.action, n.queue, n.attempt, n.failures,
               n.published_at, n.publishes, n.input, p.inputs,
               CASE WHEN n.item_of IS NULL THEN p.reads ELSE p.item_reads END, p.retry,
-              w.hostname, n.section, CASE WHEN n.item_of IS NULL THEN p.condition END,
+              w.hostname, n.section,
+              -- a loop that goes on was asked when it began
+              CASE WHEN coalesce(n.item_of, n.iterations) IS NULL THEN p.condition END,
               CASE WHEN n.item_of IS NULL THEN p.for_each END, n.item,
-              n.stands_in_for IS NOT NULL, p.cache
+              n.stands_in_for IS NOT NULL, p.cache,
+              CASE WHEN n.item_of IS NULL THEN p.repeat END, p.subplan
          INTO s;
     RETURN s;
 END $$;
@@ -134,9 +138,11 @@ BEGIN
     SELECT n."position", n.name, n.action, n.queue, n.attempt, n.failures,
            n.published_at, n.publishes, n.input, p.inputs,
            CASE WHEN n.item_of IS NULL THEN p.reads ELSE p.item_reads END, p.retry, NULL,
-           n.section, CASE WHEN n.item_of IS NULL THEN p.condition END,
+           n.section,
+           CASE WHEN coalesce(n.item_of, n.iterations) IS NULL THEN p.condition END,
            CASE WHEN n.item_of IS NULL THEN p.for_each END, n.item,
-           n.stands_in_for IS NOT NULL, p.cache
+           n.stands_in_for IS NOT NULL, p.cache,
+           CASE WHEN n.item_of IS NULL THEN p.repeat END, p.subplan
       INTO s
       FROM execution_steps n
       JOIN plan_steps p ON p.plan_id = e.plan_id
@@ -199,6 +205,7 @@ DECLARE
     undone jsonb;
     failure jsonb;
     checkpoint jsonb;
+    loop_so_far jsonb;
 BEGIN
     IF s.section <> 'steps' THEN
         steps := all_outcomes(p_execution, s.reads);
@@ -212,6 +219,9 @@ BEGIN
          WHERE t.execution_id = p_execution AND n."position" = s."position"
            AND t."position" = n.stands_in_for;
     END IF;
+    IF s.repeat IS NOT NULL THEN
+        loop_so_far := describe_loop(p_execution, s."position", s.repeat);
+    END IF;
     IF s.attempt > 1 THEN
         SELECT c.data INTO checkpoint FROM execution_checkpoints c
          WHERE c.execution_id = p_execution AND c."position" = s."position";
@@ -221,7 +231,8 @@ BEGIN
         'attempt', s.attempt, 'failures', s.failures, 'retry', s.retry::text,
         'inputs', s.inputs, 'recorded', s.input, 'steps', steps, 'undone', undone,
         'failure', failure, 'condition', s.condition, 'for_each', s.for_each,
-        'item', s.item, 'cache', s.cache,
+        'item', s.item, 'loop', loop_so_far, 'cache', s.cache,
+        'subplan', s.subplan,
         'checkpoint', checkpoint);
 END $$;
 
@@ -334,7 +345,8 @@ CREATE FUNCTION step_outcomes(p_execution uuid, p_positions int[]) RETURNS jsonb
 LANGUAGE sql VOLATILE AS $$
     SELECT coalesce(jsonb_object_agg(name, jsonb_build_object(
                'status', status, 'result', result, 'results',
-               CASE WHEN item_count IS NOT NULL AND status = 'completed'
+               CASE WHEN item_count IS NOT NULL AND iterations IS NULL
+                         AND status = 'completed'
                     THEN item_results(p_execution, first_item, item_count) END,
                'error', error, 'attempt', attempt)), '{}')
       FROM execution_steps
@@ -348,7 +360,8 @@ CREATE FUNCTION all_outcomes(p_execution uuid, p_positions int[]) RETURNS jsonb
 LANGUAGE sql VOLATILE AS $$
     SELECT coalesce(jsonb_object_agg(p.name, jsonb_build_object(
                'status', coalesce(s.status, 'skipped'), 'result', s.result, 'results',
-               CASE WHEN s.item_count IS NOT NULL AND s.status = 'completed'
+               CASE WHEN s.item_count IS NOT NULL AND s.iterations IS NULL
+                         AND s.status = 'completed'
                     THEN item_results(p_execution, s.first_item, s.item_count) END,
                'error', s.error, 'attempt', coalesce(s.attempt, 0))), '{}')
       FROM executions e

@@ -4,7 +4,7 @@
 -- What was sent well before a message of the same queue that has been claimed already. A
 -- backlog that moves has none: one look at an index says so, however long it is.
 CREATE VIEW overtaken_steps AS
-SELECT s.execution_id, s."position", s.publishes, s.published_at
+SELECT s.execution_id, s."position", s.publishes, s.published_at, s.iterations
   FROM queues q
   JOIN execution_steps s ON s.queue = q.name AND s.status = 'ready'
    AND s.published_at <= q.front - interval '2 seconds'
@@ -16,12 +16,14 @@ SELECT s.execution_id, s."position", s.publishes, s.published_at
 
 
 -- Whether a message may be missed by now: each waits twice as long as the time before,
--- from a beat up to five minutes.
-CREATE FUNCTION is_missed(p_published_at timestamptz, p_publishes int, p_beat float)
-RETURNS bool
+-- from a beat up to five minutes. A loop has needed one for each of its iterations.
+CREATE FUNCTION is_missed(
+    p_published_at timestamptz, p_publishes int, p_iterations int, p_beat float
+) RETURNS bool
 LANGUAGE sql VOLATILE AS $$
     SELECT p_published_at < plans_now() - make_interval(secs => least(
-               300, p_beat * power(2, least(p_publishes - 1, 10))))
+               300, p_beat * power(2, least(greatest(
+                   p_publishes - coalesce(p_iterations, 0) - 1, 0), 10))))
 $$;
 
 
@@ -29,7 +31,8 @@ $$;
 -- after it was sent: of each queue as many as there are free slots, the oldest first.
 CREATE FUNCTION unclaimed_steps(p_beat float)
 RETURNS TABLE (
-    execution_id uuid, "position" int, publishes int, published_at timestamptz
+    execution_id uuid, "position" int, publishes int, published_at timestamptz,
+    iterations int
 )
 LANGUAGE sql VOLATILE AS $$
 WITH idle AS (
@@ -41,13 +44,13 @@ WITH idle AS (
       FROM idle i CROSS JOIN unnest(i.queues) AS q
      GROUP BY q
 )
-SELECT s.execution_id, s."position", s.publishes, s.published_at
+SELECT s.execution_id, s."position", s.publishes, s.published_at, s.iterations
   FROM free f
   CROSS JOIN LATERAL (
-      SELECT t.execution_id, t."position", t.publishes, t.published_at
+      SELECT t.execution_id, t."position", t.publishes, t.published_at, t.iterations
         FROM execution_steps t
        WHERE t.queue = f.queue AND t.status = 'ready' AND t.published_at < f.sampled_at
-         AND is_missed(t.published_at, t.publishes, p_beat)
+         AND is_missed(t.published_at, t.publishes, t.iterations, p_beat)
          AND EXISTS (SELECT FROM idle i
                       WHERE t.queue = ANY (i.queues) AND t.action = ANY (i.actions)
                         AND i.sampled_at > t.published_at)
@@ -66,7 +69,7 @@ LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
     SELECT s.execution_id, s."position", s.publishes
       FROM (SELECT * FROM overtaken_steps UNION SELECT * FROM unclaimed_steps(p_beat)) AS s
       JOIN executions e ON e.id = s.execution_id AND e.status IN ('pending', 'running', 'ending')
-     WHERE is_missed(s.published_at, s.publishes, p_beat)
+     WHERE is_missed(s.published_at, s.publishes, s.iterations, p_beat)
      ORDER BY s.published_at
      LIMIT p_most
 $$;

@@ -116,7 +116,10 @@ $$;
 -- are skipped than the plan tolerates, that step fails: then `failure` is why.
 --
 -- `ends` is the number of steps that have ended besides the item. Nothing follows when the
--- step does not wait any more: its items were disowned.
+-- step does not wait for items any more: they were disowned.
+--
+-- A loop only becomes ready again, however its iteration has ended: who claims it decides
+-- what follows.
 CREATE FUNCTION end_item(
     s execution_steps, p_status text, p_error jsonb,
     OUT ends int, OUT ready int[], OUT drafts event_draft[], OUT failure jsonb
@@ -129,8 +132,15 @@ BEGIN
     ends := 0; ready := '{}'; drafts := '{}';
     SELECT * INTO x FROM execution_steps t
      WHERE t.execution_id = s.execution_id AND t."position" = s.item_of
-       AND t.status = 'waiting';
+       AND t.status = 'waiting' AND t.pending_deps > 0;
     IF NOT FOUND THEN
+        RETURN;
+    ELSIF x.iterations IS NOT NULL THEN
+        UPDATE execution_steps t
+           SET status = 'ready', pending_deps = 0, ready_at = plans_now()
+         WHERE t.execution_id = x.execution_id AND t."position" = x."position";
+        ready := ARRAY[x."position"];
+        drafts := ARRAY[ROW('step.ready', x."position", '{}')::event_draft];
         RETURN;
     ELSIF p_status NOT IN ('completed', 'skipped') THEN
         failure := p_error;

@@ -1,17 +1,23 @@
 -- A step that failed for good, and the one that stands in for it.
 
 -- Let a step wait for its fallback, which becomes ready. It keeps its error, and lets go of
--- its token and its deadline: the fallback has policies of its own. The caller holds the
--- lock and has archived the attempt. Returns the windows to send.
+-- its token and its deadline: the fallback has policies of its own. A loop waits for its
+-- iteration no more. The caller holds the lock and has archived the attempt. Returns the
+-- windows to send.
 CREATE FUNCTION fall_back(
     e executions, s execution_steps, p_input jsonb, p_error jsonb
 ) RETURNS jsonb
 LANGUAGE plpgsql AS $$
+DECLARE
+    unstarted record;
 BEGIN
+    SELECT * INTO unstarted FROM cancel_items(s);
+    e.open_steps := e.open_steps - unstarted.cancels;
     UPDATE execution_steps t
        SET status = 'waiting', input = coalesce(p_input, t.input), error = p_error,
-           lease_token = NULL, worker_id = NULL, delivery = NULL, claimed_at = NULL,
-           attempt_deadline = NULL, published_at = NULL, wake_at = NULL, deadline = NULL
+           pending_deps = 0, lease_token = NULL, worker_id = NULL, delivery = NULL,
+           claimed_at = NULL, attempt_deadline = NULL, published_at = NULL,
+           wake_at = NULL, deadline = NULL, child_id = NULL
      WHERE t.execution_id = s.execution_id AND t."position" = s."position";
     UPDATE execution_steps t
        SET status = 'ready', pending_deps = 0, ready_at = plans_now(),
@@ -20,7 +26,7 @@ BEGIN
     e := write_execution(e, ARRAY[
         ROW('step.waiting', s."position", jsonb_build_object(
             'attempt', s.attempt, 'error', p_error, 'fallback', s.fallback)),
-        ROW('step.ready', s.fallback, '{}')]::event_draft[]);
+        ROW('step.ready', s.fallback, '{}')]::event_draft[] || unstarted.drafts);
     IF e.status = 'paused' THEN
         RETURN '[]';
     END IF;

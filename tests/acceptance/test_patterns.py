@@ -1,4 +1,4 @@
-"""The patterns of control flow that plans support, as their page shows them."""
+"""The patterns of control flow that plans can express, as their page shows them."""
 
 import re
 from pathlib import Path
@@ -63,6 +63,22 @@ def taken(engine: ExecutionEngine, result: ExecutionResult) -> set[str]:
     return {name for name, end in ends.items() if end != "skipped"}
 
 
+def wait_for_step(engine: ExecutionEngine, execution_id: str, step: str) -> None:
+    """Wait until a step has completed."""
+    wait_until(
+        lambda: ends_of(engine, execution_id)[step] == "completed",
+        what=f"the end of {step}",
+    )
+
+
+def finish(engine: ExecutionEngine, execution_id: str) -> ExecutionResult:
+    """Wait for the end of an execution that is to succeed."""
+    result = engine.wait(execution_id, timeout_seconds=20)
+    check_timeline(engine, execution_id)
+    assert result.status is ExecutionStatus.COMPLETED
+    return result
+
+
 def list_moves(engine: ExecutionEngine, result: ExecutionResult) -> list[str]:
     """Return what happened to which step, in the order of the timeline."""
     events = read_timeline(engine, result.execution_id)
@@ -74,12 +90,13 @@ def test_the_page_lists_every_pattern_once() -> None:
     assert {row.state for row in ROWS} == {"supported", "partly", "not"}
 
 
-def test_what_is_called_supported_has_a_plan_and_a_test_and_nothing_else_has() -> None:
-    supported = [row for row in ROWS if row.state == "supported"]
+def test_what_is_called_supported_has_a_plan_and_a_test() -> None:
+    shown = [row for row in ROWS if row.test]
 
-    assert list(PLANS) == [f"pattern-{row.number}" for row in supported]
-    assert [row.test for row in ROWS if row.test] == [row.test for row in supported]
-    assert [row.test for row in supported if row.test not in globals()] == []
+    assert list(PLANS) == [f"pattern-{row.number}" for row in shown]
+    assert [row.number for row in shown if row.state == "not"] == []
+    assert [row for row in ROWS if row.state == "supported" and not row.test] == []
+    assert [row.test for row in shown if row.test not in globals()] == []
 
 
 def test_steps_follow_each_other(engine: ExecutionEngine, plan: Plan) -> None:
@@ -143,6 +160,30 @@ def test_a_merge_waits_for_the_branches_that_were_taken(
     assert list_moves(engine, result).count("merge started") == 1
 
 
+def test_the_first_of_several_branches_is_enough(
+    engine: ExecutionEngine, plan: Plan, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+
+    execution_id = engine.submit(plan, {"gate": str(gate)})
+
+    wait_for_step(engine, execution_id, "next")
+    assert ends_of(engine, execution_id)["left"] != "completed"
+    gate.touch()
+    moves = list_moves(engine, finish(engine, execution_id))
+    assert moves.index("next completed") < moves.index("left completed")
+    assert moves.count("next started") == 1
+
+
+def test_a_failure_leads_back_from_several_places(
+    engine: ExecutionEngine, plan: Plan
+) -> None:
+    moves = list_moves(engine, run(engine, plan))
+
+    begun = [move.split()[0] for move in moves if move.endswith(" started")]
+    assert begun == ["draw", "check", "draw", "check", "sign", "check", "sign"]
+
+
 def test_an_execution_ends_when_nothing_is_left(
     engine: ExecutionEngine, plan: Plan
 ) -> None:
@@ -181,6 +222,52 @@ def test_a_result_may_say_what_the_items_are(
     assert run(engine, plan).unwrap() == [16, 25]
 
 
+@pytest.mark.parametrize("wanted", [1, 4])
+def test_instances_go_on_until_there_are_enough(
+    engine: ExecutionEngine, plan: Plan, wanted: int
+) -> None:
+    result = run(engine, plan, wanted=wanted)
+
+    assert result.unwrap() == wanted
+    assert f"each[{wanted - 1}]" in taken(engine, result)
+    assert f"each[{wanted}]" not in taken(engine, result)
+
+
+@pytest.mark.parametrize("event", ["mail", "call"])
+def test_what_happens_first_chooses_the_branch(
+    engine: ExecutionEngine, plan: Plan, tmp_path: Path, event: str
+) -> None:
+    events = {name: str(tmp_path / name) for name in ("mail", "call")}
+    execution_id = engine.submit(plan, events)
+    wait_until(
+        lambda: "event[0]" in ends_of(engine, execution_id),
+        what="the choice to be open",
+    )
+
+    Path(events[event]).touch()
+
+    result = finish(engine, execution_id)
+    answers = {name for name in taken(engine, result) if name.startswith("answer")}
+    assert answers == {f"answer_{event}"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("arrival", "gate"), ("gate", "arrival")]
+)
+def test_a_step_waits_until_another_branch_is_so_far(
+    engine: ExecutionEngine, plan: Plan, tmp_path: Path, before: str, after: str
+) -> None:
+    files = {name: tmp_path / name for name in (before, after)}
+    execution_id = engine.submit(plan, {name: str(files[name]) for name in files})
+
+    files[before].touch()
+    wait_for_step(engine, execution_id, "join_in" if before == "arrival" else "closed")
+    files[after].touch()
+
+    joined = "join_in" in taken(engine, finish(engine, execution_id))
+    assert joined is (before == "arrival")
+
+
 def test_a_cancel_ends_all_of_an_execution(
     engine: ExecutionEngine, plan: Plan, ledger: Path
 ) -> None:
@@ -192,6 +279,56 @@ def test_a_cancel_ends_all_of_an_execution(
     result = engine.wait(execution_id, timeout_seconds=20)
     assert result.status is ExecutionStatus.CANCELLED
     assert set(ends_of(engine, execution_id).values()) == {"cancelled"}
+
+
+@pytest.mark.parametrize(("least", "reached"), [(0, 1), (9, 16), (64, 64)])
+def test_a_loop_runs_until_it_is_enough(
+    engine: ExecutionEngine, plan: Plan, least: int, reached: int
+) -> None:
+    assert run(engine, plan, least=least).unwrap() == reached
+
+
+def test_what_remains_of_an_event_is_waited_for(
+    engine: ExecutionEngine, plan: Plan, tmp_path: Path
+) -> None:
+    trigger = tmp_path / "trigger"
+    execution_id = engine.submit(plan, {"trigger": str(trigger)})
+    wait_until(
+        lambda: "wait[0]" in ends_of(engine, execution_id),
+        what="a loop that waits",
+    )
+
+    trigger.touch()
+
+    assert finish(engine, execution_id).unwrap() == "trigger"
+
+
+def test_two_of_three_branches_are_enough(
+    engine: ExecutionEngine, plan: Plan, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+
+    execution_id = engine.submit(plan, {"gate": str(gate)})
+
+    wait_for_step(engine, execution_id, "next")
+    assert ends_of(engine, execution_id)["left"] != "completed"
+    gate.touch()
+    moves = list_moves(engine, finish(engine, execution_id))
+    assert moves.index("middle completed") < moves.index("next started")
+    assert moves.index("right completed") < moves.index("next started")
+
+
+def test_two_of_three_items_are_enough(
+    engine: ExecutionEngine, plan: Plan, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+
+    execution_id = engine.submit(plan, {"gates": [str(gate), None, None]})
+
+    wait_for_step(engine, execution_id, "next")
+    assert ends_of(engine, execution_id)["each"] != "completed"
+    gate.touch()
+    finish(engine, execution_id)
 
 
 @pytest.mark.parametrize(

@@ -117,13 +117,17 @@ class Interpreter:
 
     def _run(self, node: Node) -> None:
         condition = node.written.get("when")
-        if condition is not None and node.owner is None and node.failures == 0:
+        is_asked = node.owner is None and node.failures == 0 and not node.items
+        if condition is not None and is_asked:
             wanted = judge(condition, self._scope(node))
             if not wanted:
                 self._skip(node, "condition")
                 return
         if "for_each" in node.written and node.owner is None:
             self._expand(node)
+            return
+        if "repeat" in node.written:
+            self._turn(node, node.written["repeat"])
             return
         saw = fill_in((node.written.get("with") or {}).get("saw"), self._scope(node))
         fate = self.fate_of(node.name)
@@ -177,6 +181,41 @@ class Interpreter:
             node.items.append(child)
             self.nodes[name] = child
 
+    def _turn(self, node: Node, repeat: Mapping[str, Any]) -> None:
+        """Go on with a loop, or end it as its last iteration has ended."""
+        last = node.items[-1] if node.items else None
+        if last is not None and last.error is not None:
+            self._fail(node, str(last.error["code"]), last.name)
+            return
+        begun = len(node.items)
+        until = repeat.get("until")
+        is_enough = begun == repeat["times"]
+        if last is not None and until is not None:
+            scope = self._scope(node) | {"last": last.result, "index": begun - 1}
+            if not judge(until, scope) and is_enough:
+                self._fail(node, "E003")
+                return
+            is_enough = judge(until, scope)
+        if last is not None and is_enough:
+            self._succeed(node, last.result)
+        elif self.reason is not None:
+            node.status = "cancelled"
+        else:
+            self._add_iteration(node, repeat, last and last.result)
+
+    def _add_iteration(
+        self, node: Node, repeat: Mapping[str, Any], last: object
+    ) -> None:
+        index = len(node.items)
+        written = {"with": repeat["with"], "retry": node.written["retry"]}
+        child = Node(f"{node.name}[{index}]", written, owner=node)
+        child.item = {"last": last, "index": index}
+        child.parks = "wait" in repeat and index > 0
+        child.status = "waiting" if child.parks else "ready"
+        node.status = "waiting"
+        node.items.append(child)
+        self.nodes[child.name] = child
+
     def _succeed(self, node: Node, result: object) -> None:
         node.status, node.result = "completed", result
         if node.owner is not None:
@@ -200,8 +239,8 @@ class Interpreter:
             self._skip(origin, "failed")
         self._release()
 
-    def _fail(self, node: Node, code: str) -> None:
-        node.error = {"code": code, "step": node.name}
+    def _fail(self, node: Node, code: str, step: str | None = None) -> None:
+        node.error = {"code": code, "step": step or node.name}
         if node.undoes is not None:
             node.status = "failed"
         elif node.policy == "skip":
@@ -258,6 +297,9 @@ class Interpreter:
         """Count an item that has ended in the step that waits for it."""
         owner = item.owner
         if owner is None or owner.status != "waiting":
+            return
+        if "repeat" in owner.written:
+            owner.status = "ready"
             return
         skipped = sum(i.status == "skipped" for i in owner.items)
         if item.status not in SETTLED or skipped > self._tolerated(owner):

@@ -61,6 +61,12 @@ def steps(*written: str) -> str:
     return "steps:\n" + "".join(step(fields) for fields in written)
 
 
+def loop(repeat: str, fields: str = "", more: str = "") -> str:
+    """Return steps of which the first, `a`, calls the action again and again."""
+    repeated = f"repeat: {{action: play.step, {repeat}}}"
+    return f"steps:\n  - {{id: a, {repeated}{fields}}}\n{more}"
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a step has ended, by its row."""

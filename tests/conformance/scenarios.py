@@ -45,6 +45,8 @@ def draw_scenario(seed: int) -> Scenario:
         readable = names[:n] if is_sequence else needs
         step = _draw_step(dice, name, readable, has_items=dice.random() < 0.25)
         steps.append(step if is_sequence else {**step, "needs": needs})
+    # dice of their own, so that the rest is that of before
+    _make_loops(random.Random(f"loops of {seed}"), steps)
     steps += _add_fallbacks(dice, steps)
     _add_restores(random.Random(f"restores of {seed}"), steps)
     every = [step["id"] for step in steps]
@@ -97,6 +99,22 @@ def _draw_items(dice: random.Random, readable: Sequence[str]) -> dict[str, Any]:
     if dice.random() < 0.6:
         written["tolerate"] = dice.choice([0, 1, 2, "0%", "25%", "30%", "50%", "100%"])
     return written
+
+
+def _make_loops(dice: random.Random, steps: list[dict[str, Any]]) -> None:
+    """Let some steps repeat what they would have done once."""
+    for step in steps:
+        if "for_each" in step or dice.random() < 0.8:
+            continue
+        saw = ["${last}", "${index}", step.pop("with")["saw"]]
+        repeat = {"action": step.pop("action"), "with": {"saw": saw}}
+        repeat["times"] = dice.randint(1, 4)
+        if dice.random() < 0.7:
+            conditions = ["last.ok", "last.ok", "true", "false", "last.none", "index"]
+            repeat["until"] = dice.choice(conditions)
+        if dice.random() < 0.3:
+            repeat["wait"] = "5s"
+        step["repeat"] = repeat
 
 
 def _add_fallbacks(

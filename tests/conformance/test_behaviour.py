@@ -3,9 +3,143 @@
 import pytest
 
 from tests.conformance.nodes import Fate
-from tests.conformance.rows import END, FAILS, LISTS, UNDO, Row, Theatre, steps
+from tests.conformance.rows import (
+    END,
+    FAILS,
+    LISTS,
+    UNDO,
+    Row,
+    Theatre,
+    loop,
+    step,
+    steps,
+)
 
 ROWS: dict[str, Row] = {
+    "without a condition a loop has all its iterations": Row(
+        loop("times: 3, with: {saw: '${index}'}"),
+        "completed",
+        {
+            "a": "completed after 4",
+            **{f"a[{n}]": "completed" for n in range(3)},
+        },
+        saw={"a": 2, "a[0]": 0, "a[1]": 1, "a[2]": 2},
+        order="a a[0] a a[1] a a[2] a",
+    ),
+    "a loop is over when its condition is true": Row(
+        loop("times: 9, until: 'last.saw > 0', with: {saw: '${index}'}"),
+        "completed",
+        {"a": "completed after 3", "a[0]": "completed", "a[1]": "completed"},
+        value={"step": "a[1]", "saw": 1, "ok": True, "items": []},
+    ),
+    "an iteration sees what the one before it came to, and the first null": Row(
+        loop('times: 2, with: {saw: \'${get(last, "step", "none")}\'}'),
+        "completed",
+        {"a": "completed after 3", "a[0]": "completed", "a[1]": "completed"},
+        saw={"a[0]": "none", "a[1]": "a[0]"},
+    ),
+    "a loop that comes to its bound fails": Row(
+        loop("times: 2, until: 'index > 1'", more=step("b")),
+        "failed",
+        {
+            "a": "failed after 3",
+            "b": "cancelled",
+            "a[0]": "completed",
+            "a[1]": "completed",
+        },
+    ),
+    "a bound that is just enough is no failure": Row(
+        loop("times: 2, until: 'index == 1'"),
+        "completed",
+        {"a": "completed after 3", "a[0]": "completed", "a[1]": "completed"},
+    ),
+    "a loop may be skipped as a whole, an iteration is not": Row(
+        loop("times: 3", ", on_failure: skip", step("b")),
+        "completed",
+        {
+            "a": "skipped failed after 3",
+            "b": "completed",
+            "a[0]": "completed",
+            "a[1]": "failed",
+        },
+        {"a[1]": FAILS},
+    ),
+    "a fallback stands in for a loop as a whole": Row(
+        loop(
+            "times: 3",
+            ", on_failure: {fallback: c}",
+            step("b, with: {saw: '${steps.a.result.saw}'}")
+            + step("c, with: {saw: '${failure.step}'}"),
+        ),
+        "completed",
+        {
+            "a": "completed after 2",
+            "b": "completed",
+            "c": "completed",
+            "a[0]": "failed",
+        },
+        {"a[0]": FAILS},
+        saw={"b": "a[0]"},
+    ),
+    "each iteration has attempts of its own": Row(
+        loop("times: 2", ", retry: {attempts: 2, initial: 1ms}"),
+        "completed",
+        {
+            "a": "completed after 3",
+            "a[0]": "completed after 2",
+            "a[1]": "completed after 2",
+        },
+        {"a[0]": Fate(failing_attempts=1), "a[1]": Fate(failing_attempts=1)},
+    ),
+    "a loop has a result and no results": Row(
+        loop("times: 1", more=step("b, with: {saw: '${steps.a.results}'}")),
+        "completed",
+        {"a": "completed after 2", "b": "completed", "a[0]": "completed"},
+        saw={"b": None},
+    ),
+    "to go back to before a loop lets it begin anew": Row(
+        loop("times: 2", more=step("b, on_failure: {restore: a, times: 1}")),
+        "completed",
+        {
+            "a": "completed after 6",
+            "b": "completed after 2",
+            **{f"a[{n}]{old}": "completed" for n in (0, 1) for old in ("", "~1")},
+        },
+        {"b": Fate(failing_attempts=1)},
+    ),
+    "a loop that fails can let the execution go back": Row(
+        loop("times: 2", ", on_failure: {restore: a, times: 1}"),
+        "failed",
+        {
+            "a": "failed after 6",
+            "a[0]~1": "completed",
+            "a[1]~1": "failed",
+            "a[0]": "completed",
+            "a[1]": "failed",
+        },
+        {"a[1]": FAILS},
+    ),
+    "a loop that is not wanted has no iterations": Row(
+        loop("times: 3", ", when: 'false'"), "completed", {"a": "skipped condition"}
+    ),
+    "what a loop did is undone once": Row(
+        "rollback: on_failure\n"
+        + loop(
+            "times: 2",
+            ", undo: {action: play.step, with: {saw: '${step.result.step}'}}",
+            step("b"),
+        ),
+        "failed",
+        {
+            "a": "completed after 3",
+            "b": "failed",
+            "a[0]": "completed",
+            "a[1]": "completed",
+            "a.undo": "completed",
+        },
+        {"b": FAILS},
+        saw={"a.undo": "a[1]"},
+    ),
     "in a sequence a skip stops nothing": Row(
         steps("a, when: 'false'", "b, with: {saw: '${steps.a.result}'}"),
         "completed",

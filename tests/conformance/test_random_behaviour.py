@@ -66,7 +66,7 @@ def follow(opinion: Interpreter, event: Event) -> None:
             opinion.start(step)
         case "step.retrying":
             opinion.retry(step, parks=False)
-        case "step.waiting" if not {"items", "fallback"} & set(event.data):
+        case "step.waiting" if not {"items", "iteration", "fallback"} & set(event.data):
             opinion.retry(step, parks=True)
         case "step.ready" if node is not None and node.parks:
             opinion.wake(step)

@@ -151,6 +151,17 @@ def test_the_action_that_undoes_a_step_is_compared_at_its_place() -> None:
     ]
 
 
+def test_what_a_loop_repeats_is_compared_at_its_place() -> None:
+    turns = {"action": "image.resize", "with": {"path": "a", "width": "w"}, "times": 2}
+    more = {"action": "nobodys", "times": 2}
+    plan = Plan("loops", steps=[Step("one", repeat=turns), Step("two", repeat=more)])
+
+    assert list_faults(plan) == [
+        'steps[0].repeat.with.width: must be of type integer, and is "w"',
+        'steps[1].repeat.action: no worker has published "nobodys"',
+    ]
+
+
 def test_a_plan_full_of_unknown_names_is_compared_in_time() -> None:
     closed = {
         "type": "object",

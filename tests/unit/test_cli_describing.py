@@ -110,6 +110,7 @@ def test_what_is_special_about_steps_is_explained(tmp_path: Path) -> None:
         "  - {id: every, action: a.d, for_each: steps.fetch.result}\n"
         "  - {id: some, action: a.d, for_each: steps.fetch.result,\n"
         "     on_failure: skip, when: parameters.n > 9}\n"
+        "  - {id: turn, repeat: {action: a.e, until: last.ok, times: 9}}\n"
     )
 
     lines = call("explain", str(path)).stdout.splitlines()
@@ -124,6 +125,7 @@ def test_what_is_special_about_steps_is_explained(tmp_path: Path) -> None:
         ("2", "each", "skip"),
         ("3", "every", "abort"),
         ("4", "some", "skip"),
+        ("5", "turn", "abort"),
         ("fallback", "recall", "abort"),
     ]
     after = next(index for index, line in enumerate(lines) if line.startswith("└"))
@@ -140,6 +142,7 @@ def test_what_is_special_about_steps_is_explained(tmp_path: Path) -> None:
         "some has a condition that is false with these parameters",
         "some is left out if its condition is false: parameters.n > 9",
         "some is left out if its list cannot be evaluated",
+        "turn repeats a.e until last.ok, 9 times at most",
         "recall stands in for fetch, if that fails for good",
         "recall is left out if fetch does not fail for good",
     ]
@@ -178,12 +181,13 @@ def test_json_of_an_explanation_has_the_documented_keys(path: str) -> None:
     ]
     fetch = shape["steps"][0]
     assert list(fetch) == [
-        *("position", "name", "action", "section", "wave", "undoes", "queue"),
+        *("position", "name", "action", "plan", "section", "wave", "undoes", "queue"),
         *("priority", "needs", "reads", "secrets"),
         *("inputs", "timeout_seconds", "deadline_seconds", "retry", "max_lost"),
         *("on_failure", "fallback", "stands_in_for", "restore", "restore_times"),
         *("skipped_if", "when"),
         *("when_holds", "for_each", "items", "max_parallel", "tolerate", "cache"),
+        "repeat",
     ]
     assert fetch["inputs"] == {"currency": "EUR"}
     assert fetch["retry"]["not_on"] == ["ValueError"]

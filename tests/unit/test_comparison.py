@@ -6,7 +6,7 @@ import pytest
 
 from execution.comparison import Change, ChangeKind, compare_plans
 from execution.expressions import spell_template_text
-from execution.plan import Plan
+from execution.plan import Plan, Step
 
 BASE: dict[str, Any] = {
     "format": 1,
@@ -189,6 +189,22 @@ def test_what_runs_for_each_item_is_compared() -> None:
         ("steps.check.max_parallel", None, 2),
         ("steps.check.tolerate", "10%", 1),
     ]
+
+
+def test_what_a_loop_repeats_is_compared() -> None:
+    repeat = {"action": "a.turn", "with": {"x": "${last}"}, "until": "last.ok"}
+    before = Plan("p", steps=[Step("a", repeat={**repeat, "times": 2})])
+    same = {**repeat, "until": "${ last.ok }", "with": {"x": "${ last }"}, "times": 2}
+    after = {**repeat, "with": {"x": "${index}"}, "times": 3, "wait": "1s"}
+
+    changes = compare_plans(before, Plan("p", steps=[Step("a", repeat=after)])).changes
+
+    assert compare_plans(before, Plan("p", steps=[Step("a", repeat=same)])).is_same
+    assert {(c.place, c.before, c.after) for c in changes} == {
+        ("steps.a.repeat.with.x", "${last}", "${index}"),
+        ("steps.a.repeat.times", 2, 3),
+        ("steps.a.repeat.wait", None, "1s"),
+    }
 
 
 def test_a_condition_is_compared_by_what_it_says() -> None:

@@ -159,6 +159,27 @@ def test_items_of_a_step_are_counted_by_their_states() -> None:
     assert drawn.nodes[1].lines[3:] == ("items: 1 failed, 2 completed", "waiting")
 
 
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"times": 1000}, "1,000 times"),
+        ({"times": 5, "until": "${last.ok}"}, "until last.ok, 5 times at most"),
+        ({"times": 5, "wait": "90s"}, "5 times, 1m30s apart"),
+    ],
+)
+def test_a_loop_says_how_often_it_repeats_its_action(
+    fields: dict[str, object], told: str
+) -> None:
+    plan = Plan("loop", steps=[Step("turn", repeat={"action": "a.turn", **fields})])
+    states = {"turn": StepStatus.WAITING, "turn[0]": StepStatus.COMPLETED}
+
+    (node,) = picture_plan(plan, states=states_of(states)).nodes
+
+    assert node.lines == (
+        *("turn", "a.turn", f"repeated {told}", "iterations: 1 completed", "waiting"),
+    )
+
+
 FALLBACKS = Plan(
     "rates",
     steps=[

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from execution.explanation import Explanation, QueueShare, StepOutlook, explain_plan
-from execution.plan import OnFailure, Plan, Step
+from execution.plan import OnFailure, Plan, Repetition, Step
 
 DIAMOND = Plan(
     "diamond",
@@ -177,6 +177,27 @@ def test_a_step_for_each_item_is_told_with_its_list() -> None:
     two = outlook(explanation, "two")
     assert (two.for_each, two.max_parallel) == ("${steps.one.result.rows}", 3)
     assert two.reads == ("steps.one.result.rows",)
+    assert explanation.warnings == ()
+
+
+def test_a_loop_is_told_with_what_it_repeats() -> None:
+    explanation = explain(
+        Step(
+            "two",
+            repeat={
+                "action": "a.b",
+                "with": {"n": "${parameters.n + 1}", "before": "${last}"},
+                "until": "last.done",
+                "times": 3,
+            },
+            timeout="1m",
+        ),
+        parameters={"n": {"type": "integer", "default": 1}},
+    )
+
+    two = outlook(explanation, "two")
+    assert (two.action, two.repeat) == ("a.b", Repetition("last.done", 3, None))
+    assert two.reads == ("last", "last.done", "parameters.n")
     assert explanation.warnings == ()
 
 

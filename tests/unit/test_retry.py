@@ -12,6 +12,7 @@ from execution.errors import (
     ExecutionCancelledError,
     ExpressionError,
     FatalError,
+    LoopExhaustedError,
     PayloadLostError,
     PlansError,
     ResultError,
@@ -31,6 +32,7 @@ FATAL: list[BaseException] = [
     ExecutionCancelledError(),
     ExpressionError(),
     FatalError("no"),
+    LoopExhaustedError("no"),
     ResultError(),
     StaleLeaseError(),
 ]
@@ -212,6 +214,7 @@ def test_the_fatal_errors_are_these() -> None:
         ExecutionCancelledError,
         ExpressionError,
         FatalError,
+        LoopExhaustedError,
         PayloadLostError,
         ResultError,
         SecretError,
