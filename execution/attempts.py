@@ -10,7 +10,7 @@ Knows neither messages nor claims that failed.
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
@@ -30,7 +30,14 @@ from execution.errors import (
 )
 from execution.large_values import REFERENCE_KEY, load_all
 from execution.payloads import PayloadStore
-from execution.results import ErrorRecord, as_storable, encode_json, error_code
+from execution.recovery import STRATEGY_PREFIX, RecoveryKind
+from execution.results import (
+    ErrorRecord,
+    as_storable,
+    decode_json,
+    encode_json,
+    error_code,
+)
 from execution.retry import FATAL_ERRORS
 from execution.secrets import NO_SECRETS, StepSecrets
 from execution.settings import Settings
@@ -52,6 +59,8 @@ class Outcome:
     variables: str = "{}"
     place: CachePlace | None = None
     """Where the result is to be stored, for others to use."""
+    decision: str | None = None
+    """What a recovery strategy has decided, unless the step succeeds with a result."""
 
 
 class NoMoreAttemptsError(Exception):
@@ -108,12 +117,17 @@ class StepAttempts:
         except Exception as error:  # noqa: BLE001  # users' code raises what it likes
             failure = error
         else:
-            return Outcome(
+            ended = Outcome(
                 StepStatus.COMPLETED, recorded_input, result, None, variables
             )
+            return _follow(ended, self.claim) if self._is_strategy else ended
         # not above: what this raises is logged, and would have in its context an error
         # that may quote a secret
         return self._end(failure, recorded_input)
+
+    @property
+    def _is_strategy(self) -> bool:
+        return self.action.name.startswith(STRATEGY_PREFIX)
 
     def _end(self, error: BaseException, recorded_input: str) -> Outcome:
         # what the code told before it failed is what people look for
@@ -158,18 +172,24 @@ class StepAttempts:
         with self.interruptible(self.claim, self.context.attempt):
             value = self.action.call(self.context, find_inputs())
         value = self.secrets.conceal_in(value)
-        held = self.claim.held
-        result = self.payloads.keep(
-            value,
-            execution_id=held.execution_id,
-            position=held.position,
-            token=held.token,
-            place=f"the result of step {self.claim.step}",
-        )
+        result = self._encode(value)
         changed = self.secrets.conceal_in(self.context.variables.changed)
         variables = encode_json(changed, place="variables") if changed else "{}"
         self.context.flush()
         return result, variables
+
+    def _encode(self, value: Any) -> str:
+        held, place = self.claim.held, f"the result of step {self.claim.step}"
+        if self._is_strategy:
+            # what was decided is read at once, and so does not lie elsewhere
+            return encode_json(value, place=place)
+        return self.payloads.keep(
+            value,
+            execution_id=held.execution_id,
+            position=held.position,
+            token=held.token,
+            place=place,
+        )
 
     def _may_retry(self, error: BaseException) -> bool:
         if isinstance(error, DatabaseUnavailableError):
@@ -201,6 +221,24 @@ class StepAttempts:
 
 def _leave(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
     return inputs
+
+
+def _follow(decided: Outcome, claim: Claim) -> Outcome:
+    """Return how a strategy's own step ends, by what it has decided."""
+    decision = decode_json(str(decided.result))
+    failure = encode_json(claim.scope["failure"], place="failure")
+    kind = RecoveryKind(decision["kind"])
+    match kind:
+        case RecoveryKind.COMPLETE:
+            result = encode_json(decision["result"], place="the result")
+            return replace(decided, result=result)
+        case RecoveryKind.SKIP:
+            status, error = StepStatus.SKIPPED, None
+        case RecoveryKind.ABORT | RecoveryKind.RESTORE:
+            # it stands as it was: the error of the step, and not one of the strategy
+            status, error = StepStatus.FAILED, failure
+    told = encode_json(decision, place="the decision")
+    return Outcome(status, decided.recorded_input, error=error, decision=told)
 
 
 def _judge(error: BaseException) -> StepStatus:

@@ -5,12 +5,13 @@ it answers is read from PostgreSQL, so any number of engines, in any process, se
 same executions.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+from execution.actions import registry
 from execution.admission import PlanAdmission
 from execution.bulk import Order, bind_all, submit_chunks
 from execution.catalogue import ActionSummary
@@ -46,6 +47,7 @@ from execution.results import (
 )
 from execution.settings import Settings
 from execution.states import ExecutionStatus
+from execution.strategies import add_strategy
 from execution.waiting import wait_for_end
 
 _POLL_SECONDS = 2.0
@@ -315,6 +317,16 @@ class ExecutionEngine(PublishedPlans):
     def list_actions(self) -> tuple[ActionSummary, ...]:
         """Return the actions that workers have published, by name."""
         return self._repository.list_actions()
+
+    def add_recovery_strategy(
+        self, name: str, decide: Callable[..., Any], *, timeout: str | None = None
+    ) -> None:
+        """Register a recovery strategy in this process, as `@recovery_strategy` does.
+
+        Workers are who run strategies: one that is to be asked has to be registered in
+        theirs, when they start. Raises ActionRegistrationError for what cannot be one.
+        """
+        add_strategy(registry, name, decide, timeout)
 
     def count_living_workers(self) -> int:
         """Return how many workers have beaten within a lease."""

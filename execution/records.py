@@ -105,15 +105,23 @@ class StepRecords:
         epoch: int,
         rider: Rider | None = None,
         place: CachePlace | None = None,
+        decision: str | None = None,
     ) -> Completion:
         """Record how the last attempt of a step ended; values are JSON texts.
 
         `covered` is the position that the message's own chain sends next, in `epoch`.
         A `rider` claims after a success, in the same transaction, what it can go on to.
-        With a `place`, the result of a success is stored there, too.
+        With a `place`, the result of a success is stored there, too. A `decision` is
+        that of a recovery strategy.
         """
-        ridden = (rider.token, rider.worker_id, rider.delivery) if rider else ()
-        stored = (place.digest, place.ttl_seconds) if place else ()
+        more: list[object] = [None] * 6
+        if rider is not None:
+            more[:3] = rider.token, rider.worker_id, rider.delivery
+        if place is not None:
+            more[3:5] = place.digest, place.ttl_seconds
+        more[5] = decision
+        while more and more[-1] is None:
+            more.pop()
         row = self._database.call(
             "complete_step",
             held.execution_id,
@@ -126,8 +134,7 @@ class StepRecords:
             variables,
             covered,
             epoch,
-            *(ridden or (None,) * 3 if stored else ridden),
-            *stored,
+            *more,
         )
         claim = None
         if rider is not None and row["next"] is not None:

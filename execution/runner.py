@@ -209,6 +209,7 @@ class ExecutionTaskRunner:
                 epoch=ride.delivery.epoch,
                 rider=rider,
                 place=outcome.place,
+                decision=outcome.decision,
             )
         )
         reach(FaultPoint.COMPLETED)
