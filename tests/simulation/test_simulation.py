@@ -87,7 +87,7 @@ EXPECTED = {
     "resumes": 200,
     "restores": 100,
     "results missed": 20,
-    "results reused": 10,
+    "results reused": 5,
     "retries retrying": 200,
     "retries waiting": 100,
     "rides": 500,
