@@ -28,6 +28,8 @@ from execution.errors import (
     StaleLeaseError,
     StepTimeoutError,
 )
+from execution.large_values import REFERENCE_KEY, load_all
+from execution.payloads import PayloadStore
 from execution.recovery import STRATEGY_PREFIX, RecoveryKind
 from execution.results import (
     ErrorRecord,
@@ -38,6 +40,7 @@ from execution.results import (
 )
 from execution.retry import FATAL_ERRORS
 from execution.secrets import NO_SECRETS, StepSecrets
+from execution.settings import Settings
 from execution.states import StepStatus
 
 _MOST_MESSAGE_CHARACTERS = 2_000
@@ -75,7 +78,8 @@ class StepAttempts:
     `begin_retry(error, wait_seconds)` counts a failed attempt and begins the next; it
     raises NoMoreAttemptsError where none may follow, and StepParkedError where it does
     not follow here. In the block `interruptible(claim, attempt)`, StepTimeoutError may
-    be raised from outside. `secrets` are revealed to the action alone.
+    be raised from outside. `secrets` are revealed to the action alone. What is large in
+    inputs and results lies in `payloads`.
     """
 
     claim: Claim
@@ -85,6 +89,9 @@ class StepAttempts:
     sleep: Callable[[float], None]
     interruptible: Callable[[Claim, int], AbstractContextManager[None]]
     secrets: StepSecrets = NO_SECRETS
+    payloads: PayloadStore = field(
+        default_factory=lambda: PayloadStore.from_settings(Settings())
+    )
     failures: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -98,7 +105,10 @@ class StepAttempts:
         the process stops while PostgreSQL is away.
         """
         try:
-            result, variables = self._call_until_it_ends(inputs)
+            complete = load_all if REFERENCE_KEY in recorded_input else _leave
+            result, variables = self._call_until_it_ends(
+                lambda: complete(self.secrets.reveal(inputs))
+            )
         except (StaleLeaseError, StepParkedError, DatabaseUnavailableError):
             # nothing of the code's own: not an attempt that failed
             raise
@@ -110,11 +120,14 @@ class StepAttempts:
             ended = Outcome(
                 StepStatus.COMPLETED, recorded_input, result, None, variables
             )
-            is_decision = self.action.name.startswith(STRATEGY_PREFIX)
-            return _follow(ended, self.claim) if is_decision else ended
+            return _follow(ended, self.claim) if self._is_strategy else ended
         # not above: what this raises is logged, and would have in its context an error
         # that may quote a secret
         return self._end(failure, recorded_input)
+
+    @property
+    def _is_strategy(self) -> bool:
+        return self.action.name.startswith(STRATEGY_PREFIX)
 
     def _end(self, error: BaseException, recorded_input: str) -> Outcome:
         # what the code told before it failed is what people look for
@@ -128,13 +141,15 @@ class StepAttempts:
             ),
         )
 
-    def _call_until_it_ends(self, inputs: Mapping[str, Any]) -> tuple[str, str]:
+    def _call_until_it_ends(
+        self, find_inputs: Callable[[], Mapping[str, Any]]
+    ) -> tuple[str, str]:
         """Call once, and hand an error to tenacity as that of its first attempt.
 
         Its book-keeping costs more than a short step does, and most need none.
         """
         try:
-            return self._call(inputs)
+            return self._call(find_inputs)
         except Exception as error:  # noqa: BLE001  # the policy decides on it
             outcomes = iter((error,))
 
@@ -142,7 +157,7 @@ class StepAttempts:
             first = next(outcomes, None)
             if first is not None:
                 raise first
-            return self._call(inputs)
+            return self._call(find_inputs)
 
         retrying = Retrying(
             retry=retry_if_exception(self._may_retry),
@@ -153,15 +168,28 @@ class StepAttempts:
         )
         return retrying(call)
 
-    def _call(self, inputs: Mapping[str, Any]) -> tuple[str, str]:
+    def _call(self, find_inputs: Callable[[], Mapping[str, Any]]) -> tuple[str, str]:
         with self.interruptible(self.claim, self.context.attempt):
-            value = self.action.call(self.context, self.secrets.reveal(inputs))
+            value = self.action.call(self.context, find_inputs())
         value = self.secrets.conceal_in(value)
-        result = encode_json(value, place=f"the result of step {self.claim.step}")
+        result = self._encode(value)
         changed = self.secrets.conceal_in(self.context.variables.changed)
         variables = encode_json(changed, place="variables") if changed else "{}"
         self.context.flush()
         return result, variables
+
+    def _encode(self, value: Any) -> str:
+        held, place = self.claim.held, f"the result of step {self.claim.step}"
+        if self._is_strategy:
+            # what was decided is read at once, and so does not lie elsewhere
+            return encode_json(value, place=place)
+        return self.payloads.keep(
+            value,
+            execution_id=held.execution_id,
+            position=held.position,
+            token=held.token,
+            place=place,
+        )
 
     def _may_retry(self, error: BaseException) -> bool:
         if isinstance(error, DatabaseUnavailableError):
@@ -189,6 +217,10 @@ class StepAttempts:
             if left > 0:
                 # who cancels does not wait for an attempt that has not begun
                 self.context.raise_if_cancelled()
+
+
+def _leave(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    return inputs
 
 
 def _follow(decided: Outcome, claim: Claim) -> Outcome:

@@ -48,6 +48,22 @@ def echo(value: object = None) -> object:
     return value
 
 
+@action("test.fill")
+def fill(length: int, text: str = "row") -> dict[str, object]:
+    """Return many rows: about a megabyte of 20,000."""
+    return {"rows": [{"n": n, "text": f"{text} {n:030}"} for n in range(length)]}
+
+
+@action("test.count_rows")
+def count_rows(ctx: Context, table: dict[str, Any], ledger: str = "") -> int:
+    """Return how many rows there are, and fail as often as attempts ask for it."""
+    if ledger:
+        note(ledger, f"{ctx.step} {ctx.attempt} {len(table['rows'])}")
+        if ctx.attempt == 1:
+            raise ValueError("once more")
+    return len(table["rows"])
+
+
 @action("test.add")
 async def add(left: int, right: int) -> int:
     """Return a sum, from an async function."""

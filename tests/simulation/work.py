@@ -58,7 +58,7 @@ class Work:
                 # which need not come before
                 Recovery.restore("s0"),
             )
-            decision = dice.choices(made, [3, 1, 1, 3, 3])[0]
+            decision = dice.choices(made, [2, 2, 2, 3, 3])[0]
             self.gate.havoc.misfortune.count(f"decisions to {decision.kind}")
             return decision
 
