@@ -64,6 +64,7 @@ FENCED = frozenset(
         "complete_step",
         "retry_step",
         "expand_step",
+        "repeat_step",
         "reuse_result",
         "report_progress",
         "save_checkpoint",

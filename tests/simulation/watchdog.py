@@ -17,8 +17,10 @@ from tests.simulation.store import FENCED, Call, Store
 _ENDS = frozenset({"recorded", "ended"})
 """Outcomes of calls that may end the last step of an execution, and so itself."""
 _LANDED = frozenset(
-    {"recorded", "returned", "ended", "retrying", "waiting", "expanded"}
+    {"recorded", "returned", "ended", "retrying", "waiting", "expanded", "begun"}
 )
+_RIDES = {"complete_step": (0, 9, 10), "repeat_step": (0, 4, 5)}
+"""Calls that may claim another step, and where they name execution, epoch and token."""
 _MOVES = frozenset(
     {
         "pause_execution",
@@ -60,6 +62,7 @@ _TALLIES: dict[str, Callable[[dict[str, Any]], str | None]] = {
     "claim_step": _describe_claim,
     "complete_step": lambda row: f"completions {row['outcome']}",
     "expand_step": lambda row: f"lists {row['outcome']}",
+    "repeat_step": lambda row: f"iterations {row['outcome']}",
     "reuse_result": lambda row: f"results {row['outcome']}",
     "retry_step": lambda row: f"retries {row['outcome']}",
     "resend_step": lambda row: "steps sent again" if row["landed"] else None,
@@ -130,7 +133,7 @@ class Watchdog:
     ) -> None:
         if call.function == "claim_step":
             self._check_claim(call, row, before)
-        elif call.function == "complete_step" and row["next"]:
+        elif call.function in _RIDES and row["next"]:
             self._check_ride(call, row, before)
 
     def _tally(self, call: Call, row: dict[str, Any]) -> None:
@@ -193,7 +196,8 @@ class Watchdog:
     def _check_ride(
         self, call: Call, row: dict[str, Any], before: dict[str, Any]
     ) -> None:
-        execution_id, epoch, token = (call.arguments[n] for n in (0, 9, 10))
+        places = _RIDES[call.function]
+        execution_id, epoch, token = (call.arguments[n] for n in places)
         key = (execution_id, row["next"]["position"], token)
         if row["outcome"] == "repeated":
             self._count("rides answered again")
