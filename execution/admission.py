@@ -10,7 +10,7 @@ time; nothing is asked on the connection of a caller's transaction. Writes nothi
 import time
 from collections.abc import Collection
 
-from execution.catalogue import check_inputs, check_names
+from execution.catalogue import check_inputs, check_names, check_subplans
 from execution.errors import Fault, ParameterError, PlanValidationError
 from execution.language.findings import Findings
 from execution.language.rules import Complaint, Rule
@@ -78,13 +78,16 @@ class PlanAdmission:
         if self._check is CatalogueCheck.OFF:
             return ()
         findings = Findings()
-        wanted = {step.action for step in plan.steps}
+        wanted = {step.action for step in plan.steps if step.subplan is None}
         signatures = ASK_TWICE(self._queries.find_signatures, wanted)
         if len(signatures) < len(wanted):
             known = ASK_TWICE(self._queries.list_action_names)
             if known or self._check is CatalogueCheck.STRICT:
                 check_names(plan.steps, known, findings)
         check_inputs(plan.steps, signatures, findings)
+        if subplans := {step.subplan for step in plan.steps if step.subplan}:
+            definitions = ASK_TWICE(self._queries.find_subplans, subplans)
+            check_subplans(plan.steps, definitions, findings)
         return plan.locate(findings)
 
     def find_warnings(self, plan: Plan) -> tuple[Complaint, ...]:

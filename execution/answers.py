@@ -50,6 +50,8 @@ class Run:
     parameters: Mapping[str, Any]
     facts: Mapping[str, Any]
     """The execution's id, creation time and tags, as inputs may name them."""
+    has_parent: bool = False
+    """Whether a step of another execution waits for the end of this one."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ class Claim:
     inputs: Any
     for_each: str | None
     """The list whose items are to be run instead, if it has not been asked for yet."""
+    subplan: str | None
+    """The published plan that the step runs instead of an action."""
     loop: LoopState | None
     """Where the loop stands, if the step is one."""
     recorded_input: Any
@@ -259,6 +263,7 @@ def read_claim(
         condition=data["condition"],
         inputs=data["inputs"],
         for_each=data["for_each"],
+        subplan=data["subplan"],
         loop=_read_loop(data["loop"]) if data["loop"] else None,
         recorded_input=data["recorded"],
         checkpoint=data["checkpoint"] or {},

@@ -97,7 +97,7 @@ def check_names(
 ) -> None:
     """Note every step whose action is not among the names in the catalogue."""
     for step in steps:
-        if step.action not in known:
+        if step.subplan is None and step.action not in known:
             near = findings.suggestion(step.action, known)
             message = f"no worker has published {shown(step.action)}{near}"
             place = (*_find_place(step), "action")
@@ -115,6 +115,47 @@ def check_inputs(
         if signature is not None and isinstance(step.inputs, Mapping):
             place = (*_find_place(step), "with")
             _check_step(step.action, signature, step.inputs, place, findings)
+
+
+def check_subplans(
+    steps: Iterable[CompiledStep],
+    published: Mapping[str, Mapping[str, Any]],
+    findings: Findings,
+) -> None:
+    """Note every step whose plan is not published, or declares other parameters.
+
+    `published` has the declarations of the plans that are, by how the steps name them.
+    """
+    for step in steps:
+        if step.subplan is None:
+            continue
+        place = _find_place(step)
+        if step.subplan not in published:
+            message = (
+                f"no plan is published as {shown(step.subplan)}; publish it first:"
+                " plans publish FILE"
+            )
+            findings.add((*place, "plan"), Rule.UNKNOWN_PLAN, message)
+        elif isinstance(step.inputs, Mapping):
+            declared = published[step.subplan]
+            _check_parameters(step.subplan, declared, step.inputs, place, findings)
+
+
+def _check_parameters(
+    plan: str,
+    declared: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    place: Path,
+    findings: Findings,
+) -> None:
+    for name, declaration in declared.items():
+        if declaration.get("required") and name not in inputs:
+            message = f"is missing: plan {plan} requires it"
+            findings.add((*place, "with", name), Rule.MISSING_INPUT, message)
+    for name in inputs.keys() - declared.keys():
+        near = findings.suggestion(name, declared)
+        message = f"is no parameter of plan {plan}{near}"
+        findings.add((*place, "with", name), Rule.UNKNOWN_INPUT, message)
 
 
 def _find_place(step: CompiledStep) -> Path:

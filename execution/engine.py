@@ -14,7 +14,6 @@ from execution.admission import PlanAdmission
 from execution.bulk import Order, bind_all, submit_chunks
 from execution.catalogue import ActionSummary
 from execution.dispatcher import ExecutionDispatcher, create_app
-from execution.ending import finish_execution
 from execution.errors import (
     ExecutionNotFoundError,
 )
@@ -32,6 +31,7 @@ from execution.progress import compute_progress
 from execution.publication import PublishedPlans
 from execution.queries import ExecutionFilter, Transaction
 from execution.records import StepRecords
+from execution.relay import ExecutionRelay
 from execution.repository import ExecutionRepository, Submitted
 from execution.results import (
     Event,
@@ -71,6 +71,7 @@ class ExecutionEngine(PublishedPlans):
             settings.events_url, self._installation_id
         )
         self._dispatcher = ExecutionDispatcher(create_app(settings))
+        self._relay = ExecutionRelay(self._records, self._dispatcher, self._emitter)
         self._keyed = KeyedExecutions(
             LivenessRecords(self._database),
             self._records,
@@ -78,7 +79,11 @@ class ExecutionEngine(PublishedPlans):
             self._emitter,
         )
         self._states = ExecutionStateManager(
-            self._repository, self._dispatcher, self._emitter, self._finish
+            self._repository,
+            self._dispatcher,
+            self._emitter,
+            self._finish,
+            partial(ASK_TWICE, self._relay.carry),
         )
 
     @classmethod
@@ -362,7 +367,7 @@ class ExecutionEngine(PublishedPlans):
 
     def _finish(self, execution_id: str) -> bool:
         # the connection may have been cut since it was used last, and says so only now
-        return ASK_TWICE(finish_execution, self._records, self._emitter, execution_id)
+        return ASK_TWICE(self._relay.finish, execution_id)
 
     def _listen(self, execution_id: str) -> Any:
         return subscription(

@@ -26,6 +26,7 @@
     │   ├── WorkerLostError        E008  the worker of an attempt vanished
     │   ├── ActionExitError        E003  the code tried to end its process
     │   ├── ActionInputError       E003  the inputs do not fit the action's parameters
+    │   ├── SubplanError           E003  the plan that a step names cannot be begun
     │   ├── SecretError            E003  a secret that the inputs name is not there
     │   ├── LoopExhaustedError     E003  a loop has come to its bound
     │   ├── ResultError            E003  a step returned what JSON cannot hold
@@ -209,6 +210,12 @@ class ActionExitError(ExecutionError):
 
 class ActionInputError(ExecutionError):
     """The inputs of a step do not fit the parameters of its action."""
+
+    code = ErrorCode.EXECUTION
+
+
+class SubplanError(ExecutionError):
+    """The plan that a step names is not published, or does not take its inputs."""
 
     code = ErrorCode.EXECUTION
 

@@ -50,7 +50,8 @@ class StepOutlook:
 
     position: int
     name: str
-    action: str
+    action: str | None
+    plan: str | None
     section: Section
     wave: int | None
     undoes: str | None
@@ -155,7 +156,8 @@ def _describe(
     return StepOutlook(
         position=step.position,
         name=step.name,
-        action=step.action,
+        action=None if step.subplan else step.action,
+        plan=step.subplan,
         section=step.section,
         wave=depth + 1 if _is_in_order(step) else None,
         undoes=name(step.undoes),

@@ -8,12 +8,12 @@ database, one execution a transaction; a call too many changes nothing.
 import logging
 
 from execution.dispatcher import ExecutionDispatcher
-from execution.ending import finish_execution
 from execution.errors import DatabaseError
 from execution.events import ExecutionEventEmitter
 from execution.liveness import LivenessRecords
 from execution.patience import ASK_TWICE
 from execution.records import StepRecords
+from execution.relay import ExecutionRelay
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class KeyedExecutions:
     ) -> None:
         """Decide through `liveness`, and send what begins."""
         self._liveness = liveness
-        self._records = records
+        self._relay = ExecutionRelay(records, dispatcher, emitter)
         self._dispatcher = dispatcher
         self._emitter = emitter
 
@@ -67,5 +67,5 @@ class KeyedExecutions:
             return 0
         self._emitter.emit(execution_id, expiry.last_seq)
         if expiry.open_steps == 0:
-            finish_execution(self._records, self._emitter, execution_id)
+            self._relay.finish(execution_id)
         return 1

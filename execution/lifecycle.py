@@ -29,12 +29,18 @@ class ExecutionStateManager:
         dispatcher: ExecutionDispatcher,
         emitter: ExecutionEventEmitter,
         finish: Callable[[str], bool],
+        carry: Callable[[str], int],
     ) -> None:
-        """Move through `repository`; `finish` ends an execution without open steps."""
+        """Move through `repository`.
+
+        `finish` ends an execution without open steps, `carry` lets those within one
+        follow it.
+        """
         self._repository = repository
         self._dispatcher = dispatcher
         self._emitter = emitter
         self._finish = finish
+        self._carry = carry
 
     def validate_transition(
         self, current: ExecutionStatus, target: ExecutionStatus
@@ -70,6 +76,8 @@ class ExecutionStateManager:
     def _follow(self, execution_id: str, move: Move) -> None:
         self._emitter.emit(execution_id, move.last_seq)
         self._dispatcher.publish(move.windows)
+        # before the call returns: what it promises holds for every execution below
+        self._carry(execution_id)
         if move.status is ExecutionStatus.ENDING and move.open_steps == 0:
             self._finish(execution_id)
 

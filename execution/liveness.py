@@ -86,6 +86,7 @@ class Sweep:
     unfinished_executions: tuple[str, ...] = ()
     due_keys: tuple[str, ...] = ()
     overdue_steps: tuple[OverdueStep, ...] = ()
+    relaying_executions: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -278,6 +279,11 @@ class LivenessRecords:
         rows = self._database.call_all("unsent_executions", most)
         return tuple(row["unsent_executions"] for row in rows)
 
+    def find_relaying_executions(self, most: int) -> tuple[str, ...]:
+        """Return executions of which their parent or their children have to hear."""
+        rows = self._database.call_all("relaying_executions", most)
+        return tuple(row["relaying_executions"] for row in rows)
+
     def mark_sent(self, execution_id: str) -> tuple[Window, ...]:
         """Count what was never sent of an execution as sent; return what to send."""
         row = self._database.call("send_steps", execution_id)
@@ -364,6 +370,7 @@ def _read_sweep(row: Mapping[str, Any]) -> Sweep:
         unfinished_executions=_read_each(str, row["unfinished"]),
         due_keys=_read_each(str, row["due_keys"]),
         overdue_steps=_read_each(_read_overdue, row["overdue"]),
+        relaying_executions=_read_each(str, row["relaying"]),
     )
 
 

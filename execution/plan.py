@@ -58,18 +58,19 @@ class NamedAction(Protocol):
 class Step:
     """A step as it is written in Python; None stands for what is not written.
 
-    `action` is the name of an action or a function decorated as one. `with_` is the
-    mapping of inputs, with `${…}` in its texts. `needs` lists step ids; once one step
-    has it, all must. `when` is an expression: where it comes to false, the step is
-    skipped. `timeout` (of one attempt) and `deadline` (of all) are durations such as
-    `30s`, `retry` is a mapping as in a document, `on_failure` is `abort`, `skip`,
-    `{"fallback": id}` or `{"restore": id, "times": 3}`, `priority` is 0 to 9. `run_on`
-    (`failure` or `always`) lets the step run at the end of an execution; `undo` is a
-    mapping with the action that takes back what the step did. `for_each` names a list,
-    for each item of which the step is run, `max_parallel` at a time; `tolerate` (a
-    number, or `10%`) may be skipped. `cache` is a mapping with a `ttl`, and perhaps a
-    `key`: equal inputs use a result again. `repeat`, in place of `action` and `with_`,
-    is a mapping with those of a loop, `times` and perhaps `until` and `wait`.
+    `action` is the name of an action or a function decorated as one; or else `plan`
+    names a published plan to run. `with_` is the mapping of inputs, with `${…}` in its
+    texts. `needs` lists step ids; once one step has it, all must. `when` is an
+    expression: where it comes to false, the step is skipped. `timeout` (of one attempt)
+    and `deadline` (of all) are durations such as `30s`, `retry` is a mapping as in a
+    document, `on_failure` is `abort`, `skip`, `{"fallback": id}` or `{"restore": id,
+    "times": 3}`, `priority` is 0 to 9. `run_on` (`failure` or `always`) lets the step
+    run at the end of an execution; `undo` is a mapping with the action that takes back
+    what the step did. `for_each` names a list, for each item of which the step is run,
+    `max_parallel` at a time; `tolerate` (a number, or `10%`) may be skipped. `cache` is
+    a mapping with a `ttl`, and perhaps a `key`: equal inputs use a result again.
+    `repeat`, in place of `action` and `with_`, is a mapping with those of a loop,
+    `times` and perhaps `until` and `wait`.
     """
 
     id: str
@@ -90,6 +91,7 @@ class Step:
     for_each: str | None = None
     max_parallel: int | None = None
     tolerate: int | str | None = None
+    plan: str | None = None
     repeat: Mapping[str, object] | None = None
     cache: Mapping[str, object] | None = None
 
@@ -99,6 +101,7 @@ class Step:
             "id": self.id,
             "description": self.description,
             "action": getattr(self.action, "action_name", self.action),
+            "plan": self.plan,
             "with": self.with_,
             "repeat": self.repeat,
             "needs": self.needs,

@@ -81,6 +81,7 @@ class ExecutionFilter:
     plan: str | None = None
     tag: str | None = None
     since: datetime | None = None
+    parent_id: str | None = None
 
 
 class ExecutionQueries:
@@ -243,7 +244,7 @@ class ExecutionQueries:
 
     def list_unserved_actions(self, plan: Plan) -> tuple[str, ...]:
         """Return the actions of `plan` that no worker has ever published, sorted."""
-        wanted = {step.action for step in plan.steps}
+        wanted = {step.action for step in plan.steps if step.subplan is None}
         return tuple(sorted(wanted - self.find_signatures(wanted).keys()))
 
     def find_signatures(
@@ -255,6 +256,14 @@ class ExecutionQueries:
             (list(names),),
         )
         return {row["name"]: read_signature(row["signature"]) for row in rows}
+
+    def find_subplans(self, names: Collection[str]) -> dict[str, Mapping[str, Any]]:
+        """Return the parameters that those plans declare that are published.
+
+        `names` are NAME or NAME@VERSION.
+        """
+        found = ((name, self._call("find_subplan", name)) for name in names)
+        return {name: row["declarations"] for name, row in found if row["plan_id"]}
 
     def list_timed_actions(self, names: Collection[str]) -> tuple[str, ...]:
         """Return those of the named actions that have a timeout of their own."""
@@ -390,4 +399,6 @@ def _build_conditions(wanted: ExecutionFilter) -> list[sa.ColumnElement[bool]]:
         conditions.append(sa.literal(wanted.tag) == sa.any_(Execution.tags))
     if wanted.since is not None:
         conditions.append(Execution.created_at >= wanted.since)
+    if wanted.parent_id is not None:
+        conditions.append(Execution.parent_id == wanted.parent_id)
     return conditions

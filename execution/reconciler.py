@@ -18,7 +18,6 @@ from typing import TypeVar
 from execution.answers import Completion
 from execution.database import DatabaseBusyError, DatabaseUnavailableError
 from execution.dispatcher import ExecutionDispatcher
-from execution.ending import finish_execution
 from execution.errors import DatabaseError
 from execution.events import ExecutionEventEmitter
 from execution.keys import KeyedExecutions
@@ -30,6 +29,7 @@ from execution.liveness import (
     UnsentStep,
 )
 from execution.records import StepRecords
+from execution.relay import ExecutionRelay
 from execution.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ class Round:
     resent_steps: int = 0
     sent_executions: int = 0
     finished_executions: int = 0
+    told_executions: int = 0
     settled_keys: int = 0
 
     @property
@@ -79,10 +80,10 @@ class Reconciler:
     ) -> None:
         """Work with the lease, beat and tick of `settings`."""
         self._liveness = liveness
-        self._records = records
         self._dispatcher = dispatcher
         self._emitter = emitter
         self._settings = settings
+        self._relay = ExecutionRelay(records, dispatcher, emitter)
         self._keys = KeyedExecutions(liveness, records, dispatcher, emitter)
         self._passed_over: Counter[str] = Counter()
 
@@ -113,15 +114,20 @@ class Reconciler:
             resent_steps=_count(self._resend_step, found.unsent_steps),
             sent_executions=_count(self._send_steps, found.unsent_executions),
             finished_executions=_count(self._finish, found.unfinished_executions),
+            told_executions=_count(self._relay.carry, found.relaying_executions),
             settled_keys=_count(self._keys.settle, found.due_keys),
         )
 
-    def send_unsent(self) -> Round:
-        """Send what was never sent, and give keys that are free; say what was done."""
+    def answer_notice(self) -> Round:
+        """Do what a transaction has left: send, tell, give keys; say what was done."""
         unsent = self._liveness.find_unsent_executions(_MOST_AT_ONCE)
-        sent = _count(self._send_steps, unsent)
+        relaying = self._liveness.find_relaying_executions(_MOST_AT_ONCE)
         keys = self._liveness.find_due_keys(_MOST_AT_ONCE)
-        return Round(sent_executions=sent, settled_keys=_count(self._keys.settle, keys))
+        return Round(
+            sent_executions=_count(self._send_steps, unsent),
+            told_executions=_count(self._relay.carry, relaying),
+            settled_keys=_count(self._keys.settle, keys),
+        )
 
     def follow(self, execution_id: str, completion: Completion) -> None:
         """Do what follows from a step that was taken away: tell, send, finish."""
@@ -131,6 +137,8 @@ class Reconciler:
         self._dispatcher.publish(completion.windows)
         if completion.is_last:
             self._finish(execution_id)
+        elif completion.has_ended:
+            self._relay.tell_parent(execution_id)
 
     def _take_lost_steps(self, found: Sequence[LostStep]) -> int:
         taken = _count(self._take_lost_step, found)
@@ -199,7 +207,7 @@ class Reconciler:
         return bool(windows)
 
     def _finish(self, execution_id: str) -> int:
-        return finish_execution(self._records, self._emitter, execution_id)
+        return self._relay.finish(execution_id)
 
 
 def _count(act: Callable[[_T], int], found: Iterable[_T]) -> int:

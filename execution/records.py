@@ -31,6 +31,7 @@ from execution.answers import (
     read_completion,
 )
 from execution.caching import CachePlace
+from execution.children import ChildRecords
 from execution.database import Database
 from execution.states import EndReason, ExecutionStatus, StepStatus
 from execution.windows import read_windows
@@ -42,6 +43,7 @@ class StepRecords:
     def __init__(self, database: Database) -> None:
         """Write through `database`."""
         self._database = database
+        self.children = ChildRecords(database)
 
     # claims and their ends
 
@@ -68,7 +70,13 @@ class StepRecords:
         outcome = ClaimOutcome(row["outcome"])
         claim = None
         if outcome is ClaimOutcome.CLAIMED:
-            run = Run(execution_id, row["plan"], row["parameters"], row["execution"])
+            run = Run(
+                execution_id,
+                row["plan"],
+                row["parameters"],
+                row["execution"],
+                row["has_parent"],
+            )
             claim = read_claim(run, token, row["claim"], row["variables"])
         return ClaimAnswer(
             outcome, row["detail"], row["skipped"], row["last_seq"], claim

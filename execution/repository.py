@@ -24,6 +24,7 @@ from execution.errors import (
 from execution.identity import draw_execution_id
 from execution.models import (
     Execution,
+    ExecutionStep,
     Submission,
 )
 from execution.plan import Plan
@@ -313,6 +314,12 @@ class ExecutionRepository(ExecutionQueries):
                     .where(
                         Execution.id == execution_id,
                         Execution.status.in_(TERMINAL_EXECUTION_STATUSES),
+                        # its parent has yet to hear how it ended
+                        ~sa.exists().where(
+                            ExecutionStep.execution_id == Execution.parent_id,
+                            ExecutionStep.position == Execution.parent_position,
+                            ExecutionStep.child_id == Execution.id,
+                        ),
                     )
                     .returning(Execution.id)
                 )
@@ -367,6 +374,7 @@ def _compiled_row(step: Any) -> dict[str, Any]:
         "restore_times": step.restore_times,
         "cache": step.cache.to_json() if step.cache else None,
         "item_reads": None if step.item_reads is None else list(step.item_reads),
+        "subplan": step.subplan,
         "repeat": None if step.repeat is None else asdict(step.repeat),
     }
 

@@ -235,6 +235,10 @@ class StepSummary:
     ended_at: datetime | None
     error: ErrorRecord | None
     wake_at: datetime | None = None
+    plan: str | None = None
+    """The plan that the step runs, if it runs one."""
+    child_id: str | None = None
+    """The execution of that plan, once it has begun."""
     iterations: int | None = None
     """How many it has begun, if it is a loop that has begun."""
     cached_from: Mapping[str, Any] | None = None
@@ -266,6 +270,8 @@ class ExecutionSummary:
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    parent_id: str | None = None
+    """The execution one of whose steps runs this one."""
     concurrency_key: str | None = None
     admitted_at: datetime | None = None
 

@@ -45,9 +45,11 @@ from execution.judgements import judge_condition
 from execution.parts import StepParts
 from execution.patience import Patience
 from execution.records import StepRecords
+from execution.relay import ExecutionRelay
 from execution.ride import Delivery, Ride, RideLimits
 from execution.secrets import NO_SECRETS, SCHEME, SecretStore, StepSecrets
 from execution.states import ExecutionStatus, StepStatus
+from execution.subplans import SubplanStarter
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +123,8 @@ class ExecutionTaskRunner:
         self._interruptible = interruptible
         self._ride_limits = ride_limits or RideLimits()
         self._observer = observer
+        self._relay = ExecutionRelay(records, dispatcher, emitter)
+        self._subplans = SubplanStarter(records.children, emitter, dispatcher, patience)
         self._secrets = secrets or SecretStore()
         self._parts = StepParts(
             records, emitter, dispatcher, patience, self._board_next
@@ -217,6 +221,7 @@ class ExecutionTaskRunner:
                 judge_condition(ride.claim)
                 or self._parts.expand(ride.claim)
                 or self._parts.repeat(ride)
+                or self._subplans.begin(ride.claim)
                 or self._call(ride.claim)
             )
         if observer is not None:
@@ -264,6 +269,8 @@ class ExecutionTaskRunner:
             self._patience.until_answered(
                 lambda: finish_execution(self._records, self._emitter, execution_id)
             )
+        if ride.claim.run.has_parent and (completion.is_last or completion.has_ended):
+            self._patience.until_answered(lambda: self._relay.tell_parent(execution_id))
         # the chain sends the next link only in the epoch that was completed in: after
         # a resume, that link was sent by somebody else
         is_current = completion.epoch == ride.delivery.epoch

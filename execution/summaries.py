@@ -11,8 +11,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.orm import aliased
 
 from execution.catalogue import ActionSignature, ActionSummary
+from execution.language.compilation import RUN_PLAN_ACTION
 from execution.models import Action, Execution, ExecutionStep, Worker
 from execution.models import Plan as PlanRow
 from execution.results import (
@@ -25,6 +27,27 @@ from execution.results import (
 from execution.states import ExecutionStatus, StepStatus
 
 _MOST_NAMED_STEPS = 100
+
+_CHILD = aliased(Execution)
+
+
+def _read_child(column: Any) -> sa.Case[Any]:
+    """Return a column of a step's newest child; for others nothing is looked up."""
+    newest = (
+        sa.select(column)
+        .select_from(_CHILD)
+        .join(PlanRow, PlanRow.id == _CHILD.plan_id)
+        .where(
+            _CHILD.parent_id == ExecutionStep.execution_id,
+            _CHILD.parent_position == ExecutionStep.position,
+        )
+        .order_by(_CHILD.created_at.desc())
+        .limit(1)
+        .correlate(ExecutionStep)
+        .scalar_subquery()
+    )
+    return sa.case((ExecutionStep.action == RUN_PLAN_ACTION, newest))
+
 
 STEP_COLUMNS = (
     ExecutionStep.position,
@@ -43,6 +66,8 @@ STEP_COLUMNS = (
     ExecutionStep.ended_at,
     ExecutionStep.error,
     ExecutionStep.wake_at,
+    _read_child(_CHILD.id).label("child_id"),
+    _read_child(PlanRow.name).label("child_plan"),
     ExecutionStep.iterations,
     ExecutionStep.cached_from,
 )
@@ -89,6 +114,7 @@ def read_execution(row: Any) -> ExecutionSummary:
         variables=execution.variables,
         result=execution.result,
         error=ErrorRecord.from_json(execution.error) if execution.error else None,
+        parent_id=execution.parent_id,
         created_at=execution.created_at,
         started_at=execution.started_at,
         ended_at=execution.ended_at,
@@ -111,7 +137,7 @@ def read_step(row: Sequence[Any]) -> StepSummary:
     position, name, action, queue, status, reason, *others = row
     attempt, failures, losses, progress, message, *others = others
     worker_id, claimed_at, ended_at, error, wake_at, *others = others
-    iterations, cached_from = others
+    child_id, plan, iterations, cached_from = others
     return StepSummary(
         position=position,
         name=name,
@@ -129,6 +155,8 @@ def read_step(row: Sequence[Any]) -> StepSummary:
         ended_at=ended_at,
         error=ErrorRecord.from_json(error) if error else None,
         wake_at=wake_at,
+        plan=plan,
+        child_id=child_id,
         iterations=iterations,
         cached_from=cached_from,
     )

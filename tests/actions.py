@@ -79,27 +79,16 @@ def arrive(ctx: Context, gate: str | None = None) -> str:
     return ctx.step
 
 
-@action("test.await")
-def await_arrivals(
-    ctx: Context, names: list[str], count: int = 1, unless: str | None = None
-) -> list[str]:
-    """Return which have arrived, as soon as there are so many; nothing if too late."""
-    if unless in ctx.variables:
-        return []
-    arrived = [name for name in names if name in ctx.variables]
-    if len(arrived) < count:
-        # longer than a slot is held for: the next attempt sees what was set meanwhile
-        raise RetryableError(f"{arrived} are not enough", retry_after_seconds=2.1)
-    return arrived
+@action("test.arrived")
+def list_arrived(ctx: Context, names: list[str]) -> list[str]:
+    """Return which of these steps have arrived."""
+    return [name for name in names if name in ctx.variables]
 
 
 @action("test.look_for")
-def look_for(paths: list[str]) -> str:
+def look_for(paths: list[str]) -> str | None:
     """Return the first of the files that is there."""
-    for path in paths:
-        if Path(path).exists():
-            return Path(path).name
-    raise RetryableError("none is there yet", retry_after_seconds=2.1)
+    return next((Path(path).name for path in paths if Path(path).exists()), None)
 
 
 @action("test.fail_until")

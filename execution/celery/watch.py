@@ -103,14 +103,14 @@ class Watch:
         return bool(self._shown_tokens or state.active_requests)
 
     def listen(self, seconds: float, stirred: int) -> bool:
-        """Let `seconds` pass, or send at once what is submitted meanwhile by SQL.
+        """Let `seconds` pass, or do at once what a transaction leaves to do meanwhile.
 
         Comes back earlier when the file `stirred` can be read. Says whether there was
         something. Raises DatabaseError when PostgreSQL does not answer.
         """
         is_told = self._liveness.wait_for_unsent(seconds, stirred)
         if is_told:
-            self._note(self._reconciler.send_unsent())
+            self._note(self._reconciler.answer_notice())
         return is_told
 
     def heed(self, tokens: Collection[str]) -> None:

@@ -154,7 +154,7 @@ def build_steps_table(
         holder = [printable((hosts or {}).get(step.worker_id or "", "-"))]
         table.add_row(
             printable(step.name),
-            printable(step.action),
+            printable(f"plan {step.plan}" if step.plan else step.action),
             styled(step.status),
             str(step.attempt or "-"),
             _write_progress(step),
@@ -172,6 +172,7 @@ def _write_note(step: StepSummary) -> str:
         f"{begun:,} iteration{'s' * (begun > 1)}" if begun else "",
         f"{step.failures} failed" if step.failures else "",
         f"{step.losses} lost" if step.losses else "",
+        f"runs as {step.child_id}" if step.child_id else "",
         f"waits until {write_time(step.wake_at)}" if step.wake_at else "",
         _write_source(step),
         step.error.message if step.error else "",
@@ -274,6 +275,8 @@ def build_summary(execution: ExecutionSummary) -> Table:
     table.add_row(
         "plan", printable(" ".join(filter(None, (execution.plan, execution.version))))
     )
+    if execution.parent_id:
+        table.add_row("part of", execution.parent_id)
     state = styled(execution.status).append(reason).append(_write_wait(execution))
     table.add_row("state", state)
     table.add_row("steps", f"{ended} of {execution.total_steps} ended")

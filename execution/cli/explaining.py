@@ -162,7 +162,7 @@ def _build_table(steps: list[StepOutlook]) -> Table:
         table.add_row(
             _write_wave(step),
             step.name,
-            printable(step.action),
+            printable(step.action or f"plan {step.plan}"),
             printable(step.queue or _DEFAULT),
             _write_limit(step.timeout_seconds),
             _write_limit(step.deadline_seconds),

@@ -48,6 +48,9 @@ def list_executions(
     ] = None,
     plan: Annotated[str | None, typer.Option(help="Only those of this plan.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only those with this tag.")] = None,
+    parent: Annotated[
+        str | None, typer.Option(help="Only those that this execution has begun.")
+    ] = None,
     page: Annotated[int, typer.Option(min=1, help="Which page.")] = 1,
     page_size: Annotated[
         int, typer.Option(min=1, max=_MOST_PAGE_SIZE, help="Executions on a page.")
@@ -56,8 +59,10 @@ def list_executions(
     _local: Local = False,
 ) -> None:
     """List executions, newest first."""
-    wanted = ExecutionFilter(status=status, plan=plan, tag=tag)
+    wanted = ExecutionFilter(status=status, plan=plan, tag=tag, parent_id=parent)
     with ExecutionEngine.connect() as engine:
+        if parent is not None:
+            engine.get_status(parent)
         found = engine.list_executions(wanted, page=page, page_size=page_size)
     if as_json:
         print_json(found)

@@ -164,7 +164,7 @@ def _picture_step(
         name=step.name,
         last=step.name,
         details=(
-            step.action,
+            step.work,
             *_describe_step(step, steps, undone),
             *_count_items(step, states),
         ),

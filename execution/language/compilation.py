@@ -30,6 +30,16 @@ if TYPE_CHECKING:
 
 DEFAULT_MAX_LOST = 3
 
+RUN_PLAN_ACTION = "plans.run_plan"
+"""What workers call the steps that run a plan; each of them can."""
+
+_SUBPLAN_POLICIES = {
+    "timeout_seconds": None,
+    "retry": RetryPolicy(),
+    "max_attempts": RetryPolicy.max_attempts,
+}
+"""What `defaults` and profiles say of attempts is for the steps of the plan itself."""
+
 Value = TypeVar("Value")
 
 
@@ -96,6 +106,12 @@ class CompiledStep:
     restore_times: int | None = None
     repeat: Repetition | None = None
     cache: CacheRule | None = None
+    subplan: str | None = None
+
+    @property
+    def work(self) -> str:
+        """What the step does, in words: the name of its action, or of its plan."""
+        return self.action if self.subplan is None else f"plan {self.subplan}"
 
 
 def compile_steps(document: "PlanDocument", graph: Graph) -> tuple[CompiledStep, ...]:
@@ -139,7 +155,6 @@ def _compile_step(
     on_failure: Any = _first(policy.on_failure for policy in policies)
     stands_in_for = graph.fallbacks.get(position)
     called = step.repeat or step
-    assert called.action is not None  # noqa: S101  # what states none is a fault
     inside = names_steps([called.with_, step.cache.key if step.cache else None])
     read = inside
     for expression in (step.when, step.for_each, step.repeat and step.repeat.until):
@@ -150,7 +165,8 @@ def _compile_step(
     return CompiledStep(
         position=position,
         name=step.id,
-        action=called.action,
+        action=called.action or RUN_PLAN_ACTION,
+        subplan=step.plan,
         # what it stands in for does not count it among its successors
         needs=graph.needs[position] if stands_in_for is None else (stands_in_for,),
         successors=graph.successors[position],
@@ -168,7 +184,7 @@ def _compile_step(
         cache=_compile_cache(step.cache),
         repeat=_compile_repetition(step.repeat),
         **_compile_tolerance(step.tolerate),
-        **_compile_policies(policies),
+        **(_compile_policies(policies) | (_SUBPLAN_POLICIES if step.plan else {})),
     )
 
 

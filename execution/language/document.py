@@ -25,6 +25,7 @@ from execution.language.texts import (
     PlanName,
     RollbackCauses,
     StepId,
+    SubplanName,
     Tolerance,
     VersionText,
     WaitText,
@@ -39,7 +40,7 @@ MAX_PRIORITY = 9
 MAX_AT_ONCE = 10_000
 MAX_KEY_TEMPLATE = 1024
 
-STEP_KINDS = ("action", "repeat")
+STEP_KINDS = ("action", "plan", "repeat")
 """The fields that say what a step does; each step states exactly one of them."""
 
 
@@ -185,10 +186,16 @@ class StepFields(PolicyFields):
     action: CodeName | None = Field(
         default=None, description="The name of the code to run."
     )
+    plan: SubplanName | None = Field(
+        default=None,
+        description="A published plan to run, NAME or NAME@VERSION; its result is the"
+        " step's.",
+    )
     with_: dict[str, Any] = Field(
         default_factory=dict,
         alias="with",
-        description="The inputs by name; `${…}` in texts is replaced.",
+        description="The inputs by name; `${…}` in texts is replaced. For a plan, its"
+        " parameters.",
     )
     repeat: RepeatFields | None = Field(
         default=None, description="Makes it a loop: what is run again and again."

@@ -27,7 +27,7 @@ from execution.language.findings import Findings
 from execution.language.rules import Complaint, Rule
 from execution.places import Path
 
-LATER_STEP_KINDS = ("plan", "sleep", "sleep_until", "wait_for")
+LATER_STEP_KINDS = ("sleep", "sleep_until", "wait_for")
 
 _RESERVED = frozenset(("switch", "matrix", "include", "env"))
 _LATER_IN_DOCUMENT = frozenset(("budget",))
@@ -54,6 +54,7 @@ _SYNONYMS = {
     **dict.fromkeys(("backoff", "strategy"), "wait"),
     **dict.fromkeys(("retries", "retry_policy"), "retry"),
     **dict.fromkeys(("name", "key"), "id"),
+    **dict.fromkeys(("subplan", "workflow", "sub_workflow", "child"), "plan"),
     **dict.fromkeys(("max_iterations", "count", "limit"), "times"),
     **dict.fromkeys(("while", "retry_until", "break_on"), "until"),
     **dict.fromkeys(("memoize", "memo", "cached"), "cache"),

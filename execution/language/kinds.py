@@ -35,4 +35,5 @@ def _check_kind(step: Mapping[str, object], place: Path, findings: Findings) -> 
 
 
 def _list(kinds: tuple[str, ...] | list[str], word: str) -> str:
-    return f" {word} ".join(f"`{kind}`" for kind in kinds)
+    *others, last = (f"`{kind}`" for kind in kinds)
+    return f"{', '.join(others)} {word} {last}"

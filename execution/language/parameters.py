@@ -65,6 +65,19 @@ def declared_parameters(
     }
 
 
+def read_declarations(declarations: Mapping[str, object]) -> dict[str, Parameter]:
+    """Return what values are checked against, from the definition of a plan.
+
+    `declarations` are its `parameters`; they have no faults.
+    """
+    return declared_parameters(
+        {
+            name: ParameterFields.model_validate(declaration)
+            for name, declaration in declarations.items()
+        }
+    )
+
+
 def bind_parameters(
     declared: Mapping[str, Parameter], values: object
 ) -> dict[str, object]:

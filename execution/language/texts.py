@@ -67,6 +67,12 @@ def _plan_name(text: str) -> str:
     return text
 
 
+def _subplan_name(text: str) -> str:
+    name, mark, version = text.partition("@")
+    _plan_name(name)
+    return f"{name}@{_version(version)}" if mark else name
+
+
 def _code_name(text: str) -> str:
     """Actions and queues are named by others; only the unprintable is refused."""
     if not 0 < len(text) <= 255 or not text.isprintable() or " " in text:
@@ -185,6 +191,9 @@ ParameterName: TypeAlias = Annotated[
 ]
 PlanName: TypeAlias = Annotated[
     str, AfterValidator(_plan_name), _words(_PLAN_NAME.pattern)
+]
+SubplanName: TypeAlias = Annotated[
+    str, AfterValidator(_subplan_name), _words(rf"{_PLAN_NAME.pattern}(@\S{{1,128}})?")
 ]
 CodeName: TypeAlias = Annotated[str, AfterValidator(_code_name), _words(r"\S{1,255}")]
 Label: TypeAlias = Annotated[str, AfterValidator(_label), _words(".{1,128}")]

@@ -47,6 +47,7 @@ from execution.language.sections import (
     list_rollback_reasons,
     warn_of_sections,
 )
+from execution.language.subplans import check_subplans
 from execution.language.tree import MAX_DOCUMENT_BYTES, canonical_json
 from execution.places import Path, shown
 from execution.states import EndReason, Section
@@ -174,6 +175,7 @@ def _check_meaning(fields: dict[str, object], findings: Findings) -> Graph:
     check_profiles(fields, findings)
     check_retries(fields, findings)
     check_kinds(fields, findings)
+    check_subplans(fields, findings)
     steps = fields.get("steps")
     graph = build_graph(steps if isinstance(steps, list) else [], findings)
     check_sections(fields, graph, findings)
@@ -243,6 +245,7 @@ def warn_of_endless(
         for step in steps
         if step.timeout_seconds is None
         and step.deadline_seconds is None
+        and step.subplan is None
         and (deadline_seconds is None or step.section is not Section.STEPS)
         and step.action not in timed_actions
     ]

@@ -13,6 +13,7 @@ from execution.models.executions import (
     CachedResult,
     Execution,
     ExecutionStep,
+    Relay,
     Submission,
 )
 from execution.models.history import (
@@ -43,6 +44,7 @@ __all__ = [
     "PlanStep",
     "Pulse",
     "Queue",
+    "Relay",
     "StepAttempt",
     "Submission",
     "Worker",

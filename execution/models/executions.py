@@ -70,6 +70,12 @@ class Execution(Base):
     ended_at: Mapped[datetime | None]
     deadline: Mapped[datetime | None]
     paused_at: Mapped[datetime | None]
+    parent_id: Mapped[str | None] = mapped_column(
+        UUID(as_uuid=False), ForeignKey("executions.id", ondelete="CASCADE")
+    )
+    parent_position: Mapped[int | None]
+    depth: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    paused_with_parent: Mapped[bool] = mapped_column(server_default="false")
     concurrency_key: Mapped[str | None]
     admitted_at: Mapped[datetime | None]
 
@@ -93,6 +99,13 @@ class Execution(Base):
                 "deadline IS NOT NULL AND status IN ('pending', 'running', 'paused')"
             ),
         ),
+        # the children of an execution, and of each of its steps
+        Index(
+            "ix_executions_parent",
+            "parent_id",
+            "parent_position",
+            postgresql_where=text("parent_id IS NOT NULL"),
+        ),
         # who is next under a key, and the sweep for keys that have room
         Index(
             "ix_executions_held",
@@ -113,6 +126,15 @@ class Execution(Base):
         ),
         BUSY_TABLE,
     )
+
+
+class Relay(Base):
+    """Word of an execution that its children, or its parent, have not all heard yet."""
+
+    __tablename__ = "relays"
+
+    execution_id: Mapped[str] = execution_key()
+    number: Mapped[int] = mapped_column(BigInteger, server_default="1")
 
 
 class ExecutionStep(Base):
@@ -166,11 +188,18 @@ class ExecutionStep(Base):
     skips_left: Mapped[int | None]
     fallback: Mapped[int | None]
     stands_in_for: Mapped[int | None]
+    child_id: Mapped[str | None] = uuid_column()
     iterations: Mapped[int | None]
     restores: Mapped[int] = mapped_column(server_default="0")
     cached_from: Mapped[dict[str, Any] | None]
 
     __table_args__ = (
+        # whether an execution has children that it must tell something
+        Index(
+            "ix_execution_steps_child",
+            "execution_id",
+            postgresql_where=text("child_id IS NOT NULL"),
+        ),
         # sweeps: what runs, by its worker; what is ready, by its queue
         Index(
             "ix_execution_steps_running",

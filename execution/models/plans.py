@@ -115,6 +115,7 @@ class PlanStep(Base):
     tolerate_percent: Mapped[float | None]
     fallback: Mapped[int | None]
     stands_in_for: Mapped[int | None]
+    subplan: Mapped[str | None]
     repeat: Mapped[dict[str, Any] | None]
     restore: Mapped[int | None]
     restore_times: Mapped[int | None]

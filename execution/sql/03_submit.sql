@@ -27,7 +27,7 @@ BEGIN
             deadline_seconds, max_attempts, max_lost, retry, retries_timeouts, inputs,
             condition, section, run_on, undoes, for_each, max_parallel, tolerate,
             tolerate_percent, fallback, stands_in_for, item_reads, cache, restore,
-            restore_times, repeat)
+            restore_times, repeat, subplan)
         SELECT p_id, s.* FROM jsonb_to_recordset(p_steps) AS s(
             "position" int, name text, action text, queue text, priority smallint,
             needs int[], successors int[], reads int[], survives_skips bool,
@@ -36,7 +36,7 @@ BEGIN
             inputs jsonb, condition text, section text, run_on text, undoes int,
             for_each text, max_parallel int, tolerate int, tolerate_percent float,
             fallback int, stands_in_for int, item_reads int[],
-            cache jsonb, restore int, restore_times int, repeat jsonb);
+            cache jsonb, restore int, restore_times int, repeat jsonb, subplan text);
         RETURN p_id;
     END IF;
     -- a statement of its own: the one above could not see the row that won

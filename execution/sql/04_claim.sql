@@ -7,7 +7,7 @@ CREATE TYPE started_step AS (
     published_at timestamptz, publishes int, input jsonb,
     inputs jsonb, reads int[], retry jsonb, hostname text, section text,
     condition text, for_each text, item jsonb, is_fallback bool,
-    cache jsonb, repeat jsonb
+    cache jsonb, repeat jsonb, subplan text
 );
 
 
@@ -29,7 +29,7 @@ CREATE FUNCTION claim_step(
     p_delivery text,
     OUT outcome text, OUT detail text, OUT skipped int, OUT last_seq bigint,
     OUT claim jsonb, OUT variables jsonb,
-    OUT plan text, OUT parameters jsonb, OUT execution jsonb
+    OUT plan text, OUT parameters jsonb, OUT execution jsonb, OUT has_parent bool
 )
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
@@ -74,6 +74,7 @@ BEGIN
     last_seq := e.next_seq - 1;
     claim := describe_claim(p_execution, s);
     variables := e.variables; parameters := e.parameters;
+    has_parent := e.parent_id IS NOT NULL;
     execution := jsonb_build_object('id', e.id, 'created_at', e.created_at, 'tags', e.tags);
     SELECT t.name INTO plan FROM plans t WHERE t.id = e.plan_id;
 END $$;
@@ -122,7 +123,7 @@ BEGIN
               CASE WHEN coalesce(n.item_of, n.iterations) IS NULL THEN p.condition END,
               CASE WHEN n.item_of IS NULL THEN p.for_each END, n.item,
               n.stands_in_for IS NOT NULL, p.cache,
-              CASE WHEN n.item_of IS NULL THEN p.repeat END
+              CASE WHEN n.item_of IS NULL THEN p.repeat END, p.subplan
          INTO s;
     RETURN s;
 END $$;
@@ -141,7 +142,7 @@ BEGIN
            CASE WHEN coalesce(n.item_of, n.iterations) IS NULL THEN p.condition END,
            CASE WHEN n.item_of IS NULL THEN p.for_each END, n.item,
            n.stands_in_for IS NOT NULL, p.cache,
-           CASE WHEN n.item_of IS NULL THEN p.repeat END
+           CASE WHEN n.item_of IS NULL THEN p.repeat END, p.subplan
       INTO s
       FROM execution_steps n
       JOIN plan_steps p ON p.plan_id = e.plan_id
@@ -231,6 +232,7 @@ BEGIN
         'inputs', s.inputs, 'recorded', s.input, 'steps', steps, 'undone', undone,
         'failure', failure, 'condition', s.condition, 'for_each', s.for_each,
         'item', s.item, 'loop', loop_so_far, 'cache', s.cache,
+        'subplan', s.subplan,
         'checkpoint', checkpoint);
 END $$;
 

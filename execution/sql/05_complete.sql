@@ -162,7 +162,7 @@ BEGIN
                 THEN p.condition END AS condition,
            CASE WHEN t.item_of IS NULL THEN p.for_each END AS for_each, t.item,
            t.stands_in_for IS NOT NULL AS is_fallback, p.cache,
-           CASE WHEN t.item_of IS NULL THEN p.repeat END AS repeat
+           CASE WHEN t.item_of IS NULL THEN p.repeat END AS repeat, p.subplan
       INTO n
       FROM execution_steps t
       JOIN plan_steps p ON p.plan_id = p_plan
@@ -233,7 +233,7 @@ BEGIN
     next := describe_claim(p_execution, ROW(
         n."position", n.name, n.action, NULL, n.attempt, n.failures, NULL, NULL, n.input,
         n.inputs, n.reads, n.retry, n.hostname, 'steps', n.condition, n.for_each, n.item,
-        n.is_fallback, n.cache, n.repeat)::started_step);
+        n.is_fallback, n.cache, n.repeat, n.subplan)::started_step);
 END $$;
 
 
@@ -259,7 +259,7 @@ DECLARE
 BEGIN
     UPDATE execution_steps t
        SET status = 'completed', result = p_result, input = coalesce(p_input, t.input),
-           error = NULL, ended_at = plans_now(),
+           error = NULL, ended_at = plans_now(), child_id = NULL,
            progress = CASE WHEN t.progress IS NOT NULL THEN 100 END
      WHERE t.execution_id = s.execution_id AND t."position" = s."position";
     e.open_steps := e.open_steps - 1;
@@ -474,7 +474,7 @@ BEGIN
     UPDATE execution_steps
        SET status = p_status, reason = CASE WHEN p_status = 'skipped' THEN p_reason END,
            input = coalesce(p_input, input), error = p_error, ended_at = plans_now(),
-           wake_at = NULL
+           wake_at = NULL, child_id = NULL
      WHERE execution_id = p_execution AND "position" = p_position;
     drafts := ARRAY[ROW('step.' || p_status, p_position, jsonb_strip_nulls(
         jsonb_build_object('attempt', s.attempt, 'error', p_error, 'reason',
@@ -524,6 +524,7 @@ BEGIN
                   || follow.drafts;
         e.open_steps := e.open_steps - follow.cancels;
         e.status := 'ending';
+        PERFORM relay_down(p_execution);
     END IF;
     e := write_execution(e, drafts);
     IF e.section <> s.section THEN
@@ -684,7 +685,8 @@ LANGUAGE sql VOLATILE AS $$
 $$;
 
 
--- Cancel what has not started. The caller holds the lock and counts.
+-- Cancel what has not started. What waits for a child has: that one hears of it, and
+-- comes to its own end first. The caller holds the lock and counts.
 CREATE FUNCTION cancel_unstarted(
     p_execution uuid, OUT cancels int, OUT drafts event_draft[]
 )
@@ -693,6 +695,7 @@ LANGUAGE sql VOLATILE AS $$
         UPDATE execution_steps
            SET status = 'cancelled', ended_at = plans_now(), wake_at = NULL
          WHERE execution_id = p_execution AND status IN ('pending', 'ready', 'waiting')
+           AND child_id IS NULL
         RETURNING "position"
     )
     SELECT count(*)::int,
@@ -712,7 +715,7 @@ LANGUAGE sql VOLATILE AS $$
            SET status = 'cancelled', ended_at = plans_now(), wake_at = NULL
          WHERE execution_id = s.execution_id
            AND "position" >= s.first_item AND "position" < s.first_item + s.item_count
-           AND status IN ('pending', 'ready', 'waiting')
+           AND status IN ('pending', 'ready', 'waiting') AND child_id IS NULL
         RETURNING "position"
     )
     SELECT count(*)::int,

@@ -17,15 +17,33 @@ BEGIN
     status := e.status;
     landed := coalesce(e.status IN ('pending', 'running'), false);
     IF landed THEN
-        PERFORM write_state(p_execution, e.next_seq, e.status, 'paused', p_by, p_reason);
-        last_seq := write_events(p_execution, e.next_seq, ARRAY[ROW('execution.paused', NULL,
-            jsonb_strip_nulls(jsonb_build_object('by', p_by, 'reason', p_reason))
-            )::event_draft]) - 1;
-        UPDATE executions
-           SET status = 'paused', paused_at = plans_now(), next_seq = last_seq + 1
-         WHERE id = p_execution;
+        last_seq := stop_execution(e, p_by, p_reason, false);
         status := 'paused';
     END IF;
+END $$;
+
+
+-- Pause an execution that can be; a child may be paused with its parent. The caller holds
+-- the lock. Returns the number of its last event.
+CREATE FUNCTION stop_execution(
+    e executions, p_by text, p_reason text, p_with_parent bool
+) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    last_seq bigint;
+BEGIN
+    PERFORM write_state(e.id, e.next_seq, e.status, 'paused', p_by, p_reason);
+    last_seq := write_events(e.id, e.next_seq, ARRAY[ROW('execution.paused', NULL,
+        jsonb_strip_nulls(jsonb_build_object('by', p_by, 'reason', p_reason))
+        )::event_draft]) - 1;
+    UPDATE executions
+       SET status = 'paused', paused_at = plans_now(), next_seq = last_seq + 1,
+           paused_with_parent = p_with_parent,
+           deadline = CASE WHEN p_with_parent THEN renew_child_deadline(e)
+                      ELSE e.deadline END
+     WHERE id = e.id;
+    PERFORM relay_down(e.id);
+    RETURN last_seq;
 END $$;
 
 
@@ -39,42 +57,54 @@ CREATE FUNCTION resume_execution(
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     e executions;
-    drafts event_draft[];
 BEGIN
     PERFORM begin_write();
     SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
     status := e.status;
     landed := coalesce(e.status = 'paused', false);
     windows := '[]';
-    IF NOT landed THEN
-        RETURN;
+    IF landed THEN
+        windows := continue_execution(e, p_by, p_reason);
+        SELECT x.status, x.epoch, x.next_seq - 1 INTO status, epoch, last_seq
+          FROM executions x WHERE x.id = p_execution;
     END IF;
-    status := CASE WHEN waits_for_key(e) THEN 'pending' ELSE 'running' END;
-    drafts := ARRAY[ROW('execution.resumed', NULL, jsonb_strip_nulls(
-        jsonb_build_object('by', p_by, 'reason', p_reason)))]::event_draft[];
-    IF status = 'pending' THEN
+END $$;
+
+
+-- Resume an execution that is paused. The caller holds the lock. Returns the windows to
+-- send.
+CREATE FUNCTION continue_execution(e executions, p_by text, p_reason text) RETURNS jsonb
+LANGUAGE plpgsql AS $$
+DECLARE
+    target text := CASE WHEN waits_for_key(e) THEN 'pending' ELSE 'running' END;
+    drafts event_draft[] := ARRAY[ROW('execution.resumed', NULL, jsonb_strip_nulls(
+        jsonb_build_object('by', p_by, 'reason', p_reason)))];
+BEGIN
+    IF target = 'pending' THEN
         drafts := drafts || draft_held(e);
         PERFORM tell_reconcilers();
     END IF;
-    PERFORM write_state(p_execution, e.next_seq, 'paused', status, p_by, p_reason);
-    last_seq := write_events(p_execution, e.next_seq, drafts) - 1;
-    epoch := e.epoch + 1;
+    PERFORM write_state(e.id, e.next_seq, 'paused', target, p_by, p_reason);
     UPDATE executions x
-       SET status = resume_execution.status, epoch = e.epoch + 1, next_seq = last_seq + 1,
-           started_at = CASE WHEN waits_for_key(e) THEN NULL
-                        ELSE coalesce(x.started_at, plans_now()) END,
-           paused_at = NULL
-     WHERE id = p_execution;
+       SET status = target, epoch = e.epoch + 1,
+           next_seq = write_events(e.id, e.next_seq, drafts),
+           started_at = CASE target
+                        WHEN 'running' THEN coalesce(x.started_at, plans_now()) END,
+           paused_at = NULL, paused_with_parent = false,
+           deadline = CASE WHEN e.parent_id IS NULL THEN x.deadline
+                      ELSE renew_child_deadline(e) END
+     WHERE id = e.id;
     UPDATE execution_steps s SET published_at = NULL
-     WHERE s.execution_id = p_execution AND s.status = 'ready';
+     WHERE s.execution_id = e.id AND s.status = 'ready';
     -- what a person has stopped does not use up its time meanwhile
     UPDATE execution_steps s
        SET deadline = s.deadline + (plans_now() - greatest(
                e.paused_at, s.deadline - make_interval(secs => s.deadline_seconds)))
-     WHERE s.execution_id = p_execution AND s.deadline IS NOT NULL
+     WHERE s.execution_id = e.id AND s.deadline IS NOT NULL
        AND (s.status IN ('ready', 'waiting')
             OR s.status = 'pending' AND s.item_of IS NOT NULL);
-    windows := publish_ready(p_execution);
+    PERFORM relay_down(e.id);
+    RETURN publish_ready(e.id);
 END $$;
 
 
@@ -145,6 +175,7 @@ BEGIN
         -- nobody who could send is here
         PERFORM tell_reconcilers();
     END IF;
+    PERFORM relay_down(p_execution);
     RETURN true;
 END $$;
 
@@ -178,6 +209,9 @@ BEGIN
                ended_at = plans_now(), next_seq = last_seq + 1
          WHERE id = p_execution;
         status := p_status;
+        IF e.parent_id IS NOT NULL THEN
+            PERFORM leave_relay(p_execution);
+        END IF;
         IF e.admitted_at IS NOT NULL THEN
             -- another one may wait for its key, or be about to
             PERFORM tell_reconcilers();

@@ -2,6 +2,11 @@
 -- more than a step at a time: after an outage of the database, or a jump of its
 -- clock, nobody has been silent.
 
+-- The action of steps that run a plan: every worker has it, and none publishes it.
+CREATE FUNCTION built_in_action() RETURNS text
+LANGUAGE sql IMMUTABLE AS $$ SELECT 'plans.run_plan' $$;
+
+
 CREATE FUNCTION register_worker(
     p_worker uuid, p_hostname text, p_pid int, p_pool text, p_slots int,
     p_queues text[], p_actions jsonb,
@@ -15,7 +20,8 @@ BEGIN
     INSERT INTO workers (id, hostname, pid, pool, slots, in_hand, queues, actions, pulse,
                          sampled_at, started_at, beat_at)
     SELECT p_worker, p_hostname, p_pid, p_pool, p_slots, p_slots, p_queues,
-           ARRAY(SELECT a ->> 'name' FROM jsonb_array_elements(p_actions) a),
+           ARRAY(SELECT a ->> 'name' FROM jsonb_array_elements(p_actions) a)
+               || built_in_action(),
            p.value, seen_at, seen_at, seen_at
       FROM pulse p;
     -- What is published already is left alone: a start of many workers would write, and

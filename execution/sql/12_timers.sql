@@ -54,7 +54,7 @@ $$;
 
 -- Steps that wait, for a slot or for a time, beyond their deadline. While an execution
 -- is paused, theirs stands still. Items go with the step that they belong to, whose
--- deadline they have.
+-- deadline they have; what waits for a child goes with that, which has the same.
 CREATE FUNCTION expired_steps(p_most int)
 RETURNS TABLE (execution_id uuid, "position" int)
 LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
@@ -63,7 +63,7 @@ LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
       JOIN executions e ON e.id = s.execution_id
                        AND e.status IN ('pending', 'running', 'ending')
      WHERE s.status IN ('ready', 'waiting') AND s.deadline <= plans_now()
-       AND s.item_of IS NULL
+       AND s.item_of IS NULL AND s.child_id IS NULL
      LIMIT p_most
 $$;
 

@@ -14,7 +14,7 @@ CREATE FUNCTION sweep(
     OUT dead_workers int, OUT looking_workers int, OUT comes_soon bool, OUT lost jsonb,
     OUT expired_executions jsonb, OUT expired_steps jsonb, OUT due jsonb,
     OUT unsent_steps jsonb, OUT unsent_executions jsonb, OUT unfinished jsonb,
-    OUT due_keys jsonb, OUT overdue jsonb
+    OUT due_keys jsonb, OUT relaying jsonb, OUT overdue jsonb
 )
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
@@ -39,6 +39,8 @@ BEGIN
         SELECT jsonb_agg(jsonb_build_array(f)) FROM unsent_executions(p_most) f);
     unfinished := (
         SELECT jsonb_agg(jsonb_build_array(f)) FROM unfinished_executions(p_most) f);
+    relaying := (
+        SELECT jsonb_agg(jsonb_build_array(f)) FROM relaying_executions(p_most) f);
     due_keys := (SELECT jsonb_agg(jsonb_build_array(f)) FROM due_keys(p_most) f);
     overdue := (
         SELECT jsonb_agg(jsonb_build_array(

@@ -15,8 +15,9 @@ BEGIN
     e.open_steps := e.open_steps - unstarted.cancels;
     UPDATE execution_steps t
        SET status = 'waiting', input = coalesce(p_input, t.input), error = p_error,
-           pending_deps = 0, lease_token = NULL, worker_id = NULL, delivery = NULL, claimed_at = NULL,
-           attempt_deadline = NULL, published_at = NULL, wake_at = NULL, deadline = NULL
+           pending_deps = 0, lease_token = NULL, worker_id = NULL, delivery = NULL,
+           claimed_at = NULL, attempt_deadline = NULL, published_at = NULL,
+           wake_at = NULL, deadline = NULL, child_id = NULL
      WHERE t.execution_id = s.execution_id AND t."position" = s."position";
     UPDATE execution_steps t
        SET status = 'ready', pending_deps = 0, ready_at = plans_now(),

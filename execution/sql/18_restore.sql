@@ -15,6 +15,8 @@ DECLARE
     items record;
     freed record;
 BEGIN
+    -- before it forgets them: what runs within is told that nobody waits any more
+    PERFORM relay_down(e.id);
     UPDATE execution_steps t SET restores = t.restores + 1
      WHERE t.execution_id = e.id AND t."position" = s."position";
     PERFORM archive_members(e.id, members);
@@ -111,7 +113,7 @@ BEGIN
            SET name = format('%s~%s', t.name, number),
                status = CASE WHEN old.is_open THEN 'cancelled' ELSE t.status END,
                ended_at = coalesce(t.ended_at, plans_now()), wake_at = NULL,
-               attempt_deadline = NULL,
+               attempt_deadline = NULL, child_id = NULL,
                lease_token = CASE WHEN NOT old.is_open THEN t.lease_token END
           FROM old
          WHERE t.execution_id = p_execution AND t."position" = old."position"
@@ -141,7 +143,7 @@ BEGIN
            claimed_by_ride = false, claimed_at = NULL, claimed_beat = NULL,
            attempt_deadline = NULL, ready_at = NULL, published_at = NULL, wake_at = NULL,
            deadline = NULL, ended_at = NULL, input = NULL, result = NULL, error = NULL,
-           cached_from = NULL,
+           cached_from = NULL, child_id = NULL,
            progress = NULL, progress_message = NULL, chunks = NULL, records = NULL,
            first_item = NULL, item_count = NULL, next_item = NULL, skips_left = NULL,
            iterations = NULL

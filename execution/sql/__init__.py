@@ -13,7 +13,7 @@ from pathlib import Path
 from execution.sql.guards import write_guards
 from execution.windows import WINDOW_LINKS
 
-SCHEMA_REVISION = "0010"
+SCHEMA_REVISION = "0009"
 """The migration that these functions need; a test compares it with the newest."""
 
 _CONSTANTS = f"""

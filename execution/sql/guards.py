@@ -72,7 +72,10 @@ STEP_RULES: Mapping[str, str] = {
     "ready_has_time": "NEW.status <> 'ready' OR NEW.ready_at IS NOT NULL",
     # a step that waits without an end would never be found
     "waiting_has_end": "NEW.status <> 'waiting' OR NEW.wake_at IS NOT NULL"
-    " OR (NEW.item_count > 0 AND NEW.pending_deps > 0) OR NEW.fallback IS NOT NULL",
+    " OR (NEW.item_count > 0 AND NEW.pending_deps > 0) OR NEW.fallback IS NOT NULL"
+    " OR NEW.child_id IS NOT NULL",
+    # the end of a child goes to a step that waits for it, and to no other
+    "only_waiting_has_child": "NEW.child_id IS NULL OR NEW.status = 'waiting'",
     "only_waiting_has_time": "NEW.wake_at IS NULL OR NEW.status = 'waiting'",
     # only success leaves a result that others may read
     "result_is_success": "NEW.result IS NULL OR NEW.status = 'completed'",

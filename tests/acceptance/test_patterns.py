@@ -175,6 +175,15 @@ def test_the_first_of_several_branches_is_enough(
     assert moves.count("next started") == 1
 
 
+def test_a_failure_leads_back_from_several_places(
+    engine: ExecutionEngine, plan: Plan
+) -> None:
+    moves = list_moves(engine, run(engine, plan))
+
+    begun = [move.split()[0] for move in moves if move.endswith(" started")]
+    assert begun == ["draw", "check", "draw", "check", "sign", "check", "sign"]
+
+
 def test_an_execution_ends_when_nothing_is_left(
     engine: ExecutionEngine, plan: Plan
 ) -> None:
@@ -213,6 +222,17 @@ def test_a_result_may_say_what_the_items_are(
     assert run(engine, plan).unwrap() == [16, 25]
 
 
+@pytest.mark.parametrize("wanted", [1, 4])
+def test_instances_go_on_until_there_are_enough(
+    engine: ExecutionEngine, plan: Plan, wanted: int
+) -> None:
+    result = run(engine, plan, wanted=wanted)
+
+    assert result.unwrap() == wanted
+    assert f"each[{wanted - 1}]" in taken(engine, result)
+    assert f"each[{wanted}]" not in taken(engine, result)
+
+
 @pytest.mark.parametrize("event", ["mail", "call"])
 def test_what_happens_first_chooses_the_branch(
     engine: ExecutionEngine, plan: Plan, tmp_path: Path, event: str
@@ -220,14 +240,15 @@ def test_what_happens_first_chooses_the_branch(
     events = {name: str(tmp_path / name) for name in ("mail", "call")}
     execution_id = engine.submit(plan, events)
     wait_until(
-        lambda: ends_of(engine, execution_id)["event"] == "waiting",
+        lambda: "event[0]" in ends_of(engine, execution_id),
         what="the choice to be open",
     )
 
     Path(events[event]).touch()
 
     result = finish(engine, execution_id)
-    assert taken(engine, result) == {"event", f"answer_{event}"}
+    answers = {name for name in taken(engine, result) if name.startswith("answer")}
+    assert answers == {f"answer_{event}"}
 
 
 @pytest.mark.parametrize(
@@ -273,8 +294,8 @@ def test_what_remains_of_an_event_is_waited_for(
     trigger = tmp_path / "trigger"
     execution_id = engine.submit(plan, {"trigger": str(trigger)})
     wait_until(
-        lambda: ends_of(engine, execution_id)["wait"] == "waiting",
-        what="a step that waits, and holds no slot",
+        lambda: "wait[0]" in ends_of(engine, execution_id),
+        what="a loop that waits",
     )
 
     trigger.touch()

@@ -58,6 +58,17 @@ ACCEPTED: dict[str, tuple[str, Callable[[Plan], object], object]] = {
         list_needs,
         {"a": [], "b": ["a"], "c": ["b"]},
     ),
+    "what defaults say of attempts is not for a step that runs a plan": (
+        (
+            "defaults: {timeout: 1m, deadline: 2m, retry: {attempts: 4}}\n"
+            "steps: [{id: a, plan: p@1.0, with: {x: 1}}]"
+        ),
+        lambda plan: [
+            (s.subplan, s.timeout_seconds, s.deadline_seconds, s.max_attempts)
+            for s in plan.steps
+        ],
+        [("p@1.0", None, 120.0, 1)],
+    ),
     "with needs the order of writing says nothing": (
         "steps: [{id: a, action: t, needs: [b]}, {id: b, action: t, needs: []}]",
         list_needs,
@@ -446,7 +457,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
             f"steps[0].{word}",
             LATER,
         )
-        for word in ("plan", "sleep", "sleep_until", "wait_for")
+        for word in ("sleep", "sleep_until", "wait_for")
     },
     "a restore says how often": (
         with_step("on_failure: {restore: a}"),
@@ -478,7 +489,42 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         "steps[0].on_failure",
         LATER,
     ),
-    "a step says what it does": ("steps: [{id: a}]", "steps[0]", "must state `action`"),
+    "a step says what it does": (
+        "steps: [{id: a}]",
+        "steps[0]",
+        "must state `action`, `plan` or `repeat`",
+    ),
+    "a step does one thing": (
+        "steps: [{id: a, action: t, plan: p}]",
+        "steps[0]",
+        "`action` and `plan`",
+    ),
+    **{
+        f"a step that runs a plan states no {name}": (
+            (
+                "steps: [{id: b, action: t},"
+                f" {{id: a, plan: p, {name}: {value}, deadline: 1m}}]"
+            ),
+            f"steps[1].{name}",
+            "",
+        )
+        for name, value in (
+            ("timeout", "1m"),
+            ("retry", "{attempts: 2}"),
+            ("cache", "{ttl: 1m}"),
+            ("run_on", "always"),
+        )
+    },
+    "no secret is handed to a plan": (
+        "steps: [{id: a, plan: p, with: {k: [secret://key]}}]",
+        "steps[0].with.k[0]",
+        "would store it",
+    ),
+    "a plan is named as it is published": (
+        "steps: [{id: a, plan: 'p q'}]",
+        "steps[0].plan",
+        "letters, digits",
+    ),
     "an id is not longer": (
         f"steps: [{{id: {LONG}b, action: t}}]",
         "steps[0].id",

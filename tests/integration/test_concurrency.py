@@ -134,7 +134,7 @@ def test_a_second_waits_until_the_first_has_ended(
     assert [s.status for s in engine.list_steps(second)] == ["pending", "pending"]
 
     run(first)
-    reconciler.send_unsent()
+    reconciler.answer_notice()
 
     assert not waits(engine, second)
     run(second)
@@ -181,7 +181,7 @@ def test_who_waits_goes_by_priority_then_by_submit(
 
     for ended, expected in ((first, high), (high, high_later), (high_later, low)):
         run(ended)
-        reconciler.send_unsent()
+        reconciler.answer_notice()
         assert not waits(engine, expected)
 
 
@@ -291,7 +291,7 @@ def test_the_cancel_of_one_that_waits_lets_the_next_in(
     assert engine.get_status(second).status is ExecutionStatus.CANCELLED
     assert waits(engine, third)
     run(first)
-    reconciler.send_unsent()
+    reconciler.answer_notice()
 
     assert not waits(engine, third)
     check_timeline(engine, second)
@@ -303,7 +303,7 @@ def test_the_cancel_of_the_one_that_runs_lets_the_next_in(
     first, second = (engine.submit(keyed(plan_name)) for _ in range(2))
 
     engine.cancel(first)
-    reconciler.send_unsent()
+    reconciler.answer_notice()
 
     assert not waits(engine, second)
 
@@ -337,19 +337,19 @@ def test_who_is_paused_while_it_waits_goes_on_waiting(
     first, second, third = (engine.submit(keyed(plan_name)) for _ in range(3))
     engine.pause(second)
     run(first)
-    reconciler.send_unsent()
+    reconciler.answer_notice()
     assert waits(engine, second)
     assert not waits(engine, third)
 
     assert engine.resume(second) is ExecutionStatus.PENDING
-    reconciler.send_unsent()
+    reconciler.answer_notice()
 
     assert waits(engine, second)
     assert engine.get_status(second).started_at is None
     assert "execution.started" not in types_of(engine, second)
     check_timeline(engine, second)
     run(third)
-    reconciler.send_unsent()
+    reconciler.answer_notice()
     assert not waits(engine, second)
 
 
@@ -359,7 +359,7 @@ def test_a_pause_of_one_that_has_its_key_keeps_it(
     first, second = (engine.submit(keyed(plan_name)) for _ in range(2))
 
     engine.pause(first)
-    reconciler.send_unsent()
+    reconciler.answer_notice()
 
     assert waits(engine, second)
     with pytest.raises(InvalidExecutionStateError):
@@ -471,7 +471,7 @@ def test_a_newer_one_ends_the_older(
     # it has to end before another one begins
     finish(records, begun)
     run_round(reconciler)
-    reconciler.send_unsent()
+    reconciler.answer_notice()
 
     assert engine.get_status(first).status is ExecutionStatus.CANCELLED
     assert not waits(engine, third)
@@ -486,7 +486,7 @@ def test_as_many_of_the_newest_stay_as_the_limit_says(
     plan = keyed(plan_name, "cancel_older", limit=2)
 
     ids = [engine.submit(plan) for _ in range(4)]
-    reconciler.send_unsent()
+    reconciler.answer_notice()
 
     assert [engine.get_status(i).status for i in ids] == [
         *[ExecutionStatus.CANCELLED] * 2,
@@ -508,7 +508,7 @@ def test_of_newer_ones_at_once_the_newest_stays(
     finally:
         for one in opened:
             one.close()
-    reconciler.send_unsent()
+    reconciler.answer_notice()
 
     executions = sorted(map(engine.get_status, ids), key=lambda e: e.created_at)
     assert [e.status for e in executions] == [
@@ -572,7 +572,7 @@ def test_a_transaction_of_the_caller_keeps_nobody_waiting(
         assert not waits(engine, other)
         connection.commit()
 
-    reconciler.send_unsent()
+    reconciler.answer_notice()
 
     assert waits(engine, within)
 
@@ -590,7 +590,7 @@ def test_sql_submits_with_a_key(
             cursor.execute("SELECT submit(%s)::text", (plan_name,))
             ids.append(cursor.fetchall()[0][0])
 
-    reconciler.send_unsent()
+    reconciler.answer_notice()
 
     assert [waits(engine, i) for i in ids] == [False, True]
 

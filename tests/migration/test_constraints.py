@@ -69,6 +69,7 @@ STEPS: list[tuple[str, str, dict[str, Any]]] = [
     ("ready_has_time", "ready", {"ready_at": None}),
     ("waiting_has_end", "waiting", {"wake_at": None}),
     ("only_waiting_has_time", "ready", {"wake_at": NOW}),
+    ("only_waiting_has_child", "ready", {"child_id": TOKEN}),
     *(
         ("result_is_success", s, {"result": {"n": 1}})
         for s in sorted({*StepStatus} - {"completed"})

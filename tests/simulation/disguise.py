@@ -20,6 +20,7 @@ import execution.celery.interruption
 import execution.celery.watch
 import execution.context
 import execution.ending
+import execution.subplans
 from execution.actions import ActionRegistry
 from tests.simulation.havoc import Havoc
 from tests.simulation.store import Store
@@ -65,6 +66,7 @@ class Disguise:
                 (execution.attempts, "datetime", moment),
                 (execution.ending, "datetime", moment),
                 (uuid, "uuid4", self._draw_uuid),
+                (execution.subplans, "draw_execution_id", self._draw_id),
             ):
                 stack.enter_context(patch.object(module, name, value))
             yield
@@ -76,6 +78,9 @@ class Disguise:
 
     def _draw_uuid(self) -> uuid.UUID:
         return uuid.UUID(int=self.dice.getrandbits(128), version=4)
+
+    def _draw_id(self) -> str:
+        return str(self._draw_uuid())
 
     def _kill(self, pid: int, number: int) -> None:
         if number != signal.SIGKILL:

@@ -25,11 +25,16 @@ _STEPS = """
            s.restores, s.cached_from, p.restore_times,
            s.iterations, p.repeat IS NOT NULL AS repeats,
            (p.repeat ->> 'times')::int AS times,
-           p.max_attempts, p.max_lost, p.max_parallel
+           p.max_attempts, p.max_lost, p.max_parallel, p.subplan, c.result AS of_child,
+           c.status AS child_status
       FROM {schema}.execution_steps s
       JOIN {schema}.executions e ON e.id = s.execution_id
       JOIN {schema}.plan_steps p
         ON p.plan_id = e.plan_id AND p."position" = coalesce(s.item_of, s."position")
+      LEFT JOIN LATERAL (
+          SELECT * FROM {schema}.executions x
+           WHERE x.parent_id = e.id AND x.parent_position = s."position"
+           ORDER BY x.created_at DESC LIMIT 1) c ON true
      ORDER BY s.execution_id, s."position"
 """
 _ITERATION = re.compile(r"(.+)\[([0-9]+)\](~[0-9]+)?")
@@ -62,6 +67,8 @@ def find_broken_promise(store: Store, watchdog: Watchdog) -> str | None:
         for rows in steps.values()
         for row in rows
         if row["cached_from"] is None
+        # what a restore has taken back may be used by others still
+        and not any(other["restores"] for other in rows)
     }
     if missing := watchdog.created - set(executions):
         return f"executions are gone: {sorted(missing)}"
@@ -230,10 +237,25 @@ def _check_step(
     if step["repeats"] and step["item_of"] is None:
         _check_loop(step, all_steps)
         return
+    if step["subplan"] is not None:
+        assert step["child_status"] == "completed", f"{name} is {step['child_status']}"
+        assert step["result"] == step["of_child"], f"{name} has not its plan's result"
+        return
+    _check_called(step, all_steps, results)
+
+
+def _check_called(
+    step: Mapping[str, Any],
+    all_steps: list[Mapping[str, Any]],
+    results: Mapping[tuple[str, str], object],
+) -> None:
+    """Assert of a step that has completed that its own attempt has, of what it was to."""
+    name = step["name"]
     expected: object = {"attempt": step["attempt"], "token": step["token"]}
     if (source := step["cached_from"]) is not None:
         assert source["attempt"] == step["attempt"], f"{name} was called after all"
-        expected = results.get((source["execution_id"], source["step"]))
+        key = (source["execution_id"], source["step"])
+        expected = results.get(key, step["result"])
     assert step["result"] == expected, f"{name} has the result of another attempt"
     others = {other["name"]: other for other in all_steps}
     if step["repeats"]:

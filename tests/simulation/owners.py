@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from execution.dispatcher import ExecutionDispatcher
-from execution.ending import finish_execution
 from execution.errors import (
     ConcurrencyConflictError,
     DatabaseError,
@@ -24,6 +23,7 @@ from execution.patience import ASK_TWICE
 from execution.plan import Plan
 from execution.queries import Transaction
 from execution.records import StepRecords
+from execution.relay import ExecutionRelay
 from execution.repository import ExecutionRepository
 from execution.states import ExecutionStatus
 from tests.simulation.scheduler import Scheduler
@@ -80,11 +80,16 @@ class Owner:
         self._plan = plan
         self._is_within = desk.dice.random() < _SHARE_WITHIN_TRANSACTIONS
         self._dispatcher = desk.build_dispatcher()
+        self._relay = ExecutionRelay(desk.records, self._dispatcher, desk.emitter)
         self._keyed = KeyedExecutions(
             desk.liveness, desk.records, self._dispatcher, desk.emitter
         )
         self._states = ExecutionStateManager(
-            desk.repository, self._dispatcher, desk.emitter, self._finish
+            desk.repository,
+            self._dispatcher,
+            desk.emitter,
+            self._finish,
+            lambda execution_id: ASK_TWICE(self._relay.carry, execution_id),
         )
 
     def live(self) -> None:
@@ -136,8 +141,7 @@ class Owner:
             still.add(self._id)
 
     def _finish(self, execution_id: str) -> bool:
-        desk = self._desk
-        return ASK_TWICE(finish_execution, desk.records, desk.emitter, execution_id)
+        return ASK_TWICE(self._relay.finish, execution_id)
 
     def _until_answered(self, act: Callable[[], None]) -> None:
         while True:

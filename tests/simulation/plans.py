@@ -10,15 +10,19 @@ from enum import StrEnum
 from itertools import zip_longest
 from typing import Any
 
-from execution import Plan, Step
+from execution import Plan, Settings, Step
 
 POOL_SIZE = 60
 ACTION = "simulated.work"
+QUEUE = Settings.queue
 ASIDE_QUEUE = "aside"
 _LISTS = {
     name: {"type": "array", "default": list(range(length))}
     for name, length in (("nothing", 0), ("one", 1), ("some", 5))
 }
+
+
+_UNDO = {"action": ACTION, "with": {"needed": {}}}
 
 
 class Fate(StrEnum):
@@ -62,6 +66,28 @@ def draw_plans() -> tuple[Plan, ...]:
     """Return the pool, the same each time."""
     dice = random.Random(1)
     return tuple(_draw_plan(dice, number) for number in range(POOL_SIZE))
+
+
+def draw_inner_plans() -> tuple[Plan, ...]:
+    """Return the plans that steps run: published, and one of them within another."""
+    work: dict[str, Any] = {"action": ACTION, "with_": {"needed": {}}}
+    retry = {"attempts": 2, "max_lost": 3, "initial": "100ms"}
+    return (
+        Plan("inner-0", steps=[Step("i0", retry=retry, **work), Step("i1", **work)]),
+        Plan(
+            "inner-1",
+            steps=[
+                Step("i0", needs=[], retry=retry, undo=_UNDO, **work),
+                Step("i1", needs=[], queue=ASIDE_QUEUE, **work),
+                Step("i2", needs=["i0"], on_failure="skip", **work),
+                Step("e0", run_on="always", deadline="300s", **work),
+            ],
+            deadline="60s",
+            rollback=["on_failure", "on_cancel"],
+            result="${steps.i2.result}",
+        ),
+        Plan("inner-2", steps=[Step("i0", **work), Step("i1", plan="inner-0")]),
+    )
 
 
 def draw_keyed_plans() -> tuple[Plan, ...]:
@@ -126,6 +152,7 @@ def _draw_plan(dice: random.Random, number: int) -> Plan:
                 **(_draw_items(dice) if has_items and dice.random() < 0.5 else {}),
             )
         )
+    steps = _draw_subplans(random.Random(f"plans within {number}"), steps)
     if has_fallbacks:
         steps = _add_fallbacks(dice, steps)
     # with dice of their own, for the same reason
@@ -141,6 +168,26 @@ def _draw_plan(dice: random.Random, number: int) -> Plan:
         rollback=dice.choice(["on_failure", ["on_failure", "on_cancel"], "on_cancel"]),
         failing=dice.choice(["finish_running", "cancel_running"]),
     )
+
+
+def _draw_subplans(dice: random.Random, steps: list[Step]) -> list[Step]:
+    """Let some steps of some plans run a plan instead of the action."""
+    if dice.random() < 0.75:
+        return steps
+    return [
+        replace(
+            step,
+            action=None,
+            plan=f"inner-{dice.choice([0, 0, 1, 2])}",
+            with_=None,
+            timeout=None,
+            retry=None,
+            cache=None,
+        )
+        if dice.random() < 0.5
+        else step
+        for step in steps
+    ]
 
 
 def _add_fallbacks(dice: random.Random, steps: list[Step]) -> list[Step]:

@@ -29,7 +29,12 @@ from execution.repository import ExecutionRepository
 from execution.results import decode_json
 from execution.schema import upgrade
 from execution.sql import read_functions
-from tests.simulation.plans import draw_keyed_plans, draw_plans
+from tests.simulation.plans import (
+    QUEUE,
+    draw_inner_plans,
+    draw_keyed_plans,
+    draw_plans,
+)
 
 _BEGINNING = datetime(2030, 1, 1, tzinfo=UTC)
 _SEEDS_BETWEEN_SWEEPS = 50
@@ -65,6 +70,7 @@ FENCED = frozenset(
         "retry_step",
         "expand_step",
         "repeat_step",
+        "begin_child",
         "reuse_result",
         "report_progress",
         "save_checkpoint",
@@ -142,6 +148,8 @@ class Store:
         with self.seed():
             repository = ExecutionRepository(self.url, self.schema)
             repository._database = SimulatedDatabase(self, lambda _, run: run())
+            for plan in draw_inner_plans():
+                repository.publish_plan(plan, queue=QUEUE)
             for plan in self.plans + self.keyed_plans:
                 repository._register_plan(plan)
             self.plan_ids = repository._plan_ids

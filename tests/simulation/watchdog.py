@@ -63,6 +63,9 @@ _TALLIES: dict[str, Callable[[dict[str, Any]], str | None]] = {
     "complete_step": lambda row: f"completions {row['outcome']}",
     "expand_step": lambda row: f"lists {row['outcome']}",
     "repeat_step": lambda row: f"iterations {row['outcome']}",
+    "begin_child": lambda row: f"plans within {row['outcome']}",
+    "move_child": lambda row: f"plans within made to {row['act']}",
+    "end_child": lambda row: f"parents told: {row['outcome']}",
     "reuse_result": lambda row: f"results {row['outcome']}",
     "retry_step": lambda row: f"retries {row['outcome']}",
     "resend_step": lambda row: "steps sent again" if row["landed"] else None,
@@ -100,6 +103,7 @@ class Watchdog:
     ended: dict[str, str] = field(default_factory=dict)
     paused: set[str] = field(default_factory=set)
     stands_still: set[str] = field(default_factory=set)
+    parents: dict[str, str] = field(default_factory=dict)
     dead_workers: set[str] = field(default_factory=set)
 
     def saw(self, call: Call, row: dict[str, Any]) -> None:
@@ -110,7 +114,7 @@ class Watchdog:
         self._check_start(call, row, before)
         self._tally(call, row)
         if row.get("outcome") in _ENDS and row["status"] in TERMINAL_EXECUTION_STATUSES:
-            self._note_end(call.arguments[0], row["status"])
+            self._note_end(row.get("parent") or call.arguments[0], row["status"])
         match call.function:
             case "retry_step":
                 self._note_retry(call, row)
@@ -135,6 +139,10 @@ class Watchdog:
             self._check_claim(call, row, before)
         elif call.function in _RIDES and row["next"]:
             self._check_ride(call, row, before)
+        elif call.function == "begin_child" and row["outcome"] == "begun":
+            child_id = str(call.arguments[4])
+            self.created.add(child_id)
+            self.parents[child_id] = str(call.arguments[0])
 
     def _tally(self, call: Call, row: dict[str, Any]) -> None:
         tally = _TALLIES.get(call.function)
@@ -162,6 +170,13 @@ class Watchdog:
         if not landed and not holds and call.function != "take_step":
             self._count(f"late writes refused: {call.function}")
 
+    def _must_stand_still(self, execution_id: str) -> bool:
+        """Say whether it, or one that it lies within, was paused or cancelled."""
+        above: str | None = execution_id
+        while above is not None and above not in self.stands_still:
+            above = self.parents.get(above)
+        return above is not None
+
     def _check_claim(
         self, call: Call, row: dict[str, Any], before: dict[str, Any]
     ) -> None:
@@ -187,7 +202,7 @@ class Watchdog:
             ]
             not in (("ending",) if is_later else ("pending", "running")),
             "after pause or cancel had returned": not is_later
-            and execution_id in self.stands_still,
+            and self._must_stand_still(execution_id),
         }
         for fault, is_so in faults.items():
             if is_so:
@@ -216,7 +231,7 @@ class Watchdog:
             ]
             != ("ending" if is_later else "running"),
             "after pause or cancel had returned": not is_later
-            and execution_id in self.stands_still,
+            and self._must_stand_still(execution_id),
         }
         for fault, is_so in faults.items():
             if is_so:

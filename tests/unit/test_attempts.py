@@ -48,6 +48,7 @@ CLAIM = Claim(
     condition=None,
     inputs={},
     for_each=None,
+    subplan=None,
     loop=None,
     recorded_input=None,
     checkpoint={},

@@ -181,7 +181,7 @@ def test_json_of_an_explanation_has_the_documented_keys(path: str) -> None:
     ]
     fetch = shape["steps"][0]
     assert list(fetch) == [
-        *("position", "name", "action", "section", "wave", "undoes", "queue"),
+        *("position", "name", "action", "plan", "section", "wave", "undoes", "queue"),
         *("priority", "needs", "reads", "secrets"),
         *("inputs", "timeout_seconds", "deadline_seconds", "retry", "max_lost"),
         *("on_failure", "fallback", "stands_in_for", "restore", "restore_times"),

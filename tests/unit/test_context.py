@@ -40,6 +40,7 @@ def build_context(
         condition=None,
         inputs={},
         for_each=None,
+        subplan=None,
         loop=None,
         recorded_input=None,
         checkpoint=checkpoint or {},

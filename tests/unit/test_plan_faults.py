@@ -212,7 +212,7 @@ def test_step_field_of_a_later_release_is_refused(name: str) -> None:
     assert "not supported by this release yet" in fault.message
 
 
-@pytest.mark.parametrize("kind", ["plan", "sleep", "sleep_until", "wait_for"])
+@pytest.mark.parametrize("kind", ["sleep", "sleep_until", "wait_for"])
 def test_step_kind_of_a_later_release_is_one_fault(kind: str) -> None:
     mapping = document()
     mapping["steps"][0] = {"id": "scan", "needs": [], kind: "x"}
@@ -248,7 +248,7 @@ def test_step_that_does_nothing_is_refused() -> None:
     (fault,) = faults_of(mapping)
 
     assert fault.place == "steps[0]"
-    assert "must state `action` or `repeat`" in fault.message
+    assert "must state `action`, `plan` or `repeat`" in fault.message
 
 
 def test_step_whose_kind_is_empty_is_one_fault() -> None:
@@ -297,7 +297,8 @@ defaults.timeout (line 6, column 12): 5: a number needs a unit: 5s, 5m or 5h
 steps[0].needs[0] (line 10, column 13): no step is called "scna"; did you mean "scan"?
 steps[0].with.a (line 11, column 15): is an alias (*x); write it out
 steps[0].with.b (line 11, column 19): ${parameters.m}: no parameter is called "m"
-steps[1] (line 12, column 5): must state `action` or `repeat`: what the step does
+steps[1] (line 12, column 5): must state `action`, `plan` or `repeat`: \
+what the step does
 steps[1].id (line 12, column 5): "scan" is the id of steps[0] already
 steps[1].uses (line 14, column 5): is not supported by this release yet; \
 leave it out or upgrade

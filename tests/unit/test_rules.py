@@ -11,6 +11,7 @@ from execution.catalogue import (
     ActionSignature,
     check_inputs,
     check_names,
+    check_subplans,
 )
 from execution.errors import PlanValidationError
 from execution.explanation import explain_plan
@@ -152,6 +153,14 @@ def consult(fields: str, *known: str) -> None:
     raise PlanValidationError(plan.locate(findings))
 
 
+def consult_plans(fields: str) -> None:
+    """Ask for published plans where there are none."""
+    plan = Plan.from_text(f"{HEAD}steps: [{{id: a, {fields}}}]")
+    findings = Findings()
+    check_subplans(plan.steps, {}, findings)
+    raise PlanValidationError(plan.locate(findings))
+
+
 def bind(**values: object) -> object:
     return Plan.from_text(declared("{type: integer, required: true}")).bind(values)
 
@@ -165,6 +174,7 @@ CALLS: dict[Rule, Callable[[], object]] = {
     Rule.UNFIT_PARAMETER: lambda: bind(n="1"),
     Rule.WRONG_SUBMIT: lambda: bind_all(Plan.from_text(HEAD + STEPS), [{}], ["a", "b"]),
     Rule.UNKNOWN_ACTION: lambda: consult("with: {n: 1}", "u"),
+    Rule.UNKNOWN_PLAN: lambda: consult_plans("plan: q"),
     Rule.MISSING_INPUT: lambda: consult("with: {}", "t"),
     Rule.UNKNOWN_INPUT: lambda: consult("with: {n: 1, m: 1}", "t"),
     Rule.UNFIT_INPUT: lambda: consult("with: {n: one}", "t"),

@@ -1,0 +1,41 @@
+"""Steps that run a plan: what they may state beside its name.
+
+Works on what it understands of a faulty document. Knows nothing of what is published,
+nor of expressions.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from execution.expressions import texts_of
+from execution.language.findings import Findings
+from execution.language.rules import Rule
+from execution.places import Path
+from execution.secrets import SCHEME
+
+_REFUSED = {
+    "timeout": "is for an attempt, and a plan is begun once; state a `deadline`",
+    "retry": "is for an action; the steps of the plan have policies of their own",
+    "run_on": "is for a step with an action: the end of an execution begins no other",
+}
+
+
+def check_subplans(document: Mapping[str, object], findings: Findings) -> None:
+    """Note every field that means nothing to a step that runs a plan."""
+    steps = document.get("steps")
+    for position, step in enumerate(steps if isinstance(steps, list) else []):
+        if isinstance(step, dict) and "plan" in step:
+            for path, rule, message in _list_faults(step):
+                findings.add(("steps", position, *path), rule, message)
+
+
+def _list_faults(step: Mapping[str, object]) -> Iterator[tuple[Path, Rule, str]]:
+    for name, message in _REFUSED.items():
+        if name in step:
+            yield (name,), Rule.FIELD_CLASH, message
+    for inner, text in texts_of(step.get("with")):
+        if text.startswith(SCHEME):
+            message = (
+                "cannot be handed to a plan, which would store it; name the secret in"
+                " the step that uses it"
+            )
+            yield ("with", *inner), Rule.WRONG_SECRET, message
