@@ -33,6 +33,7 @@ _DERIVED = frozenset(
 
 _WRITTEN_AS = {
     "inputs": "with",
+    "subplan": "plan",
     "condition": "when",
     "timeout_seconds": "timeout",
     "deadline_seconds": "deadline",
@@ -44,6 +45,9 @@ _WRITTEN_AS = {
     "wait_seconds": "wait",
 }
 """The names that fields have in a document, where they are others."""
+
+_WORK = ("action", "subplan", "inputs")
+"""What stands inside of a loop, where the step is one."""
 
 _OF_THE_DOCUMENT = ("name", "version", "description", "tags", "parameters", "result")
 
@@ -158,9 +162,11 @@ def _describe_step(
         effective["runs_after_skips"] = step.survives_skips
     if step.fallback is not None:
         effective["on_failure"] = {"fallback": plan.steps[step.fallback].name}
+    if step.subplan is not None:
+        del effective["action"]
     if step.repeat is not None:
-        called = {name: effective.pop(name) for name in ("action", "inputs")}
-        effective["repeat"] = _write_fields(called | asdict(step.repeat))
+        work = {name: effective.pop(name, None) for name in _WORK}
+        effective["repeat"] = _write_fields(work | asdict(step.repeat))
     if step.restore is not None:
         target = plan.steps[step.restore].name
         effective["on_failure"] = {"restore": target, "times": step.restore_times}

@@ -249,7 +249,7 @@ def _check_called(
     all_steps: list[Mapping[str, Any]],
     results: Mapping[tuple[str, str], object],
 ) -> None:
-    """Assert of a step that has completed that its own attempt has, of what it was to."""
+    """Assert that what a step came to is what its own attempt has returned."""
     name = step["name"]
     expected: object = {"attempt": step["attempt"], "token": step["token"]}
     if (source := step["cached_from"]) is not None:

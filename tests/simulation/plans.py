@@ -235,16 +235,16 @@ def _make_loops(dice: random.Random, steps: list[Step]) -> list[Step]:
         is_fallback = step.id.startswith("f")
         can_loop = not (is_fallback or step.for_each or step.cache)
         if can_loop and dice.random() < 0.2:
-            repeat = {
-                "action": ACTION,
-                "with": {**(step.with_ or {}), "before": "${last}"},
-                "times": dice.randint(1, 4),
-            }
+            inputs = {**(step.with_ or {}), "before": "${last}"}
+            repeat: dict[str, Any] = {"action": ACTION, "with": inputs}
+            if step.plan:
+                repeat = {"plan": step.plan}
+            repeat["times"] = dice.randint(1, 4)
             if until := dice.choice(conditions):
                 repeat["until"] = until
             if dice.random() < 0.3:
                 repeat["wait"] = dice.choice(["500ms", "4s"])
-            step = replace(step, action=None, with_=None, repeat=repeat)
+            step = replace(step, action=None, plan=None, with_=None, repeat=repeat)
         looping.append(step)
     return looping
 
