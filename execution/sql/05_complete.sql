@@ -14,6 +14,8 @@
 --
 -- With p_digest, the result of a success is stored under it for p_ttl_seconds.
 --
+-- p_decision is what a recovery strategy has decided, unless that is a success.
+--
 -- outcome:
 --   recorded   it landed
 --   repeated   this very record had landed before: the same answer again
@@ -24,6 +26,7 @@ CREATE FUNCTION complete_step(
     p_next_token uuid DEFAULT NULL, p_worker uuid DEFAULT NULL,
     p_delivery text DEFAULT NULL,
     p_digest text DEFAULT NULL, p_ttl_seconds float DEFAULT NULL,
+    p_decision jsonb DEFAULT NULL,
     OUT outcome text, OUT status text, OUT epoch int, OUT open_steps int,
     OUT last_seq bigint, OUT windows jsonb, OUT next jsonb, OUT variables jsonb
 )
@@ -74,7 +77,9 @@ BEGIN
                  WHERE t.execution_id = p_execution AND t."position" = p_position;
             END IF;
             windows := settle_step(
-                p_execution, p_position, p_status, 'condition', p_input, p_error, p_covered);
+                p_execution, p_position, p_status,
+                CASE WHEN p_decision IS NULL THEN 'condition' ELSE 'decided' END, p_input,
+                p_error, p_covered, p_decision);
             SELECT * INTO e FROM executions WHERE id = p_execution;
         END IF;
     ELSIF recorded_end(s, p_token, p_status, p_error) IS NOT NULL THEN
@@ -432,7 +437,7 @@ $$;
 -- checked the token. Returns the windows to send.
 CREATE FUNCTION settle_step(
     p_execution uuid, p_position int, p_status text, p_reason text, p_input jsonb,
-    p_error jsonb, p_covered int
+    p_error jsonb, p_covered int, p_decision jsonb DEFAULT NULL
 ) RETURNS jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -460,9 +465,14 @@ BEGIN
          WHERE p.plan_id = e.plan_id AND p."position" = coalesce(s.item_of, p_position)
            -- the failure of an iteration is that of its loop, whose policy it is
            AND (s.item_of IS NULL OR p.repeat IS NULL);
+        IF p_decision ->> 'kind' = 'restore' THEN
+            SELECT f.policy, f.target, f.times, coalesce(f.fault, p_error)
+              INTO policy, target, times, p_error
+              FROM follow_strategy(s, p_decision ->> 'step') AS f;
+        END IF;
         IF policy = 'skip' THEN
             p_status := 'skipped'; p_reason := 'failed';
-        ELSIF policy = 'fallback' AND s.fallback IS NOT NULL
+        ELSIF policy IN ('fallback', 'strategy') AND s.fallback IS NOT NULL
               AND e.status IN ('pending', 'running', 'paused') THEN
             RETURN fall_back(e, s, p_input, p_error);
         ELSIF policy = 'restore' AND s.restores < times
