@@ -334,3 +334,41 @@ def test_a_child_killed_between_write_and_record_leaves_a_file_that_goes_later(
         assert len(list_files(alone, execution_id)) >= 2
         assert engine.delete_execution(execution_id)
         assert list_files(alone, execution_id) == []
+
+
+@pytest.mark.usefixtures("shared_worker")
+def test_a_loop_looks_into_what_its_last_iteration_returned(
+    engine: ExecutionEngine,
+) -> None:
+    grow = Step(
+        "grow",
+        repeat={
+            "action": "test.fill",
+            "with": {"length": "${6000 + 6000 * index}"},
+            "until": "size(last.rows) > 10000",
+            "times": 5,
+        },
+    )
+    count = Step("count", "test.count_rows", {"table": "${steps.grow.result}"})
+
+    result = engine.execute(Plan("p", steps=[grow, count]), timeout_seconds=30)
+
+    assert result.unwrap() == 12_000
+
+
+@pytest.mark.usefixtures("shared_worker")
+def test_a_plan_within_a_plan_hands_a_large_result_up_and_takes_none(
+    engine: ExecutionEngine,
+) -> None:
+    inner = Plan("inner", parameters={"table": {"type": "object"}}, steps=[fill()])
+    engine.publish(inner)
+    count = Step("count", "test.count_rows", {"table": "${steps.inner.result}"})
+    up = Plan("up", steps=[Step("inner", plan="inner"), count])
+    down = Step("inner", plan="inner", with_={"table": "${steps.fill.result}"})
+
+    handed_up = engine.execute(up, timeout_seconds=30)
+    handed_down = engine.execute(Plan("down", steps=[fill(), down]), timeout_seconds=30)
+
+    assert handed_up.unwrap() == ROWS
+    assert handed_down.error is not None
+    assert "store it elsewhere, and pass on where it lies" in handed_down.error.message
