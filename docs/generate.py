@@ -134,7 +134,7 @@ MEANINGS: Mapping[str, str] = {
     "name": "name",
     "needs": "positions that it waits for",
     "next_seq": "number of the next event",
-    "on_failure": "abort, skip, fallback or restore",
+    "on_failure": "abort, skip, fallback, restore or strategy",
     "open_steps": "steps that have not ended",
     "outcome": "failed, timed_out or lost; of what a restore takes back, restored if it"
     " had ended, else cancelled",

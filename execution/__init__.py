@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from execution.plan import Plan, Step
     from execution.progress import ExecutionProgressTracker
     from execution.queries import ExecutionFilter
+    from execution.recovery import Recovery
     from execution.repository import ExecutionRepository
     from execution.results import ExecutionProgress, ExecutionResult, ExecutionUpdate
     from execution.runner import ExecutionTaskRunner
     from execution.settings import Settings
     from execution.states import ExecutionStatus, StepStatus
+    from execution.strategies import recovery_strategy
 
 CELERY_PLANS = True
 """Tells this package from another that happens to be called `execution`."""
@@ -59,12 +61,14 @@ __all__ = [
     "PlanNotFoundError",
     "PlanValidationError",
     "PlansError",
+    "Recovery",
     "RetryableError",
     "Settings",
     "Step",
     "StepStatus",
     "SubmissionConflictError",
     "action",
+    "recovery_strategy",
 ]
 
 _HOMES = {
@@ -89,12 +93,14 @@ _HOMES = {
     "PlanNotFoundError": "errors",
     "PlanValidationError": "errors",
     "PlansError": "errors",
+    "Recovery": "recovery",
     "RetryableError": "errors",
     "Settings": "settings",
     "Step": "plan",
     "StepStatus": "states",
     "SubmissionConflictError": "errors",
     "action": "actions",
+    "recovery_strategy": "strategies",
 }
 
 

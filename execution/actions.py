@@ -30,6 +30,7 @@ from execution.errors import (
     SettingsError,
 )
 from execution.hints import read_hints
+from execution.recovery import STRATEGY_PREFIX
 from execution.signatures import describe_doc, describe_signature
 
 _P = ParamSpec("_P")
@@ -54,7 +55,8 @@ class Action:
     """An action.
 
     `queue` is where its steps go that state none, if it has one. Models of pydantic are
-    made of inputs, unless not `fills_models`: others see to that.
+    made of inputs, unless not `fills_models`: others see to that. `read_result` makes
+    JSON of what the function returns.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Action:
     timeout_seconds: float | None
     queue: str | None = None
     fills_models: bool = True
+    read_result: Callable[[Any], Any] = dump_models
 
     @cached_property
     def signature(self) -> inspect.Signature:
@@ -87,7 +90,9 @@ class Action:
         inputs = self._convert(inputs)
         try:
             returned = self.function(*leading, **inputs)
-            return dump_models(asyncio.run(returned) if self.is_async else returned)
+            return self.read_result(
+                asyncio.run(returned) if self.is_async else returned
+            )
         except asyncio.CancelledError as error:
             raise ActionExitError(f"action {self.name} was cancelled inside") from error
         except SystemExit as error:
@@ -170,9 +175,14 @@ class ActionRegistry:
         self._sources: list[ActionSource] = []
 
     def add(
-        self, name: str, function: Callable[..., Any], timeout: str | None
+        self,
+        name: str,
+        function: Callable[..., Any],
+        timeout: str | None,
+        *,
+        read_result: Callable[[Any], Any] = dump_models,
     ) -> Action:
-        """Register `function` under `name`.
+        """Register `function` under `name`; `read_result` is that of the action.
 
         Raises ActionRegistrationError when the name is malformed or taken by another
         function, or when the function could not be called with named inputs.
@@ -190,6 +200,7 @@ class ActionRegistry:
             takes_context=_takes_context(function),
             is_async=inspect.iscoroutinefunction(function),
             timeout_seconds=_read_timeout(name, timeout),
+            read_result=read_result,
         )
         self._actions[name] = action
         return action
@@ -239,6 +250,11 @@ def action(
     `timeout` (such as `30s`) holds for every step that states none. The function stays
     callable as it was.
     """
+
+    if name.startswith(STRATEGY_PREFIX):
+        raise ActionRegistrationError(
+            f"action {name!r} is called as a strategy; use @recovery_strategy"
+        )
 
     def register(function: Callable[_P, _R]) -> ActionFunction[_P, _R]:
         registry.add(name, function, timeout)

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from execution.caching import CacheRule
+from execution.large_values import Read, revive, revive_outcome, revive_whole
 from execution.results import decode_json
 from execution.retry import RetryPolicy
 from execution.states import (
@@ -241,8 +242,13 @@ class Ending:
 
 
 def read_claim(
-    run: Run, token: str, data: Mapping[str, Any], variables: Mapping[str, Any]
+    run: Run,
+    token: str,
+    data: Mapping[str, Any],
+    variables: Mapping[str, Any],
+    read: Read,
 ) -> Claim:
+    """Return a claim as the database tells it; `read` is for what is large in it."""
     return Claim(
         held=HeldStep(run.execution_id, data["position"], token),
         run=run,
@@ -254,9 +260,11 @@ def read_claim(
         scope={
             "parameters": run.parameters,
             "execution": run.facts,
-            "steps": data["steps"],
-            **({"step": data["undone"]} if data["undone"] else {}),
-            **(data["item"] or {}),
+            "steps": read_outcomes(data["steps"], read),
+            **(
+                {"step": revive_outcome(data["undone"], read)} if data["undone"] else {}
+            ),
+            **_read_item(data["item"] or {}, read),
             **({"failure": data["failure"]} if data["failure"] else {}),
         },
         variables=variables,
@@ -264,20 +272,31 @@ def read_claim(
         inputs=data["inputs"],
         for_each=data["for_each"],
         subplan=data["subplan"],
-        loop=_read_loop(data["loop"]) if data["loop"] else None,
-        recorded_input=data["recorded"],
+        loop=_read_loop(data["loop"], read) if data["loop"] else None,
+        recorded_input=revive(data["recorded"], read),
         checkpoint=data["checkpoint"] or {},
         cache=CacheRule.from_json(data["cache"]) if data["cache"] else None,
     )
 
 
-def _read_loop(data: Mapping[str, Any]) -> LoopState:
+def read_outcomes(
+    steps: Mapping[str, Any], read: Read
+) -> Mapping[str, Mapping[str, Any]]:
+    """Return what expressions may read of steps, by name."""
+    return {name: revive_outcome(outcome, read) for name, outcome in steps.items()}
+
+
+def _read_item(data: Mapping[str, Any], read: Read) -> Mapping[str, Any]:
+    return {name: revive_whole(value, read) for name, value in data.items()}
+
+
+def _read_loop(data: Mapping[str, Any], read: Read) -> LoopState:
     return LoopState(
         until=data["until"],
         times=data["times"],
         begun=data["begun"],
         status=StepStatus(data["status"]) if data["status"] else None,
-        result=data["result"],
+        result=revive_whole(data["result"], read),
         error=data["error"],
     )
 

@@ -10,7 +10,7 @@ Knows neither messages nor claims that failed.
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
@@ -28,9 +28,19 @@ from execution.errors import (
     StaleLeaseError,
     StepTimeoutError,
 )
-from execution.results import ErrorRecord, as_storable, encode_json, error_code
+from execution.large_values import REFERENCE_KEY, load_all
+from execution.payloads import PayloadStore
+from execution.recovery import STRATEGY_PREFIX, RecoveryKind
+from execution.results import (
+    ErrorRecord,
+    as_storable,
+    decode_json,
+    encode_json,
+    error_code,
+)
 from execution.retry import FATAL_ERRORS
 from execution.secrets import NO_SECRETS, StepSecrets
+from execution.settings import Settings
 from execution.states import StepStatus
 
 _MOST_MESSAGE_CHARACTERS = 2_000
@@ -49,6 +59,8 @@ class Outcome:
     variables: str = "{}"
     place: CachePlace | None = None
     """Where the result is to be stored, for others to use."""
+    decision: str | None = None
+    """What a recovery strategy has decided, unless the step succeeds with a result."""
 
 
 class NoMoreAttemptsError(Exception):
@@ -66,7 +78,8 @@ class StepAttempts:
     `begin_retry(error, wait_seconds)` counts a failed attempt and begins the next; it
     raises NoMoreAttemptsError where none may follow, and StepParkedError where it does
     not follow here. In the block `interruptible(claim, attempt)`, StepTimeoutError may
-    be raised from outside. `secrets` are revealed to the action alone.
+    be raised from outside. `secrets` are revealed to the action alone. What is large in
+    inputs and results lies in `payloads`.
     """
 
     claim: Claim
@@ -76,6 +89,9 @@ class StepAttempts:
     sleep: Callable[[float], None]
     interruptible: Callable[[Claim, int], AbstractContextManager[None]]
     secrets: StepSecrets = NO_SECRETS
+    payloads: PayloadStore = field(
+        default_factory=lambda: PayloadStore.from_settings(Settings())
+    )
     failures: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -89,7 +105,10 @@ class StepAttempts:
         the process stops while PostgreSQL is away.
         """
         try:
-            result, variables = self._call_until_it_ends(inputs)
+            complete = load_all if REFERENCE_KEY in recorded_input else _leave
+            result, variables = self._call_until_it_ends(
+                lambda: complete(self.secrets.reveal(inputs))
+            )
         except (StaleLeaseError, StepParkedError, DatabaseUnavailableError):
             # nothing of the code's own: not an attempt that failed
             raise
@@ -98,12 +117,17 @@ class StepAttempts:
         except Exception as error:  # noqa: BLE001  # users' code raises what it likes
             failure = error
         else:
-            return Outcome(
+            ended = Outcome(
                 StepStatus.COMPLETED, recorded_input, result, None, variables
             )
+            return _follow(ended, self.claim) if self._is_strategy else ended
         # not above: what this raises is logged, and would have in its context an error
         # that may quote a secret
         return self._end(failure, recorded_input)
+
+    @property
+    def _is_strategy(self) -> bool:
+        return self.action.name.startswith(STRATEGY_PREFIX)
 
     def _end(self, error: BaseException, recorded_input: str) -> Outcome:
         # what the code told before it failed is what people look for
@@ -117,13 +141,15 @@ class StepAttempts:
             ),
         )
 
-    def _call_until_it_ends(self, inputs: Mapping[str, Any]) -> tuple[str, str]:
+    def _call_until_it_ends(
+        self, find_inputs: Callable[[], Mapping[str, Any]]
+    ) -> tuple[str, str]:
         """Call once, and hand an error to tenacity as that of its first attempt.
 
         Its book-keeping costs more than a short step does, and most need none.
         """
         try:
-            return self._call(inputs)
+            return self._call(find_inputs)
         except Exception as error:  # noqa: BLE001  # the policy decides on it
             outcomes = iter((error,))
 
@@ -131,7 +157,7 @@ class StepAttempts:
             first = next(outcomes, None)
             if first is not None:
                 raise first
-            return self._call(inputs)
+            return self._call(find_inputs)
 
         retrying = Retrying(
             retry=retry_if_exception(self._may_retry),
@@ -142,15 +168,28 @@ class StepAttempts:
         )
         return retrying(call)
 
-    def _call(self, inputs: Mapping[str, Any]) -> tuple[str, str]:
+    def _call(self, find_inputs: Callable[[], Mapping[str, Any]]) -> tuple[str, str]:
         with self.interruptible(self.claim, self.context.attempt):
-            value = self.action.call(self.context, self.secrets.reveal(inputs))
+            value = self.action.call(self.context, find_inputs())
         value = self.secrets.conceal_in(value)
-        result = encode_json(value, place=f"the result of step {self.claim.step}")
+        result = self._encode(value)
         changed = self.secrets.conceal_in(self.context.variables.changed)
         variables = encode_json(changed, place="variables") if changed else "{}"
         self.context.flush()
         return result, variables
+
+    def _encode(self, value: Any) -> str:
+        held, place = self.claim.held, f"the result of step {self.claim.step}"
+        if self._is_strategy:
+            # what was decided is read at once, and so does not lie elsewhere
+            return encode_json(value, place=place)
+        return self.payloads.keep(
+            value,
+            execution_id=held.execution_id,
+            position=held.position,
+            token=held.token,
+            place=place,
+        )
 
     def _may_retry(self, error: BaseException) -> bool:
         if isinstance(error, DatabaseUnavailableError):
@@ -178,6 +217,28 @@ class StepAttempts:
             if left > 0:
                 # who cancels does not wait for an attempt that has not begun
                 self.context.raise_if_cancelled()
+
+
+def _leave(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    return inputs
+
+
+def _follow(decided: Outcome, claim: Claim) -> Outcome:
+    """Return how a strategy's own step ends, by what it has decided."""
+    decision = decode_json(str(decided.result))
+    failure = encode_json(claim.scope["failure"], place="failure")
+    kind = RecoveryKind(decision["kind"])
+    match kind:
+        case RecoveryKind.COMPLETE:
+            result = encode_json(decision["result"], place="the result")
+            return replace(decided, result=result)
+        case RecoveryKind.SKIP:
+            status, error = StepStatus.SKIPPED, None
+        case RecoveryKind.ABORT | RecoveryKind.RESTORE:
+            # it stands as it was: the error of the step, and not one of the strategy
+            status, error = StepStatus.FAILED, failure
+    told = encode_json(decision, place="the decision")
+    return Outcome(status, decided.recorded_input, error=error, decision=told)
 
 
 def _judge(error: BaseException) -> StepStatus:

@@ -12,10 +12,11 @@ from datetime import datetime
 from typing import Any, Self
 
 from execution.fitting import find_misfits, foresee
-from execution.language.compilation import CompiledStep
+from execution.language.compilation import CompiledStep, is_recovery
 from execution.language.findings import Findings
 from execution.language.rules import Rule
 from execution.places import Path, shown
+from execution.recovery import STRATEGY_PREFIX
 
 _MOST_DEFAULT_CHARACTERS = 60
 
@@ -96,12 +97,28 @@ def check_names(
     steps: Sequence[CompiledStep], known: Collection[str], findings: Findings
 ) -> None:
     """Note every step whose action is not among the names in the catalogue."""
+    strategies = [name for name in known if name.startswith(STRATEGY_PREFIX)]
+    actions = set(known) - set(strategies)
     for step in steps:
-        if step.subplan is None and step.action not in known:
-            near = findings.suggestion(step.action, known)
-            message = f"no worker has published {shown(step.action)}{near}"
-            place = (*_find_place(step), "action")
-            findings.add(place, Rule.UNKNOWN_ACTION, message)
+        if step.subplan is not None or step.action in known:
+            continue
+        if is_recovery(step):
+            _note_strategy(step, strategies, findings)
+            continue
+        near = findings.suggestion(step.action, actions)
+        message = f"no worker has published {shown(step.action)}{near}"
+        place = (*_find_place(step), "action")
+        findings.add(place, Rule.UNKNOWN_ACTION, message)
+
+
+def _note_strategy(
+    step: CompiledStep, known: Sequence[str], findings: Findings
+) -> None:
+    name = step.action.removeprefix(STRATEGY_PREFIX)
+    names = [strategy.removeprefix(STRATEGY_PREFIX) for strategy in known]
+    near = findings.suggestion(name, names)
+    message = f"no worker has published the strategy {shown(name)}{near}"
+    findings.add((*_find_place(step), "strategy"), Rule.UNKNOWN_STRATEGY, message)
 
 
 def check_inputs(
@@ -162,6 +179,8 @@ def _find_place(step: CompiledStep) -> Path:
     """Return where the document names the action of a step."""
     if step.undoes is not None:
         return ("steps", step.undoes, "undo")
+    if is_recovery(step):
+        return ("steps", step.stands_in_for or 0, "on_failure")
     if step.repeat is not None:
         return ("steps", step.position, "repeat")
     return ("steps", step.position)

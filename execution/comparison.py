@@ -18,7 +18,8 @@ from execution.caching import CacheRule
 from execution.durations import write_duration
 from execution.expressions import spell_bare, spell_template_text
 from execution.places import Path, place_of
-from execution.plan import CompiledStep, Plan
+from execution.plan import CompiledStep, Plan, is_recovery
+from execution.recovery import STRATEGY_PREFIX
 from execution.retry import RetryPolicy
 
 _DERIVED = frozenset(
@@ -156,7 +157,10 @@ def _describe_step(
         del effective["needs"]
     if step.needs and step.stands_in_for is None:
         effective["runs_after_skips"] = step.survives_skips
-    if step.fallback is not None:
+    if step.fallback is not None and is_recovery(plan.steps[step.fallback]):
+        asked = plan.steps[step.fallback].action.removeprefix(STRATEGY_PREFIX)
+        effective["on_failure"] = {"strategy": asked}
+    elif step.fallback is not None:
         effective["on_failure"] = {"fallback": plan.steps[step.fallback].name}
     if step.repeat is not None:
         called = {name: effective.pop(name) for name in ("action", "inputs")}

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from execution.answers import Ending
-from execution.errors import ErrorCode, ExpressionError, ResultError
+from execution.errors import ErrorCode, ExpressionError, PayloadError, ResultError
 from execution.events import ExecutionEventEmitter
 from execution.expressions import evaluate_template
 from execution.records import StepRecords
@@ -46,8 +46,8 @@ def _conclude(ending: Ending) -> tuple[ExecutionStatus, str | None, str | None]:
         case EndReason.RESULT:
             try:
                 value = _evaluate_result(ending)
-                return status, encode_json(value, place="result"), None
-            except (ExpressionError, ResultError) as error:
+                return status, _encode_result(value), None
+            except (ExpressionError, PayloadError, ResultError) as error:
                 record = _build_record(error_code(error), str(error))
                 return ExecutionStatus.FAILED, None, record
         case EndReason.ABORT:
@@ -72,6 +72,14 @@ def _evaluate_result(ending: Ending) -> Any:
     steps = ending.scope["steps"]
     only_leaf = next(iter(steps.values()), None)
     return only_leaf["result"] if only_leaf else None
+
+
+def _encode_result(value: object) -> str:
+    return encode_json(
+        value,
+        place="result",
+        remedy="name the result of a step as a whole, which may be larger",
+    )
 
 
 def _build_record(code: ErrorCode, message: str) -> str:

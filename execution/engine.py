@@ -5,18 +5,18 @@ it answers is read from PostgreSQL, so any number of engines, in any process, se
 same executions.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+from execution.actions import registry
 from execution.admission import PlanAdmission
 from execution.bulk import Order, bind_all, submit_chunks
 from execution.catalogue import ActionSummary
 from execution.dispatcher import ExecutionDispatcher, create_app
-from execution.errors import (
-    ExecutionNotFoundError,
-)
+from execution.errors import ExecutionNotFoundError
 from execution.events import ExecutionEventEmitter, subscription
 from execution.faults import FaultPoint, reach
 from execution.identity import draw_execution_id, is_execution_id
@@ -25,6 +25,7 @@ from execution.keys import KeyedExecutions
 from execution.lifecycle import ExecutionStateManager
 from execution.liveness import LivenessRecords
 from execution.patience import ASK_TWICE, Patience
+from execution.payloads import PayloadStore
 from execution.plan import Plan
 from execution.pool import DatabasePool
 from execution.progress import compute_progress
@@ -46,6 +47,7 @@ from execution.results import (
 )
 from execution.settings import Settings
 from execution.states import ExecutionStatus
+from execution.strategies import add_strategy
 from execution.waiting import wait_for_end
 
 _POLL_SECONDS = 2.0
@@ -64,8 +66,11 @@ class ExecutionEngine(PublishedPlans):
             settings.database_url, settings.schema, most_connections=2
         )
         self._installation_id = self._database.check()
-        self._records = StepRecords(self._database)
-        self._repository = ExecutionRepository(settings.database_url, settings.schema)
+        self._payloads = PayloadStore.from_settings(settings)
+        self._records = StepRecords(self._database, self._payloads)
+        self._repository = ExecutionRepository(
+            settings.database_url, settings.schema, self._payloads
+        )
         self._admission = PlanAdmission(self._repository, settings.check)
         self._emitter = ExecutionEventEmitter(
             settings.events_url, self._installation_id
@@ -258,29 +263,27 @@ class ExecutionEngine(PublishedPlans):
 
     def get_status(self, execution_id: str) -> ExecutionSummary:
         """Return an execution; raises ExecutionNotFoundError when there is none."""
-        found = None
-        if is_execution_id(execution_id):
-            found = self._repository.get_by_id(execution_id)
+        is_id = is_execution_id(execution_id)
+        found = self._repository.get_by_id(execution_id) if is_id else None
         if found is None:
             raise _not_found(execution_id)
         return found
 
     def get_result(self, execution_id: str) -> ExecutionResult:
-        """Return how an execution ended.
+        """Return how an execution ended; what is large in its result is read.
 
-        Raises ExecutionNotFinishedError while it runs, ExecutionNotFoundError when
-        there is no such one.
+        Raises ExecutionNotFinishedError, ExecutionNotFoundError or PayloadError.
         """
-        return read_result(self.get_status(execution_id))
+        result = read_result(self.get_status(execution_id))
+        return replace(result, value=self._payloads.resolve(result.value))
 
     def get_plan_of(self, execution_id: str) -> Plan:
         """Return the plan that an execution runs, as it was when that was submitted.
 
         Raises ExecutionNotFoundError when there is no such execution.
         """
-        definition = None
-        if is_execution_id(execution_id):
-            definition = self._repository.get_plan_of(execution_id)
+        is_id = is_execution_id(execution_id)
+        definition = self._repository.get_plan_of(execution_id) if is_id else None
         if definition is None:
             raise _not_found(execution_id)
         return Plan.from_mapping(definition)
@@ -314,6 +317,16 @@ class ExecutionEngine(PublishedPlans):
     def list_actions(self) -> tuple[ActionSummary, ...]:
         """Return the actions that workers have published, by name."""
         return self._repository.list_actions()
+
+    def add_recovery_strategy(
+        self, name: str, decide: Callable[..., Any], *, timeout: str | None = None
+    ) -> None:
+        """Register a recovery strategy in this process, as `@recovery_strategy` does.
+
+        Workers are who run strategies: one that is to be asked has to be registered in
+        theirs, when they start. Raises ActionRegistrationError for what cannot be one.
+        """
+        add_strategy(registry, name, decide, timeout)
 
     def count_living_workers(self) -> int:
         """Return how many workers have beaten within a lease."""
@@ -355,6 +368,10 @@ class ExecutionEngine(PublishedPlans):
         """Start no further step, and end once nothing runs any more."""
         return self._change(execution_id, ExecutionStatus.ENDING, by, reason)
 
+    def delete_execution(self, execution_id: str) -> bool:
+        """Delete an ended execution with its large values; say whether it was there."""
+        return self._repository.delete_execution(execution_id)
+
     def _change(
         self,
         execution_id: str,
@@ -370,9 +387,8 @@ class ExecutionEngine(PublishedPlans):
         return ASK_TWICE(self._relay.finish, execution_id)
 
     def _listen(self, execution_id: str) -> Any:
-        return subscription(
-            self.settings.events_url, self._installation_id, execution_id
-        )
+        url = self.settings.events_url
+        return subscription(url, self._installation_id, execution_id)
 
     def _look(
         self, execution_id: str, after: int

@@ -30,6 +30,8 @@
     │   ├── SecretError            E003  a secret that the inputs name is not there
     │   ├── LoopExhaustedError     E003  a loop has come to its bound
     │   ├── ResultError            E003  a step returned what JSON cannot hold
+    │   ├── PayloadError           E003  a large value could not be written or read
+    │   │   └── PayloadLostError   E003  it is not there, or is not what was written
     │   ├── RetryableError         E003  the code asks for another attempt
     │   ├── FatalError             E003  the code says that no other attempt helps
     │   └── StaleLeaseError              the holder no longer holds the step
@@ -236,6 +238,16 @@ class ResultError(ExecutionError):
     """A step returned something that cannot be stored as JSON."""
 
     code = ErrorCode.EXECUTION
+
+
+class PayloadError(ExecutionError):
+    """A large value could not be written or read; the same may work later."""
+
+    code = ErrorCode.EXECUTION
+
+
+class PayloadLostError(PayloadError):
+    """A large value is not where it was written, or is not what was written."""
 
 
 class RetryableError(ExecutionError):

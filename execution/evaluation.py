@@ -11,11 +11,16 @@ from execution.answers import Claim, LoopState
 from execution.caching import CachePlace, compute_digest
 from execution.errors import ExpressionError, LoopExhaustedError
 from execution.expressions import evaluate_condition, evaluate_list, evaluate_template
-from execution.results import decode_json, encode_json
+from execution.large_values import identify
+from execution.results import encode_json
 
 MOST_ITEMS = 10_000
 MOST_ITEM_BYTES = 4 * 2**20
 """Of all items of a step together, as JSON."""
+_REMEDY = (
+    "hand on the result of a step as a whole, which may be larger"
+    " (${steps.STEP.result}), or store it elsewhere and hand on where it lies"
+)
 
 
 def is_wanted(claim: Claim) -> bool:
@@ -76,22 +81,22 @@ def evaluate_inputs(claim: Claim) -> tuple[Mapping[str, Any], str]:
     inputs = claim.recorded_input
     if inputs is None:
         inputs = evaluate_template(claim.inputs, claim.scope, place=place)
-    return inputs, encode_json(inputs, place=place)
+    return inputs, encode_json(inputs, place=place, remedy=_REMEDY)
 
 
-def evaluate_place(claim: Claim, recorded: str) -> CachePlace | None:
+def evaluate_place(claim: Claim, inputs: Mapping[str, Any]) -> CachePlace | None:
     """Return where a step's result is found and stored; None when it never is.
 
-    `recorded` is what is recorded of its inputs. Raises ExpressionError when the key
+    `inputs` are as they are recorded. Raises ExpressionError when the key
     cannot be evaluated.
     """
     rule = claim.cache
     if rule is None:
         return None
     if rule.key is None:
-        digest = compute_digest(claim.action, "inputs", decode_json(recorded))
+        digest = compute_digest(claim.action, "inputs", identify(inputs))
     else:
         place = f"steps.{claim.step}.cache.key"
         key = evaluate_template(rule.key, claim.scope, place=place)
-        digest = compute_digest(claim.action, "key", key)
+        digest = compute_digest(claim.action, "key", identify(key))
     return CachePlace(digest, rule.ttl_seconds)

@@ -6,7 +6,7 @@ end as well. Must not know who records it.
 
 from execution.answers import Claim, LoopState
 from execution.attempts import Outcome, describe_error
-from execution.errors import ExecutionError, ExpressionError
+from execution.errors import ExecutionError
 from execution.evaluation import goes_on, is_wanted
 from execution.results import encode_json
 from execution.states import StepStatus
@@ -16,7 +16,7 @@ def judge_condition(claim: Claim) -> Outcome | None:
     """Return how a step ends by its condition; None when it is to run."""
     try:
         return None if is_wanted(claim) else Outcome(StepStatus.SKIPPED)
-    except ExpressionError as error:
+    except ExecutionError as error:
         return Outcome(StepStatus.FAILED, error=describe_error(error, claim))
 
 

@@ -15,7 +15,12 @@ from typing import Protocol, Self
 
 from execution.errors import Fault, PlanValidationError
 from execution.language.canvas import draw_plan
-from execution.language.compilation import CompiledStep, OnFailure, Repetition
+from execution.language.compilation import (
+    CompiledStep,
+    OnFailure,
+    Repetition,
+    is_recovery,
+)
 from execution.language.concurrency import Concurrency, OnConflict
 from execution.language.findings import Findings
 from execution.language.json_schema import build_schema
@@ -41,6 +46,7 @@ __all__ = [
     "Plan",
     "Repetition",
     "Step",
+    "is_recovery",
 ]
 
 FORMAT = 1
@@ -63,14 +69,14 @@ class Step:
     texts. `needs` lists step ids; once one step has it, all must. `when` is an
     expression: where it comes to false, the step is skipped. `timeout` (of one attempt)
     and `deadline` (of all) are durations such as `30s`, `retry` is a mapping as in a
-    document, `on_failure` is `abort`, `skip`, `{"fallback": id}` or `{"restore": id,
-    "times": 3}`, `priority` is 0 to 9. `run_on` (`failure` or `always`) lets the step
-    run at the end of an execution; `undo` is a mapping with the action that takes back
-    what the step did. `for_each` names a list, for each item of which the step is run,
-    `max_parallel` at a time; `tolerate` (a number, or `10%`) may be skipped. `cache` is
-    a mapping with a `ttl`, and perhaps a `key`: equal inputs use a result again.
-    `repeat`, in place of `action` and `with_`, is a mapping with those of a loop,
-    `times` and perhaps `until` and `wait`.
+    document, `on_failure` is `abort`, `skip`, `{"fallback": id}`, `{"restore": id,
+    "times": 3}` or `{"strategy": name}`, `priority` is 0 to 9. `run_on` (`failure` or
+    `always`) lets the step run at the end of an execution; `undo` is a mapping with the
+    action that takes back what the step did. `for_each` names a list, for each item of
+    which the step is run, `max_parallel` at a time; `tolerate` (a number, or `10%`) may
+    be skipped. `cache` is a mapping with a `ttl`, and perhaps a `key`: equal inputs use
+    a result again. `repeat`, in place of `action` and `with_`, is a mapping with those
+    of a loop, `times` and perhaps `until` and `wait`.
     """
 
     id: str

@@ -8,9 +8,11 @@ can be made again and answers what happened.
 Knows neither Celery nor Redis nor SQLAlchemy.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from execution.answers import (
+    Claim,
     ClaimAnswer,
     ClaimOutcome,
     Completion,
@@ -29,10 +31,13 @@ from execution.answers import (
     Run,
     read_claim,
     read_completion,
+    read_outcomes,
 )
 from execution.caching import CachePlace
 from execution.children import ChildRecords
 from execution.database import Database
+from execution.payloads import PayloadStore
+from execution.settings import Settings
 from execution.states import EndReason, ExecutionStatus, StepStatus
 from execution.windows import read_windows
 
@@ -40,9 +45,12 @@ from execution.windows import read_windows
 class StepRecords:
     """Claims steps, records how they end, and finishes executions."""
 
-    def __init__(self, database: Database) -> None:
-        """Write through `database`."""
+    def __init__(
+        self, database: Database, payloads: PayloadStore | None = None
+    ) -> None:
+        """Write through `database`; what is large is read from `payloads`."""
         self._database = database
+        self._payloads = payloads or PayloadStore.from_settings(Settings())
         self.children = ChildRecords(database)
 
     # claims and their ends
@@ -77,7 +85,9 @@ class StepRecords:
                 row["execution"],
                 row["has_parent"],
             )
-            claim = read_claim(run, token, row["claim"], row["variables"])
+            claim = read_claim(
+                run, token, row["claim"], row["variables"], self._payloads.read
+            )
         return ClaimAnswer(
             outcome, row["detail"], row["skipped"], row["last_seq"], claim
         )
@@ -95,15 +105,23 @@ class StepRecords:
         epoch: int,
         rider: Rider | None = None,
         place: CachePlace | None = None,
+        decision: str | None = None,
     ) -> Completion:
         """Record how the last attempt of a step ended; values are JSON texts.
 
         `covered` is the position that the message's own chain sends next, in `epoch`.
         A `rider` claims after a success, in the same transaction, what it can go on to.
-        With a `place`, the result of a success is stored there, too.
+        With a `place`, the result of a success is stored there, too. A `decision` is
+        that of a recovery strategy.
         """
-        ridden = (rider.token, rider.worker_id, rider.delivery) if rider else ()
-        stored = (place.digest, place.ttl_seconds) if place else ()
+        more: list[object] = [None] * 6
+        if rider is not None:
+            more[:3] = rider.token, rider.worker_id, rider.delivery
+        if place is not None:
+            more[3:5] = place.digest, place.ttl_seconds
+        more[5] = decision
+        while more and more[-1] is None:
+            more.pop()
         row = self._database.call(
             "complete_step",
             held.execution_id,
@@ -116,14 +134,18 @@ class StepRecords:
             variables,
             covered,
             epoch,
-            *(ridden or (None,) * 3 if stored else ridden),
-            *stored,
+            *more,
         )
         claim = None
         if rider is not None and row["next"] is not None:
-            claim = read_claim(rider.run, rider.token, row["next"], row["variables"])
+            claim = self._read_next(rider, row)
         return read_completion(
             held.execution_id, Recorded(row["outcome"]), row, next_claim=claim
+        )
+
+    def _read_next(self, rider: Rider, row: Mapping[str, Any]) -> Claim:
+        return read_claim(
+            rider.run, rider.token, row["next"], row["variables"], self._payloads.read
         )
 
     def retry(
@@ -200,7 +222,7 @@ class StepRecords:
         )
         claim = None
         if rider is not None and row["next"] is not None:
-            claim = read_claim(rider.run, rider.token, row["next"], row["variables"])
+            claim = self._read_next(rider, row)
         return RepeatAnswer(
             Repeated(row["outcome"]),
             row["last_seq"],
@@ -265,7 +287,11 @@ class StepRecords:
         row = self._database.call("read_ending", execution_id)
         if row["reason"] is None:
             return None
-        scope = {name: row[name] for name in ("parameters", "execution", "steps")}
+        scope = {
+            "parameters": row["parameters"],
+            "execution": row["execution"],
+            "steps": read_outcomes(row["steps"], self._payloads.read),
+        }
         return Ending(EndReason(row["reason"]), row["template"], scope, row["error"])
 
     def finish(

@@ -9,7 +9,7 @@ import this.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -22,21 +22,18 @@ from execution.errors import (
     SubmissionConflictError,
 )
 from execution.identity import draw_execution_id
-from execution.models import (
-    Execution,
-    ExecutionStep,
-    Submission,
-)
+from execution.models import Execution, ExecutionStep, Submission
+from execution.payloads import PayloadStore
 from execution.plan import Plan
 from execution.queries import ExecutionQueries, Transaction
-from execution.results import (
-    ErrorRecord,
-)
+from execution.results import ErrorRecord
+from execution.settings import Settings
 from execution.states import (
     TERMINAL_EXECUTION_STATUSES,
     ExecutionStatus,
     Section,
 )
+from execution.stored_steps import describe_concurrency, describe_step
 from execution.windows import Link, Window, open_window, read_windows
 
 _MOST_NAMED_HOLDERS = 5
@@ -85,9 +82,12 @@ class Move:
 class ExecutionRepository(ExecutionQueries):
     """Executions in PostgreSQL: what `ExecutionQueries` reads, and the writes."""
 
-    def __init__(self, url: str, schema: str) -> None:
-        """Connect to `url` when first needed; every object lies in `schema`."""
+    def __init__(
+        self, url: str, schema: str, payloads: PayloadStore | None = None
+    ) -> None:
+        """Connect to `url` when needed; rows lie in `schema`, others in `payloads`."""
         super().__init__(url, schema)
+        self._payloads = payloads or PayloadStore.from_settings(Settings(schema=schema))
         self._plan_ids: dict[str, str] = {}
 
     def submit(
@@ -207,8 +207,8 @@ class ExecutionRepository(ExecutionQueries):
                 [reason.value for reason in plan.rollback],
                 plan.cancels_running,
                 [s.position for s in plan.steps if s.section is Section.END],
-                *_compiled_concurrency(plan),
-                json.dumps([_compiled_row(step) for step in plan.steps]),
+                *describe_concurrency(plan),
+                json.dumps([describe_step(step) for step in plan.steps]),
             )
             known = self._plan_ids[plan.digest] = str(row["register_plan"])
         return known
@@ -306,77 +306,37 @@ class ExecutionRepository(ExecutionQueries):
         return bool(self._call("remark_execution", execution_id, by, reason)["landed"])
 
     def delete_execution(self, execution_id: str) -> bool:
-        """Delete an ended execution and all that belongs to it; False if it runs."""
+        """Delete an ended execution and all that belongs to it; False if it runs.
+
+        Its large values go last; where they stay, the log says so, and the same call
+        again removes them.
+        """
+        is_deleted = self._delete_rows(execution_id)
+        if is_deleted or self.get_execution_status(execution_id) is None:
+            self._payloads.discard(execution_id)
+        return is_deleted
+
+    def _delete_rows(self, execution_id: str) -> bool:
         with self._writing() as session:
-            deleted = (
-                session.execute(
-                    sa.delete(Execution)
-                    .where(
-                        Execution.id == execution_id,
-                        Execution.status.in_(TERMINAL_EXECUTION_STATUSES),
-                        # its parent has yet to hear how it ended
-                        ~sa.exists().where(
-                            ExecutionStep.execution_id == Execution.parent_id,
-                            ExecutionStep.position == Execution.parent_position,
-                            ExecutionStep.child_id == Execution.id,
-                        ),
-                    )
-                    .returning(Execution.id)
+            deleted = session.scalar(
+                sa.delete(Execution)
+                .where(
+                    Execution.id == execution_id,
+                    Execution.status.in_(TERMINAL_EXECUTION_STATUSES),
+                    # its parent has yet to hear how it ended
+                    ~sa.exists().where(
+                        ExecutionStep.execution_id == Execution.parent_id,
+                        ExecutionStep.position == Execution.parent_position,
+                        ExecutionStep.child_id == Execution.id,
+                    ),
                 )
-                .scalars()
-                .all()
+                .returning(Execution.id)
             )
             if deleted:
                 session.execute(
                     sa.delete(Submission).where(Submission.execution_id == execution_id)
                 )
-            return bool(deleted)
-
-
-def _compiled_concurrency(plan: Plan) -> tuple[str | None, int | None, str | None]:
-    stated = plan.concurrency
-    if stated is None:
-        return None, None, None
-    parts = json.dumps(stated.key_parts, ensure_ascii=False)
-    return parts, stated.limit, stated.on_conflict.value
-
-
-def _compiled_row(step: Any) -> dict[str, Any]:
-    return {
-        "position": step.position,
-        "name": step.name,
-        "action": step.action,
-        "queue": step.queue,
-        "priority": step.priority,
-        "needs": list(step.needs),
-        "successors": list(step.successors),
-        "reads": list(step.reads),
-        "survives_skips": step.survives_skips,
-        "on_failure": step.on_failure,
-        "timeout_seconds": step.timeout_seconds,
-        "deadline_seconds": step.deadline_seconds,
-        "max_attempts": step.max_attempts,
-        "max_lost": step.max_lost,
-        "retry": step.retry.to_json(),
-        "retries_timeouts": step.retry.retries_timeouts,
-        "condition": step.condition,
-        "inputs": step.inputs,
-        "section": step.section,
-        "run_on": step.run_on,
-        "undoes": step.undoes,
-        "for_each": step.for_each,
-        "max_parallel": step.max_parallel,
-        "tolerate": step.tolerate,
-        "tolerate_percent": step.tolerate_percent,
-        "fallback": step.fallback,
-        "stands_in_for": step.stands_in_for,
-        "restore": step.restore,
-        "restore_times": step.restore_times,
-        "cache": step.cache.to_json() if step.cache else None,
-        "item_reads": None if step.item_reads is None else list(step.item_reads),
-        "subplan": step.subplan,
-        "repeat": None if step.repeat is None else asdict(step.repeat),
-    }
+            return deleted is not None
 
 
 def _open_windows(

@@ -6,7 +6,6 @@ JSON or PostgreSQL cannot hold is refused here, with its place.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,32 +18,39 @@ from execution.errors import (
     PlansError,
     ResultError,
 )
+from execution.large_values import LargeValue
 from execution.states import ExecutionStatus, StepStatus, is_terminal
+from execution.storable import MAX_INTEGER, refuse_foreign
 
 MAX_VALUE_BYTES = 256 * 1024
 """The most that one value may take inline, as JSON in UTF-8."""
-_MAX_INTEGER = 2**53
-_MAX_DEPTH = 64
-_LEAST_FLOAT_DIGITS = len(str(-_MAX_INTEGER)) + 1
+_LEAST_FLOAT_DIGITS = len(str(-MAX_INTEGER)) + 1
 """More characters than the longest integer; the shorter ones are compared."""
 
 
-def encode_json(value: object, *, place: str, most_bytes: int = MAX_VALUE_BYTES) -> str:
+def encode_json(
+    value: object,
+    *,
+    place: str,
+    most_bytes: int = MAX_VALUE_BYTES,
+    remedy: str = "store it elsewhere and return where it lies",
+) -> str:
     """Return `value` as JSON text that PostgreSQL stores unchanged.
 
-    Raises ResultError naming `place` when something in it is no JSON (NaN, a key that
-    is no string, a class of its own), cannot be stored (NUL, a lone surrogate, an
-    integer beyond 2^53) or takes more than `most_bytes`, 256 kB by default.
+    A LargeValue becomes a reference. Raises ResultError naming `place` when something
+    in it is no JSON (NaN, a key that is no string, a class of its own), looks like a
+    reference, cannot be stored (NUL, a lone surrogate, an integer beyond 2^53) or takes
+    more than `most_bytes`, 256 kB by default; then `remedy` says what to do.
     """
     if value is None:
         return "null"
-    _refuse_foreign(value, place)
+    refuse_foreign(value, place=place)
     text = _ENCODER.encode(value)
     size = len(text.encode())
     if size > most_bytes:
         raise ResultError(
             f"{place} takes {size:,} bytes as JSON and the limit is"
-            f" {most_bytes:,}; store it elsewhere and return where it lies"
+            f" {most_bytes:,}; {remedy}"
         )
     return text
 
@@ -60,7 +66,7 @@ def decode_json(text: str) -> Any:
 
 def _read_integer(digits: str) -> int | float:
     number = int(digits) if len(digits) < _LEAST_FLOAT_DIGITS else float(digits)
-    return number if abs(number) <= _MAX_INTEGER else float(digits)
+    return number if abs(number) <= MAX_INTEGER else float(digits)
 
 
 _DECODER = json.JSONDecoder(parse_int=_read_integer)
@@ -68,62 +74,11 @@ _ENCODER = json.JSONEncoder(
     ensure_ascii=False,
     separators=(",", ":"),
     allow_nan=False,
-    # what is left that json does not know are mappings that are no dicts
-    default=dict,
+    default=lambda value: (
+        # what is left that json does not know are mappings that are no dicts
+        value.to_json() if isinstance(value, LargeValue) else dict(value)
+    ),
 )
-
-
-def _refuse_foreign(value: object, place: str) -> None:
-    pending = [(value, place, 1)]
-    while pending:
-        item, at, depth = pending.pop()
-        if depth > _MAX_DEPTH:
-            raise ResultError(f"{place} is nested deeper than {_MAX_DEPTH}")
-        match item:
-            case Mapping():
-                for key in item:
-                    if not isinstance(key, str):
-                        raise ResultError(
-                            f"{at} has the key {key!r}, which is no string"
-                        )
-                    _refuse_text(key, at)
-                pending.extend((v, f"{at}.{k}", depth + 1) for k, v in item.items())
-            case list() | tuple():
-                pending.extend((v, f"{at}[{i}]", depth + 1) for i, v in enumerate(item))
-            case _:
-                _refuse_scalar(item, at)
-
-
-def _refuse_scalar(item: object, at: str) -> None:
-    match item:
-        case None | bool():
-            return
-        case str():
-            _refuse_text(item, at)
-        case int():
-            if abs(item) > _MAX_INTEGER:
-                raise ResultError(
-                    f"{at} is an integer beyond 2^53; pass it as a string"
-                )
-        case float():
-            if not math.isfinite(item):
-                raise ResultError(f"{at} is {item}, which JSON cannot hold")
-        case _:
-            raise ResultError(
-                f"{at} is a {type(item).__name__}, which JSON cannot hold; return"
-                " dicts, lists, strings, numbers, booleans and None"
-            )
-
-
-def _refuse_text(text: str, at: str) -> None:
-    if "\x00" in text:
-        raise ResultError(f"{at} holds a NUL character, which PostgreSQL cannot store")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ResultError(
-            f"{at} holds half a surrogate pair, which is no text"
-        ) from None
 
 
 def as_storable(text: str) -> str:

@@ -12,7 +12,6 @@ import logging
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import replace
 from typing import Any, Protocol
 
 from execution.actions import Action, ActionRegistry
@@ -23,7 +22,6 @@ from execution.answers import (
     Completion,
     Recorded,
     Retried,
-    Reused,
     Rider,
 )
 from execution.attempts import (
@@ -33,21 +31,23 @@ from execution.attempts import (
     StepParkedError,
     describe_error,
 )
-from execution.caching import CachePlace
 from execution.context import Context
 from execution.dispatcher import ExecutionDispatcher
 from execution.ending import finish_execution
-from execution.errors import ActionInputError, ExecutionError, StaleLeaseError
+from execution.errors import ActionInputError, ExecutionError
 from execution.evaluation import evaluate_inputs, evaluate_place
 from execution.events import ExecutionEventEmitter
 from execution.faults import FaultPoint, reach
 from execution.judgements import judge_condition
 from execution.parts import StepParts
 from execution.patience import Patience
+from execution.payloads import PayloadStore
 from execution.records import StepRecords
 from execution.relay import ExecutionRelay
+from execution.reuse import ResultCache
 from execution.ride import Delivery, Ride, RideLimits
 from execution.secrets import NO_SECRETS, SCHEME, SecretStore, StepSecrets
+from execution.settings import Settings
 from execution.states import ExecutionStatus, StepStatus
 from execution.subplans import SubplanStarter
 
@@ -106,13 +106,15 @@ class ExecutionTaskRunner:
         ride_limits: RideLimits | None = None,
         observer: RideObserver | None = None,
         secrets: SecretStore | None = None,
+        payloads: PayloadStore | None = None,
     ) -> None:
         """Claim for `holder`; wait for PostgreSQL with `patience`.
 
         `interruptible(claim, attempt)` is a block in which StepTimeoutError may be
         raised from outside: in it, actions are called. One delivery runs on to further
         steps of its execution as far as `ride_limits` allow; `observer` hears of these.
-        `secrets` finds those that inputs name, by default in the environment.
+        `secrets` finds those that inputs name, by default in the environment; large
+        results go to `payloads`, by default a folder of the home.
         """
         self._records = records
         self._emitter = emitter
@@ -125,7 +127,9 @@ class ExecutionTaskRunner:
         self._observer = observer
         self._relay = ExecutionRelay(records, dispatcher, emitter)
         self._subplans = SubplanStarter(records.children, emitter, dispatcher, patience)
+        self._cache = ResultCache(records, emitter, patience)
         self._secrets = secrets or SecretStore()
+        self._payloads = payloads or PayloadStore.from_settings(Settings())
         self._parts = StepParts(
             records, emitter, dispatcher, patience, self._board_next
         )
@@ -205,6 +209,7 @@ class ExecutionTaskRunner:
                 epoch=ride.delivery.epoch,
                 rider=rider,
                 place=outcome.place,
+                decision=outcome.decision,
             )
         )
         reach(FaultPoint.COMPLETED)
@@ -285,8 +290,8 @@ class ExecutionTaskRunner:
             inputs, recorded = evaluate_inputs(claim)
             action = self._registry.get(claim.action)
             _refuse_misfit(claim, action, inputs)
-            place = evaluate_place(claim, recorded)
-            if place is not None and (found := self._reuse(claim, place)) is not None:
+            place = evaluate_place(claim, inputs)
+            if place is not None and (found := self._cache.find(claim, place)):
                 return Outcome(StepStatus.COMPLETED, recorded, found)
             if SCHEME in recorded:
                 secrets = StepSecrets(claim.inputs, self._secrets)
@@ -298,28 +303,14 @@ class ExecutionTaskRunner:
                 self._patience.rest,
                 self._interruptible,
                 secrets,
+                self._payloads,
             )
             outcome = attempts.run(inputs, recorded)
-            return _keep(outcome, place) if place is not None else outcome
+            return outcome if place is None else self._cache.keep(outcome, place)
         except ExecutionError as error:
             # after StaleLeaseError the completion is refused, and the log says so
             said = describe_error(error, claim, secrets=secrets)
             return Outcome(StepStatus.FAILED, recorded, error=said)
-
-    def _reuse(self, claim: Claim, place: CachePlace) -> str | None:
-        """Return a result that is there already, if the step may use it."""
-        answer = self._patience.until_answered(
-            lambda: self._records.reuse(claim.held, place)
-        )
-        match answer.outcome:
-            case Reused.MISSED:
-                return None
-            case Reused.STALE:
-                raise StaleLeaseError(f"step {claim.step} belongs to somebody else")
-            case Reused.REUSED:
-                if answer.last_seq is not None:
-                    self._emitter.emit(claim.held.execution_id, answer.last_seq)
-                return answer.result
 
     def _build_context(self, claim: Claim, secrets: StepSecrets) -> Context:
         execution_id = claim.held.execution_id
@@ -359,15 +350,6 @@ class ExecutionTaskRunner:
                     context.begin_attempt(answer.attempt)
 
         return begin_retry
-
-
-def _keep(outcome: Outcome, place: CachePlace) -> Outcome:
-    """Return an outcome whose result is to be stored, if it is all that there is.
-
-    What has set variables has done more than return something.
-    """
-    is_pure = outcome.status is StepStatus.COMPLETED and outcome.variables == "{}"
-    return replace(outcome, place=place) if is_pure else outcome
 
 
 def _refuse_misfit(claim: Claim, action: Action, inputs: Mapping[str, Any]) -> None:

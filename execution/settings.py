@@ -65,6 +65,9 @@ class Settings:
     secret_resolver: str | None = None
     """A function `module:name` that workers ask for secrets."""
 
+    payloads: str | None = field(default=None, repr=False)
+    """Where large values lie: a folder or a URL of fsspec; `payloads` in the home."""
+
     check: CatalogueCheck = CatalogueCheck.KNOWN
     """Whether a submit compares its plan with the catalogue of actions."""
 
@@ -77,6 +80,11 @@ class Settings:
     def tick_seconds(self) -> float:
         """Time between two rounds of a reconciler, and its share of the pulse."""
         return self.lease_seconds / 12
+
+    @property
+    def payloads_url(self) -> str:
+        """Return where large values lie."""
+        return self.payloads or str(self.home.absolute() / "payloads")
 
     @property
     def events_url(self) -> str | None:
@@ -126,6 +134,12 @@ def _read_flag(name: str, text: str) -> bool:
     raise SettingsError(f"{name}={text!r} is neither 1 nor 0")
 
 
+def _read_folder_or_url(text: str) -> str:
+    # a folder is one of this process, whose children may begin elsewhere
+    is_url = "://" in text or "::" in text
+    return text if is_url else str(Path(text).absolute())
+
+
 def _read_seconds(text: str) -> float:
     try:
         return float(text)
@@ -147,6 +161,7 @@ _READERS: dict[str, Callable[[str], object]] = {
     "imports": _read_words,
     "home": Path,
     "secrets_dir": Path,
+    "payloads": _read_folder_or_url,
     "local": partial(_read_flag, "PLANS_LOCAL"),
     "ride": partial(_read_flag, "PLANS_RIDE"),
     "lease_seconds": _read_seconds,

@@ -47,7 +47,9 @@ def find_own_reasons(
             own[position].append(f"its condition is false: {show_bare(step.condition)}")
         if step.on_failure is OnFailure.SKIP:
             own[position].append(_describe_failure(step))
-        if step.fallback is not None and own[step.fallback]:
+        if step.on_failure is OnFailure.STRATEGY:
+            own[position].append("it fails for good, and its strategy decides so")
+        elif step.fallback is not None and own[step.fallback]:
             name = steps[step.fallback].name
             own[position].append(f"it fails for good, and {name} is skipped")
     return own

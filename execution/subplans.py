@@ -15,6 +15,7 @@ from execution.errors import ExecutionError, ParameterError, SubplanError
 from execution.evaluation import evaluate_inputs
 from execution.events import ExecutionEventEmitter
 from execution.identity import draw_execution_id
+from execution.large_values import load_all
 from execution.patience import Patience
 from execution.states import StepStatus
 
@@ -47,7 +48,8 @@ class SubplanStarter:
         try:
             inputs, recorded = evaluate_inputs(claim)
             subplan = self._find(claim, claim.subplan)
-            bound = _bind(claim, subplan, inputs)
+            # parameters are never large: what is, is told of as at a submit
+            bound = _bind(claim, subplan, load_all(inputs))
             return self._begin(claim, subplan, json.dumps(bound), recorded)
         except ExecutionError as error:
             said = describe_error(error, claim)

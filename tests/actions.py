@@ -12,7 +12,14 @@ from typing import Any
 
 import psycopg2
 
-from execution import Context, FatalError, RetryableError, action
+from execution import (
+    Context,
+    FatalError,
+    Recovery,
+    RetryableError,
+    action,
+    recovery_strategy,
+)
 
 
 def note(ledger: str, line: str) -> None:
@@ -39,6 +46,22 @@ def do_nothing() -> None:
 def echo(value: object = None) -> object:
     """Return what came in."""
     return value
+
+
+@action("test.fill")
+def fill(length: int, text: str = "row") -> dict[str, object]:
+    """Return many rows: about a megabyte of 20,000."""
+    return {"rows": [{"n": n, "text": f"{text} {n:030}"} for n in range(length)]}
+
+
+@action("test.count_rows")
+def count_rows(ctx: Context, table: dict[str, Any], ledger: str = "") -> int:
+    """Return how many rows there are, and fail as often as attempts ask for it."""
+    if ledger:
+        note(ledger, f"{ctx.step} {ctx.attempt} {len(table['rows'])}")
+        if ctx.attempt == 1:
+            raise ValueError("once more")
+    return len(table["rows"])
 
 
 @action("test.add")
@@ -256,3 +279,40 @@ def use_secret(ctx: Context, ledger: str, token: str, nested: dict[str, object])
             ctx.log.exception("failed")
             raise ValueError(f"refused {token!r}") from error
     return {"url": f"https://example.org/?token={token}", token: [token]}
+
+
+@recovery_strategy("test.by_table")
+def decide_by_table(ctx: Context, failure: dict[str, Any]) -> Recovery:
+    """Decide what the message of the failure asks for, each word of it in turn."""
+    wishes = str(failure["message"]).partition("wants ")[2].split()
+    wish, _, detail = wishes[min(ctx.attempt, len(wishes)) - 1].partition("=")
+    match wish:
+        case "complete":
+            return Recovery.complete({"failed": failure["step"], "as": detail})
+        case "skip":
+            return Recovery.skip()
+        case "retry":
+            return Recovery.retry()
+        case "restore":
+            return Recovery.restore(detail)
+        case "break":
+            raise ValueError("undecided")
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case _:
+            pass
+    return Recovery.abort()
+
+
+@recovery_strategy("test.undecided")
+async def leave_undecided(failure: dict[str, Any]) -> Any:
+    """Return what is no decision."""
+    return failure["code"]
+
+
+@action("test.want")
+def fail_with_wishes(ctx: Context, wishes: str, fails: int = 1) -> int:
+    """Fail so often, and ask in the error for what a strategy then decides."""
+    if ctx.attempt <= fails:
+        raise FatalError(f"wants {wishes}")
+    return ctx.attempt

@@ -160,9 +160,12 @@ def _draw_fallbacks(draw: st.DrawFn, step: dict[str, Any]) -> list[dict[str, Any
 
 
 def _draw_restore(draw: st.DrawFn, step: dict[str, Any]) -> None:
-    """Let the failure of a step lead back, to itself or to a need."""
+    """Let the failure of a step lead back, to itself or to a need, or be judged."""
     is_falling_back = isinstance(step.get("on_failure"), dict)
     if "for_each" in step or is_falling_back or draw(st.integers(0, 3)):
+        return
+    if draw(st.booleans()):
+        step["on_failure"] = {"strategy": "demo.decide"}
         return
     target = draw(st.sampled_from([step["id"], *step.get("needs", [])]))
     step["on_failure"] = {"restore": target, "times": draw(st.integers(1, 10))}

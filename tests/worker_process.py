@@ -121,6 +121,7 @@ def build_environment(settings: Settings) -> dict[str, str]:
         "PLANS_IMPORTS": ",".join(settings.imports),
         "PLANS_LEASE_SECONDS": str(settings.lease_seconds),
         "PLANS_RIDE": str(int(settings.ride)),
+        "PLANS_PAYLOADS": settings.payloads,
         "PYTHONPATH": str(ROOT),
     }
     return {**os.environ, **{name: value or "" for name, value in values.items()}}

@@ -32,6 +32,7 @@ from execution.events import ExecutionEventEmitter
 from execution.identity import is_execution_id
 from execution.liveness import LivenessRecords
 from execution.patience import Patience
+from execution.payloads import PayloadStore
 from execution.reconciler import Reconciler
 from execution.records import StepRecords
 from execution.ride import Delivery, RideLimits
@@ -81,6 +82,10 @@ class PlansInApp:
     def _database(self) -> Database:
         return Database(require_database_url(self._settings), self._settings.schema)
 
+    @cached_property
+    def _payloads(self) -> PayloadStore:
+        return PayloadStore.from_settings(self._settings)
+
     def run(
         self,
         delivery: Delivery,
@@ -105,6 +110,7 @@ class PlansInApp:
             require_database_url(self._settings)
             self._find_actions()
             SecretStore.from_settings(self._settings)
+            self._payloads.check()
             self._check_database()
         except DatabaseUnavailableError as error:
             logger.warning("starting without PostgreSQL", extra={"cause": str(error)})
@@ -202,6 +208,7 @@ class PlansInApp:
             limits.within(self._time_limit),
             RideEvents(self._app, hostname, lambda: board.is_watched),
             SecretStore.from_settings(self._settings),
+            self._payloads,
         )
         return _Serving(runner, parts.dispatcher)
 
@@ -211,7 +218,7 @@ class PlansInApp:
         )
         return _Parts(
             LivenessRecords(self._database),
-            StepRecords(self._database),
+            StepRecords(self._database, self._payloads),
             ExecutionEventEmitter(self._settings.events_url, installation_id),
             ExecutionDispatcher(self._app),
         )

@@ -19,6 +19,7 @@ from execution.cli.output import print_json, to_json
 from execution.engine import ExecutionEngine
 from execution.errors import ActionNotFoundError
 from execution.places import nearest
+from execution.recovery import STRATEGY_PREFIX
 
 app = typer.Typer()
 
@@ -49,9 +50,10 @@ def choose_action(actions: Sequence[ActionSummary], name: str) -> ActionSummary:
 
     Raises ActionNotFoundError, with the most similar name, when there is none.
     """
-    for action in actions:
-        if action.name == name:
-            return action
+    for wanted in (name, f"{STRATEGY_PREFIX}{name}"):
+        for action in actions:
+            if action.name == wanted:
+                return action
     near = nearest(name, [action.name for action in actions])
     raise ActionNotFoundError(f"no worker has published an action {name!r}{near}")
 
@@ -68,13 +70,19 @@ def build_actions_table(actions: Sequence[ActionSummary]) -> Table:
     table = Table("action", "parameters", "timeout", "workers", "")
     for action in actions:
         table.add_row(
-            printable(action.name),
+            printable(_write_kind(action)),
             printable(_list_parameters(action)),
             _write_timeout(action.timeout_seconds),
             str(len(action.workers) or "none"),
             printable((action.doc or "").partition("\n")[0]),
         )
     return table
+
+
+def _write_kind(action: ActionSummary) -> str:
+    """Return a name; that of a strategy says that it is one."""
+    name = action.name.removeprefix(STRATEGY_PREFIX)
+    return name if name == action.name else f"strategy {name}"
 
 
 def _list_parameters(action: ActionSummary) -> str:
@@ -115,7 +123,8 @@ def _print_schema(console: Console, title: str, schema: object) -> None:
 
 def _build_head(action: ActionSummary) -> Table:
     table = Table.grid(padding=(0, 2))
-    table.add_row("action", printable(action.name))
+    kind = "strategy" if action.name.startswith(STRATEGY_PREFIX) else "action"
+    table.add_row(kind, printable(action.name.removeprefix(STRATEGY_PREFIX)))
     table.add_row("timeout", _write_timeout(action.timeout_seconds))
     table.add_row("workers", printable(", ".join(action.workers) or "none"))
     by = f" by {action.published_by}" if action.published_by else ""

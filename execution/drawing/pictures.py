@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import count, pairwise
 from typing import NamedTuple
 
-from execution.plan import CompiledStep, OnFailure, Plan
+from execution.plan import CompiledStep, OnFailure, Plan, is_recovery
 from execution.reads import show_bare, show_repetition
 from execution.results import StepSummary
 from execution.skips import find_own_reasons, is_fallback
@@ -235,7 +235,8 @@ def _list_edges(steps: Sequence[CompiledStep]) -> Iterator[Edge]:
     """Yield who waits for whom; the first step of the end waits for all others."""
     for step in steps:
         if step.stands_in_for is not None:
-            yield Edge(step.stands_in_for, step.position, True, "fallback")
+            label = "strategy" if is_recovery(step) else "fallback"
+            yield Edge(step.stands_in_for, step.position, True, label)
         else:
             yield from (Edge(need, step.position) for need in step.needs)
         if step.undoes is not None:

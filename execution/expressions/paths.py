@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from execution.expressions.scanner import TemplateError
+from execution.large_values import LargeValue
 from execution.places import nearest, shown
 
 _PLAIN_PATH = re.compile(
@@ -49,9 +50,14 @@ def read_path(text: str) -> PlainPath | None:
 
 
 def walk(parts: tuple[str, ...], scope: object) -> object:
-    """Return what a path leads to; raises NowhereError when there is nothing."""
+    """Return what a path leads to; raises NowhereError when there is nothing.
+
+    A large value is read where the path goes on inside of it, and else left as it is.
+    """
     value = scope
     for depth, part in enumerate(parts):
+        if isinstance(value, LargeValue):
+            value = value.value
         problem = _find_problem(value, part)
         if problem is not None:
             walked = ".".join(parts[:depth]) or "the scope"

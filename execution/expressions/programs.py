@@ -26,6 +26,7 @@ from execution.expressions.forms import LOOP_NAME, CelExpression, Loop
 from execution.expressions.functions import FUNCTIONS
 from execution.expressions.paths import name_kind
 from execution.expressions.scanner import TemplateError
+from execution.large_values import LargeValue, load_all
 
 if TYPE_CHECKING:
     from cel import Context, Program
@@ -216,8 +217,10 @@ def _is_true(value: object, loop: Loop) -> bool:
 
 def _pick(value: object, paths: list[tuple[str, ...]]) -> Any:
     """Return of a value only what lies on the paths; what is missing stays so."""
+    if isinstance(value, LargeValue):
+        value = value.value
     if not isinstance(value, Mapping) or not all(paths):
-        return value
+        return load_all(value)
     beneath: dict[str, list[tuple[str, ...]]] = {}
     for path in paths:
         beneath.setdefault(path[0], []).append(path[1:])

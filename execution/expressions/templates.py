@@ -16,6 +16,7 @@ from execution.expressions.parsing import parse_expression
 from execution.expressions.paths import PlainPath, name_kind, walk
 from execution.expressions.programs import evaluate_cel
 from execution.expressions.scanner import TemplateError, find_closing_brace
+from execution.large_values import LargeValue
 from execution.places import Path, place_of
 
 MAX_TEMPLATE_NESTING = 64
@@ -35,7 +36,8 @@ def evaluate_template(
     `scope` holds what may be named: `parameters` (by name), `steps` (by name, each
     with `status`, `result`, `results`, `error`, `attempt`), `execution` (`id`,
     `created_at`, `tags`), and `item`, `index`, `step` or `failure` where there is one.
-    Values of the scope are not copied: treat what is returned as read-only.
+    Values of the scope are not copied: treat what is returned as read-only. A string
+    that names a LargeValue as a whole becomes that, and nothing is read.
 
     Raises ExpressionError, with `place` (such as `steps.scan.with`) and the reason,
     when an expression cannot be evaluated or a value cannot stand in text.
@@ -203,7 +205,7 @@ def _fill(text: str, scope: Mapping[str, object], place: str, path: Path) -> obj
         return "".join(
             piece
             if isinstance(piece, str)
-            else _as_text(piece, _evaluate_expression(piece, scope))
+            else _as_text(piece, _evaluate_whole(piece, scope))
             for piece in pieces
         )
     except TemplateError as error:
@@ -212,9 +214,15 @@ def _fill(text: str, scope: Mapping[str, object], place: str, path: Path) -> obj
 
 def _evaluate_bare(text: str, scope: Mapping[str, object], place: str) -> object:
     try:
-        return _evaluate_expression(parse_bare(text), scope)
+        return _evaluate_whole(parse_bare(text), scope)
     except TemplateError as error:
         raise ExpressionError(f"{place}: {error}") from error
+
+
+def _evaluate_whole(expression: Expression, scope: Mapping[str, object]) -> object:
+    """Return what an expression comes to, of a large value the value itself."""
+    value = _evaluate_expression(expression, scope)
+    return value.value if isinstance(value, LargeValue) else value
 
 
 def _evaluate_expression(expression: Expression, scope: Mapping[str, object]) -> object:

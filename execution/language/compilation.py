@@ -6,7 +6,7 @@ parser, so that a worker can have `CompiledStep` without them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +14,7 @@ from execution.caching import CacheRule
 from execution.durations import parse_duration_seconds
 from execution.expressions import names_steps, names_steps_bare, wrap_expression
 from execution.language.graph import Graph
+from execution.recovery import STRATEGY_PREFIX
 from execution.retry import RetryPolicy
 from execution.states import Section
 
@@ -50,6 +51,7 @@ class OnFailure(StrEnum):
     SKIP = "skip"
     FALLBACK = "fallback"
     RESTORE = "restore"
+    STRATEGY = "strategy"
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,15 @@ class CompiledStep:
         return self.action if self.subplan is None else f"plan {self.subplan}"
 
 
+def is_recovery(step: CompiledStep) -> bool:
+    """Whether a step asks a strategy what becomes of another, and is not written."""
+    return step.action.startswith(STRATEGY_PREFIX) and step.stands_in_for is not None
+
+
 def compile_steps(document: "PlanDocument", graph: Graph) -> tuple[CompiledStep, ...]:
     """Return the steps of a document that has no faults, in its order.
 
-    After them come those that undo some of them.
+    After them come those that undo some of them, and those that ask strategies.
     """
     steps = [
         _compile_step(position, step, document, graph)
@@ -128,7 +135,17 @@ def compile_steps(document: "PlanDocument", graph: Graph) -> tuple[CompiledStep,
         _compile_undo(position, step, document, graph)
         for position, step in enumerate(undone, start=len(steps))
     ]
-    return (*steps, *undoing)
+    asking = [step for step in steps if step.on_failure is OnFailure.STRATEGY]
+    last = len(steps) + len(undoing)
+    recovering = [
+        _compile_recovery(position, step, document)
+        for position, step in enumerate(asking, start=last)
+    ]
+    for recovery in recovering:
+        assert recovery.stands_in_for is not None  # noqa: S101  # made so
+        failing = steps[recovery.stands_in_for]
+        steps[failing.position] = replace(failing, fallback=recovery.position)
+    return (*steps, *undoing, *recovering)
 
 
 def positions_read(template: object, positions: Mapping[str, int]) -> tuple[int, ...]:
@@ -210,6 +227,31 @@ def _compile_undo(
     )
 
 
+def _compile_recovery(
+    position: int, step: CompiledStep, document: "PlanDocument"
+) -> CompiledStep:
+    """Return the step that asks a strategy what becomes of one that has failed.
+
+    It stands in for that step, as a fallback does. `defaults` hold for it, and it goes
+    to the queue of that step, where the same code should be.
+    """
+    written: Any = document.steps[step.position].on_failure
+    policies = [document.defaults] if document.defaults else []
+    return CompiledStep(
+        position=position,
+        name=f"{step.name}.recovery",
+        action=f"{STRATEGY_PREFIX}{written['strategy']}",
+        needs=(step.position,),
+        successors=(),
+        reads=(),
+        survives_skips=step.survives_skips,
+        on_failure=OnFailure.ABORT,
+        inputs={"failure": "${failure}"},
+        stands_in_for=step.position,
+        **{**_compile_policies(policies), "queue": step.queue},
+    )
+
+
 def _compile_repetition(fields: "RepeatFields | None") -> Repetition | None:
     if fields is None:
         return None
@@ -226,6 +268,8 @@ def _compile_failure(written: Any, positions: Mapping[str, int]) -> dict[str, An
                 "restore": positions[name],
                 "restore_times": times,
             }
+        case {"strategy": _}:
+            return {"on_failure": OnFailure.STRATEGY}
         case _:
             return {"on_failure": OnFailure(written or OnFailure.ABORT)}
 

@@ -207,8 +207,8 @@ class StepFields(PolicyFields):
     on_failure: OnFailureChoice | None = Field(
         default=None,
         description="What follows when the step has failed for good: abort (by"
-        " default), skip, a fallback that stands in for it, or a restore: the execution"
-        " goes back to before an earlier step.",
+        " default), skip, a fallback that stands in for it, a restore: the execution"
+        " goes back to before an earlier step, or a strategy that decides.",
     )
     when: str | None = Field(
         default=None,

@@ -1,7 +1,8 @@
 """Before which steps executions go back when others fail, and the faults in that.
 
-Promises: an execution goes back only to where it certainly came from. Works on what it
-understands of a faulty document. Knows nothing of templates.
+Promises: an execution goes back only to where it certainly came from, and strategies
+are asked only where they can be followed. Works on what it understands of a faulty
+document. Knows nothing of templates.
 """
 
 from collections.abc import Mapping
@@ -20,18 +21,21 @@ _NOT_BESIDE = {
 def check_restores(
     document: Mapping[str, object], graph: Graph, findings: Findings
 ) -> None:
-    """Note every restore that leads nowhere, or stands where there can be none."""
+    """Note restores that lead nowhere, and what stands where there can be none."""
     steps = document.get("steps")
     for position, step in enumerate(steps if isinstance(steps, list) else []):
         choice = step.get("on_failure") if isinstance(step, dict) else None
-        name = choice.get("restore") if isinstance(choice, dict) else None
-        if not isinstance(name, str):
+        if not isinstance(choice, dict):
             continue
         place = ("steps", position, "on_failure")
+        kind = next((kind for kind in ("restore", "strategy") if kind in choice), None)
         for field, reason in _NOT_BESIDE.items():
-            if field in step:
-                message = f"`{field}` and a restore cannot be stated together: {reason}"
+            if kind and field in step:
+                message = f"`{field}` and a {kind} cannot be stated together: {reason}"
                 findings.add(place, Rule.FIELD_CLASH, message)
+        name = choice.get("restore")
+        if not isinstance(name, str):
+            continue
         if fault := _find_fault(position, name, graph, findings):
             findings.add((*place, "restore"), fault.rule, fault.message)
 

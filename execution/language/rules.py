@@ -324,6 +324,11 @@ class Rule(StrEnum):
         Subject.ACTIONS,
         "no worker has published it; start one that has it, or write the right name",
     )
+    UNKNOWN_STRATEGY = (
+        "unknown-strategy",
+        Subject.ACTIONS,
+        "no worker has published it; start one that has it, or write the right name",
+    )
     UNKNOWN_PLAN = (
         "unknown-plan",
         Subject.ACTIONS,

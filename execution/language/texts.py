@@ -147,13 +147,15 @@ def _on_failure(value: object) -> object:
                 Rule.OUT_OF_RANGE,
                 f"`times` must say how often, from 1 to {MAX_RESTORES}",
             )
-        case {"strategy": _}:
-            raise UnfitError(Rule.LATER_FIELD, "is not supported by this release yet")
+        case {"strategy": str(name), **others} if not others:
+            _code_name(name)
+            return value
         case _:
             raise UnfitError(
                 Rule.WRONG_VALUE,
-                "must be abort, skip, {fallback: the id of a step} or"
-                " {restore: the id of a step, times: a number}",
+                "must be abort, skip, {fallback: the id of a step},"
+                " {restore: the id of a step, times: a number} or"
+                " {strategy: a recovery strategy}",
             )
 
 
@@ -240,6 +242,14 @@ OnFailureChoice: TypeAlias = Annotated[
                         },
                     },
                     "required": ["restore", "times"],
+                    "additionalProperties": False,
+                },
+                {
+                    "type": "object",
+                    "properties": {
+                        "strategy": {"type": "string", "pattern": r"^(?:\S{1,255})$"}
+                    },
+                    "required": ["strategy"],
                     "additionalProperties": False,
                 },
             ]

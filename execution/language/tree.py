@@ -266,4 +266,7 @@ def size_fault(value: object) -> str | None:
     size = len(canonical_json(value))
     if size <= MAX_INLINE_BYTES:
         return None
-    return f"takes {size:,} bytes; {MAX_INLINE_BYTES:,} are allowed"
+    return (
+        f"takes {size:,} bytes; {MAX_INLINE_BYTES:,} are allowed: store it elsewhere,"
+        " and pass on where it lies"
+    )

@@ -188,3 +188,30 @@ BEGIN
     drafts := ROW('step.skipped', p_target, '{"reason": "needs"}')::event_draft
         || follow.drafts;
 END $$;
+
+
+-- What follows when the strategy whose step is s has decided that the execution goes back to
+-- before p_step, or the one that it is asked about: a restore to `target`; or, if that step
+-- does not wait for p_step, an abort for `fault`.
+CREATE FUNCTION follow_strategy(
+    s execution_steps, p_step text,
+    OUT policy text, OUT target int, OUT times int, OUT fault jsonb
+)
+LANGUAGE plpgsql AS $$
+BEGIN
+    SELECT t."position" INTO target FROM execution_steps t
+     WHERE t.execution_id = s.execution_id AND t.section = 'steps' AND t.item_of IS NULL
+       AND CASE WHEN p_step IS NULL THEN t."position" = s.stands_in_for
+                ELSE t.name = p_step END
+       AND s.stands_in_for = ANY (steps_from(s.execution_id, t."position"));
+    policy := CASE WHEN target IS NULL THEN 'abort' ELSE 'restore' END;
+    times := most_recoveries();
+    IF target IS NULL THEN
+        fault := jsonb_build_object(
+            'code', 'E003', 'message', format(
+                '%s decided to go back to %s, which is not among the steps that come'
+                ' before', s.name, p_step),
+            'step', s.name, 'timestamp', plans_now(), 'recoverable', false,
+            'context', '{}'::jsonb);
+    END IF;
+END $$;

@@ -10,6 +10,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+from execution.recovery import MOST_RECOVERIES
 from execution.sql.guards import write_guards
 from execution.windows import WINDOW_LINKS
 
@@ -20,6 +21,11 @@ _CONSTANTS = f"""
 -- Generated: the most links that the message of a chain carries.
 CREATE FUNCTION window_links() RETURNS int
 LANGUAGE sql IMMUTABLE AS $$ SELECT {WINDOW_LINKS} $$;
+
+
+-- Generated: how often a strategy can let an execution go back for one step.
+CREATE FUNCTION most_recoveries() RETURNS int
+LANGUAGE sql IMMUTABLE AS $$ SELECT {MOST_RECOVERIES} $$;
 """
 
 

@@ -165,6 +165,12 @@ def test_a_step_that_is_lost_for_good_leads_back(
             os.kill(pid, signal.SIGKILL)
         else:
             (one if pid in one.list_children() else two).kill()
+        # not before: a child may outlive its worker for a moment
+        wait_until(
+            lambda: count_restores(engine, execution_id),
+            what="a restore",
+            timeout_seconds=40,
+        )
         gate.touch()
 
         result = engine.wait(execution_id, timeout_seconds=40)

@@ -484,10 +484,15 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         "steps[0].on_failure",
         "cannot be stated together",
     ),
-    "a strategy is to come": (
-        with_step("on_failure: {strategy: x}"),
+    "a strategy has a name without spaces": (
+        with_step("on_failure: {strategy: x y}"),
         "steps[0].on_failure",
-        LATER,
+        "without spaces",
+    ),
+    "items ask no strategy": (
+        with_step("for_each: '[1]', on_failure: {strategy: x}"),
+        "steps[0].on_failure",
+        "cannot be stated together",
     ),
     "a step says what it does": (
         "steps: [{id: a}]",

@@ -8,8 +8,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from execution import ExecutionEngine, ExecutionFilter, Plan, Settings, Step
-from execution.actions import ActionRegistry
+from execution import (
+    ExecutionEngine,
+    ExecutionFilter,
+    Plan,
+    Recovery,
+    Settings,
+    Step,
+)
+from execution.actions import ActionRegistry, registry
 from execution.database import Database
 from execution.errors import ParameterError, PlanValidationError
 from execution.identity import draw_execution_id
@@ -296,3 +303,22 @@ def test_a_foreign_entry_without_a_signature_is_known_by_its_name(
     (action,) = asker.list_actions()
     assert action.signature is None
     assert asker.list_unserved_actions(plan_of("other")) == ("other",)
+
+
+def test_a_strategy_is_published_like_an_action(
+    engine: ExecutionEngine, liveness: LivenessRecords, settings: Settings
+) -> None:
+    def triage(failure: dict[str, Any]) -> Recovery:
+        return Recovery.abort()
+
+    engine.add_recovery_strategy("math.triage", triage, timeout="5s")
+    try:
+        register(liveness, settings, actions=registry.to_json())
+    finally:
+        registry._actions.pop("strategy:math.triage")
+
+    known = {action.name: action for action in engine.list_actions()}
+    published = known["strategy:math.triage"]
+    assert published.timeout_seconds == 5.0
+    assert published.signature is not None
+    assert [p.name for p in published.signature.parameters] == ["failure"]

@@ -157,7 +157,7 @@ def test_shown_plans_are_valid() -> None:
     pages = ("docs/plans.md", "docs/plan_tools.md", "README.md")
     shown = [text for page in pages for text in read_blocks(page, "yaml")]
 
-    assert len(shown) == 8
+    assert len(shown) == 10
     for text in shown:
         Plan.from_text(text)
 

@@ -709,3 +709,92 @@ def test_the_timeline_tells_of_it(hand: Hand) -> None:
         "renamed": ["each[0]~1", "each[1]~1", "each[2]~1"],
     }
     assert events[-1].type == "step.ready"
+
+
+# strategies
+
+
+@pytest.fixture
+def asked(hand: Hand, liveness: LivenessRecords, settings: Settings) -> Hand:
+    """A step whose strategy is asked: its own step is claimed."""
+    known = '[{"name": "test.nothing"}, {"name": "strategy:triage"}]'
+    hand.worker_id = register(liveness, settings, actions=known)
+    hand.begin(step("a"), step("b", on_failure={"strategy": "triage"}), step("c"))
+    hand.run("a")
+    assert heads(hand.fail_step("b").windows) == ["b.recovery"]
+    return hand
+
+
+def decide(hand: Hand, held: HeldStep, kind: str, target: str | None) -> Completion:
+    status = StepStatus.SKIPPED if kind == "skip" else StepStatus.FAILED
+    return hand.records.complete(
+        held,
+        status,
+        error=None if kind == "skip" else _ERROR,
+        epoch=1,
+        decision=json.dumps({"kind": kind, "step": target}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "sent"),
+    [("restore", None, ["b"]), ("restore", "a", ["a"]), ("skip", None, ["c"])],
+)
+def test_a_decision_told_again_sends_what_it_let_begin_again(
+    asked: Hand, kind: str, target: str | None, sent: list[str]
+) -> None:
+    held = asked.claim("b.recovery").held
+
+    first, again = (decide(asked, held, kind, target) for _ in range(2))
+
+    assert (first.outcome, again.outcome) == (Recorded.RECORDED, Recorded.REPEATED)
+    assert heads(first.windows) == heads(again.windows) == sent
+    asked.check()
+
+
+def test_an_abort_told_again_answers_the_same(asked: Hand) -> None:
+    held = asked.claim("b.recovery").held
+
+    outcomes = [decide(asked, held, "abort", None).outcome for _ in range(2)]
+
+    assert outcomes == [Recorded.RECORDED, Recorded.REPEATED]
+    assert asked.conclude() == "failed"
+
+
+def test_a_decision_for_what_was_restored_meanwhile_is_stale(
+    hand: Hand, liveness: LivenessRecords, settings: Settings
+) -> None:
+    known = '[{"name": "test.nothing"}, {"name": "strategy:triage"}]'
+    hand.worker_id = register(liveness, settings, actions=known)
+    hand.begin(
+        step("a", []),
+        step("b", ["a"], on_failure={"strategy": "triage"}),
+        step("c", ["a"], on_failure=back("a")),
+    )
+    hand.run("a")
+    hand.fail_step("b")
+    held = hand.claim("b.recovery").held
+    hand.fail_step("c")
+
+    late = [decide(hand, held, kind, None) for kind in ("restore", "skip", "abort")]
+
+    assert {answer.outcome for answer in late} == {Recorded.STALE}
+    assert hand.statuses()["b.recovery"] == "pending"
+    hand.check()
+
+
+def test_a_strategy_is_told_of_the_failure(asked: Hand) -> None:
+    claim = asked.claim("b.recovery")
+
+    assert claim.scope["failure"] == json.loads(_ERROR)
+    assert claim.inputs == {"failure": "${failure}"}
+
+
+@pytest.mark.parametrize("target", ["c", "b.recovery", "nobody"])
+def test_a_strategy_cannot_lead_anywhere_else(asked: Hand, target: str) -> None:
+    held = asked.claim("b.recovery").held
+
+    first, again = (decide(asked, held, "restore", target) for _ in range(2))
+
+    assert (first.windows, again.outcome) == ((), Recorded.REPEATED)
+    assert asked.conclude() == "failed"

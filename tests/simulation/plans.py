@@ -14,6 +14,7 @@ from execution import Plan, Settings, Step
 
 POOL_SIZE = 60
 ACTION = "simulated.work"
+STRATEGY = "simulated.decide"
 QUEUE = Settings.queue
 ASIDE_QUEUE = "aside"
 _LISTS = {
@@ -206,7 +207,10 @@ def _add_fallbacks(dice: random.Random, steps: list[Step]) -> list[Step]:
 
 
 def _add_restores(dice: random.Random, steps: list[Step]) -> list[Step]:
-    """Let the failure of some steps go back to before one that they wait for."""
+    """Let the failure of some steps go back to before one that they wait for.
+
+    Others ask a strategy.
+    """
     if dice.random() < 0.7:
         return steps
     before: dict[str, list[str]] = {}
@@ -219,7 +223,10 @@ def _add_restores(dice: random.Random, steps: list[Step]) -> list[Step]:
         if not is_fallback:
             before[step.id] = reachable
         if step.for_each is None and isinstance(step.on_failure, str):
-            choice = {"restore": dice.choice(reachable), "times": dice.randint(1, 3)}
+            choice: dict[str, Any] = {"strategy": STRATEGY}
+            if dice.random() < 0.6:
+                target, times = dice.choice(reachable), dice.randint(1, 3)
+                choice = {"restore": target, "times": times}
             if dice.random() < 0.6:
                 step = replace(step, on_failure=choice)
         restoring.append(step)

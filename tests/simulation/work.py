@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from execution.context import Context
 from execution.errors import StepTimeoutError
+from execution.recovery import Recovery
 from tests.simulation.gate import Gate
 from tests.simulation.plans import Fate, StepFate, Telling, draw_fate
 
@@ -41,6 +42,27 @@ class Work:
             return {"attempt": ctx.attempt, "token": held.token}
 
         return work
+
+    def build_strategy(self) -> Callable[..., Recovery]:
+        """Return the function that is registered as a strategy: fate decides."""
+        work = self.build_action()
+
+        def decide(ctx: Context, failure: dict[str, object]) -> Recovery:
+            done = work(ctx, {})
+            dice = random.Random(f"decision {ctx.idempotency_key} {ctx.attempt}")
+            made = (
+                Recovery.complete(done),
+                Recovery.skip(),
+                Recovery.abort(),
+                Recovery.retry(),
+                # which need not come before
+                Recovery.restore("s0"),
+            )
+            decision = dice.choices(made, [2, 2, 2, 3, 3])[0]
+            self.gate.havoc.misfortune.count(f"decisions to {decision.kind}")
+            return decision
+
+        return decide
 
     def _suffer(self, ctx: Context, fate: StepFate) -> None:
         scheduler, havoc = self.gate.scheduler, self.gate.havoc

@@ -16,6 +16,7 @@ from execution.liveness import LivenessRecords
 from execution.records import StepRecords
 from execution.ride import RideLimits
 from execution.settings import Settings
+from execution.strategies import add_strategy
 from tests.simulation.broker import SimulatedBroker, deliver_to
 from tests.simulation.children import Parts
 from tests.simulation.disguise import Disguise
@@ -24,7 +25,7 @@ from tests.simulation.havoc import Havoc
 from tests.simulation.invariants import find_broken_promise
 from tests.simulation.misfortune import Misfortune
 from tests.simulation.owners import Desk, Owner
-from tests.simulation.plans import ACTION, StepFate, draw_fate
+from tests.simulation.plans import ACTION, STRATEGY, StepFate, draw_fate
 from tests.simulation.scheduler import Process, Scheduler, ViolationError
 from tests.simulation.store import SimulatedDatabase, SimulatedRepository, Store
 from tests.simulation.watchdog import Watchdog
@@ -107,6 +108,7 @@ class World:
         registry = ActionRegistry()
         work = Work(self._gate, self._fates)
         registry.add(ACTION, work.build_action(), None)
+        add_strategy(registry, STRATEGY, work.build_strategy(), None)
         self._disguise = Disguise(
             self._havoc,
             self._stage.store,

@@ -2,9 +2,11 @@
 
 import json
 import traceback
+import uuid
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,10 +30,14 @@ from execution.errors import (
     StaleLeaseError,
     StepTimeoutError,
 )
+from execution.identity import draw_execution_id
+from execution.large_values import is_reference
 from execution.patience import Patience
+from execution.payloads import PayloadStore
 from execution.records import StepRecords
 from execution.results import ErrorRecord
 from execution.retry import RetryPolicy
+from execution.secrets import SecretStore, StepSecrets
 from execution.states import StepStatus
 
 POLICY = RetryPolicy(max_attempts=3, initial_seconds=0.01, jitter_seconds=0.0)
@@ -333,3 +339,60 @@ def test_an_interrupt_is_not_an_attempts_failure() -> None:
         bench.run(failing(KeyboardInterrupt()))
 
     assert bench.counted == []
+
+
+def test_a_large_result_is_written_without_the_values_of_secrets(
+    tmp_path: Path,
+) -> None:
+    secrets = StepSecrets(
+        {"token": "secret://KEY"}, SecretStore({"PLANS_SECRET_KEY": "canary-7Jq"})
+    )
+    held = HeldStep(draw_execution_id(), 3, str(uuid.uuid4()))
+    claim = replace(CLAIM, held=held, inputs={"token": "secret://KEY"})
+    attempts = StepAttempts(
+        claim,
+        ActionRegistry().add("x", lambda token: [token] * 50_000, None),
+        Context(claim, NOWHERE, lambda _: None, Patience()),
+        lambda *_: None,
+        lambda _: None,
+        lambda *_: nullcontext(),
+        secrets,
+        PayloadStore(str(tmp_path), "plans"),
+    )
+
+    outcome = attempts.run(claim.inputs, json.dumps(claim.inputs))
+
+    assert is_reference(outcome.result)
+    written = (
+        tmp_path / "plans" / held.execution_id / f"3-{held.token}.json"
+    ).read_text()
+    assert json.loads(written) == ["secret://KEY"] * 50_000
+
+
+def test_a_store_that_refuses_a_result_is_an_error_that_is_tried_again(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "plans").write_text("no folder")
+    held = HeldStep(draw_execution_id(), 3, str(uuid.uuid4()))
+    errors: list[str] = []
+
+    def repair(error: str, _: float) -> None:
+        errors.append(error)
+        (tmp_path / "plans").unlink(missing_ok=True)
+
+    claim = replace(CLAIM, held=held)
+    attempts = StepAttempts(
+        claim,
+        ActionRegistry().add("x", lambda: "x" * 300_000, None),
+        Context(claim, NOWHERE, lambda _: None, Patience()),
+        repair,
+        lambda _: None,
+        lambda *_: nullcontext(),
+        payloads=PayloadStore(str(tmp_path), "plans"),
+    )
+
+    outcome = attempts.run({}, "{}")
+
+    assert len(errors) == 1
+    assert "could not be written" in errors[0]
+    assert is_reference(outcome.result)

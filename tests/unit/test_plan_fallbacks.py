@@ -141,11 +141,6 @@ def test_a_fallback_of_a_fallback_reads_as_much() -> None:
             "does not run before",
         ),
         (
-            [{"id": "a", "on_failure": {"strategy": "a"}}],
-            "steps[0].on_failure",
-            "not supported by this release yet",
-        ),
-        (
             [{"id": "a", "on_failure": {"fall": "a"}}],
             "steps[0].on_failure",
             "must be abort, skip, {fallback",

@@ -91,6 +91,13 @@ def test_a_worker_loads_nothing_of_the_producers() -> None:
     assert modules_after(statement, SERVERS) & FOR_PRODUCERS == set()
 
 
+def test_a_worker_loads_no_store_of_large_values() -> None:
+    loaded = modules_after("import workers.app, execution.runner", SERVERS)
+
+    assert "execution.payloads" in loaded
+    assert "fsspec" not in loaded
+
+
 def test_importing_the_package_loads_no_server_library() -> None:
     loaded = modules_after("import execution")
 

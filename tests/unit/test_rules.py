@@ -174,6 +174,9 @@ CALLS: dict[Rule, Callable[[], object]] = {
     Rule.UNFIT_PARAMETER: lambda: bind(n="1"),
     Rule.WRONG_SUBMIT: lambda: bind_all(Plan.from_text(HEAD + STEPS), [{}], ["a", "b"]),
     Rule.UNKNOWN_ACTION: lambda: consult("with: {n: 1}", "u"),
+    Rule.UNKNOWN_STRATEGY: lambda: consult(
+        "with: {n: 1}, on_failure: {strategy: u}", "t"
+    ),
     Rule.UNKNOWN_PLAN: lambda: consult_plans("plan: q"),
     Rule.MISSING_INPUT: lambda: consult("with: {}", "t"),
     Rule.UNKNOWN_INPUT: lambda: consult("with: {n: 1, m: 1}", "t"),
