@@ -8,7 +8,8 @@ time; nothing is asked on the connection of a caller's transaction. Writes nothi
 """
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from execution.catalogue import check_inputs, check_names, check_subplans
 from execution.errors import Fault, ParameterError, PlanValidationError
@@ -42,13 +43,15 @@ class PlanAdmission:
         priority: int = 0,
         keys: Collection[str] = (),
         execution_id: str | None = None,
+        is_published: bool = False,
     ) -> None:
         """Return if `plan` may be stored and begun with `priority`.
 
         A submit that is repeated is let in as it was before, whatever the catalogue has
         become: executions stand under all of its `keys`, or under its id. Raises
         ParameterError for a priority that there is not, and PlanValidationError with
-        everything that the catalogue has against the plan.
+        everything that the catalogue has against the plan. One that is to be
+        published may run itself.
         """
         if not 0 <= priority <= _MOST_PRIORITY:
             message = f"is {priority}, not 0 to 9"
@@ -57,7 +60,7 @@ class PlanAdmission:
         now = time.monotonic()
         if self._admitted.get(plan.digest, -_FRESH_SECONDS) > now - _FRESH_SECONDS:
             return
-        if faults := self.find_faults(plan):
+        if faults := self.find_faults(plan, is_published=is_published):
             if self._is_repeated(keys, execution_id):
                 return
             raise PlanValidationError(faults)
@@ -73,8 +76,13 @@ class PlanAdmission:
             and ASK_TWICE(self._queries.get_execution_status, execution_id) is not None
         )
 
-    def find_faults(self, plan: Plan) -> tuple[Fault, ...]:
-        """Return everything that the catalogue has against a plan."""
+    def find_faults(
+        self, plan: Plan, *, is_published: bool = False
+    ) -> tuple[Fault, ...]:
+        """Return everything that the catalogue has against a plan.
+
+        One that is to be published may run itself.
+        """
         if self._check is CatalogueCheck.OFF:
             return ()
         findings = Findings()
@@ -86,8 +94,10 @@ class PlanAdmission:
                 check_names(plan.steps, known, findings)
         check_inputs(plan.steps, signatures, findings)
         if subplans := {step.subplan for step in plan.steps if step.subplan}:
-            definitions = ASK_TWICE(self._queries.find_subplans, subplans)
-            check_subplans(plan.steps, definitions, findings)
+            declared = ASK_TWICE(self._queries.find_subplans, subplans)
+            if is_published:
+                declared |= _declare(plan)
+            check_subplans(plan.steps, declared, findings)
         return plan.locate(findings)
 
     def find_warnings(self, plan: Plan) -> tuple[Complaint, ...]:
@@ -96,3 +106,10 @@ class PlanAdmission:
             return plan.warnings
         wanted = {step.action for step in plan.steps}
         return plan.warn_knowing(ASK_TWICE(self._queries.list_timed_actions, wanted))
+
+
+def _declare(plan: Plan) -> dict[str, Mapping[str, Any]]:
+    """Return what a plan declares, by the names that it will be known by."""
+    declared: Any = plan.definition.get("parameters", {})
+    versions = [] if plan.version is None else [f"{plan.name}@{plan.version}"]
+    return dict.fromkeys([plan.name, *versions], declared)

@@ -34,6 +34,7 @@ _DERIVED = frozenset(
 
 _WRITTEN_AS = {
     "inputs": "with",
+    "subplan": "plan",
     "condition": "when",
     "timeout_seconds": "timeout",
     "deadline_seconds": "deadline",
@@ -45,6 +46,9 @@ _WRITTEN_AS = {
     "wait_seconds": "wait",
 }
 """The names that fields have in a document, where they are others."""
+
+_WORK = ("action", "subplan", "inputs")
+"""What stands inside of a loop, where the step is one."""
 
 _OF_THE_DOCUMENT = ("name", "version", "description", "tags", "parameters", "result")
 
@@ -162,15 +166,23 @@ def _describe_step(
         effective["on_failure"] = {"strategy": asked}
     elif step.fallback is not None:
         effective["on_failure"] = {"fallback": plan.steps[step.fallback].name}
-    if step.repeat is not None:
-        called = {name: effective.pop(name) for name in ("action", "inputs")}
-        effective["repeat"] = _write_fields(called | asdict(step.repeat))
+    work = {name: effective.pop(name) for name in _WORK}
+    effective |= _describe_work(step, work)
     if step.restore is not None:
         target = plan.steps[step.restore].name
         effective["on_failure"] = {"restore": target, "times": step.restore_times}
     if step.tolerate_percent is not None:
         effective["tolerate"] = f"{step.tolerate_percent:g}%"
     return _write_fields(effective)
+
+
+def _describe_work(step: CompiledStep, work: dict[str, object]) -> dict[str, object]:
+    """Return what a step runs, and where the document says so."""
+    if step.subplan is not None:
+        work["action"] = None
+    if step.repeat is None:
+        return work
+    return {"repeat": _write_fields(work | asdict(step.repeat))}
 
 
 def _write_fields(values: Mapping[str, object]) -> dict[str, object]:

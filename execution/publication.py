@@ -30,7 +30,7 @@ class PublishedPlans:
         Raises PlanValidationError as `submit` does, and PlanVersionConflictError when
         its version is published with another body.
         """
-        self._admission.admit(plan)
+        self._admission.admit(plan, is_published=True)
         self._repository.publish_plan(plan, queue=self.settings.queue)
 
     def get_plan(self, name: str, version: str | None = None) -> Plan:

@@ -96,8 +96,9 @@ def note_and_hold(ctx: Context, ledger: str, gate: str) -> int:
 @action("test.arrive")
 def arrive(ctx: Context, gate: str | None = None) -> str:
     """Set a variable called like the step, once the gate is open."""
-    if gate is not None:
-        hold(gate)
+    while gate is not None and not Path(gate).exists():
+        ctx.raise_if_cancelled()
+        time.sleep(0.02)
     ctx.variables[ctx.step] = True
     return ctx.step
 

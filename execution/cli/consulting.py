@@ -67,7 +67,10 @@ def _connect(settings: Settings, opened: ExitStack) -> ExecutionQueries:
 
 def _ask(admission: PlanAdmission, plan: Plan) -> Advice:
     try:
-        return Advice(admission.find_faults(plan), admission.find_warnings(plan))
+        return Advice(
+            admission.find_faults(plan, is_published=True),
+            admission.find_warnings(plan),
+        )
     except (ServerError, SetupError) as error:
         _warn(error)
         return _know_nothing(plan)

@@ -59,7 +59,7 @@ def _write_peculiarities(step: StepOutlook) -> Iterator[str]:
     if step.for_each is not None:
         yield f"{step.name} runs {_write_items(step)}"
     if step.repeat is not None:
-        yield f"{step.name} repeats {step.action} {show_repetition(step.repeat)}"
+        yield f"{step.name} repeats {_name_work(step)} {show_repetition(step.repeat)}"
     if step.cache is not None:
         known_by = f"key {step.cache.key}" if step.cache.key else "inputs"
         age = write_duration(step.cache.ttl_seconds)
@@ -74,6 +74,10 @@ def _write_peculiarities(step: StepOutlook) -> Iterator[str]:
         yield f"{step.name} has a condition that is {truth} with these parameters"
     for reason in step.skipped_if:
         yield f"{step.name} is left out if {reason}"
+
+
+def _name_work(step: StepOutlook) -> str:
+    return step.action or f"plan {step.plan}"
 
 
 def _write_items(step: StepOutlook) -> str:
@@ -162,7 +166,7 @@ def _build_table(steps: list[StepOutlook]) -> Table:
         table.add_row(
             _write_wave(step),
             step.name,
-            printable(step.action or f"plan {step.plan}"),
+            printable(_name_work(step)),
             printable(step.queue or _DEFAULT),
             _write_limit(step.timeout_seconds),
             _write_limit(step.deadline_seconds),

@@ -183,7 +183,7 @@ def _compile_step(
         position=position,
         name=step.id,
         action=called.action or RUN_PLAN_ACTION,
-        subplan=step.plan,
+        subplan=called.plan,
         # what it stands in for does not count it among its successors
         needs=graph.needs[position] if stands_in_for is None else (stands_in_for,),
         successors=graph.successors[position],
@@ -201,7 +201,7 @@ def _compile_step(
         cache=_compile_cache(step.cache),
         repeat=_compile_repetition(step.repeat),
         **_compile_tolerance(step.tolerate),
-        **(_compile_policies(policies) | (_SUBPLAN_POLICIES if step.plan else {})),
+        **(_compile_policies(policies) | (_SUBPLAN_POLICIES if called.plan else {})),
     )
 
 

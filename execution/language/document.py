@@ -40,7 +40,9 @@ MAX_PRIORITY = 9
 MAX_AT_ONCE = 10_000
 MAX_KEY_TEMPLATE = 1024
 
-STEP_KINDS = ("action", "plan", "repeat")
+WORK_KINDS = ("action", "plan")
+"""The fields that say what is run: exactly one of them, once or in a loop."""
+STEP_KINDS = (*WORK_KINDS, "repeat")
 """The fields that say what a step does; each step states exactly one of them."""
 
 
@@ -132,8 +134,39 @@ class LimitFields(Fields):
     )
 
 
-class RepeatFields(CallFields):
-    """What a loop calls, again and again, and when it is enough."""
+class WorkFields(Fields):
+    """What is run, and with what: an action or a plan."""
+
+    action: CodeName | None = Field(
+        default=None, description="The name of the code to run."
+    )
+    plan: SubplanName | None = Field(
+        default=None,
+        description="A published plan to run, NAME or NAME@VERSION; what it comes to is"
+        " the result.",
+    )
+    with_: dict[str, Any] = Field(
+        default_factory=dict,
+        alias="with",
+        description="The inputs by name; `${…}` in texts is replaced. For a plan, its"
+        " parameters.",
+    )
+
+
+def _states_one_of(*kinds: str) -> ConfigDict:
+    """Return what makes JSON Schema ask for exactly one of these fields."""
+    return ConfigDict(
+        json_schema_extra={
+            "patternProperties": {"^x-": {}},
+            "oneOf": [{"required": [kind]} for kind in kinds],
+        }
+    )
+
+
+class RepeatFields(WorkFields):
+    """What a loop runs, again and again, and when it is enough."""
+
+    model_config = _states_one_of(*WORK_KINDS)
 
     until: str | None = Field(
         default=None,
@@ -171,32 +204,13 @@ class PolicyFields(LimitFields):
     )
 
 
-class StepFields(PolicyFields):
+class StepFields(PolicyFields, WorkFields):
     """One step."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "patternProperties": {"^x-": {}},
-            "oneOf": [{"required": [kind]} for kind in STEP_KINDS],
-        }
-    )
+    model_config = _states_one_of(*STEP_KINDS)
 
     id: StepId = Field(description="How other steps and expressions name the step.")
     description: str | None = Field(default=None, description="What the step is for.")
-    action: CodeName | None = Field(
-        default=None, description="The name of the code to run."
-    )
-    plan: SubplanName | None = Field(
-        default=None,
-        description="A published plan to run, NAME or NAME@VERSION; its result is the"
-        " step's.",
-    )
-    with_: dict[str, Any] = Field(
-        default_factory=dict,
-        alias="with",
-        description="The inputs by name; `${…}` in texts is replaced. For a plan, its"
-        " parameters.",
-    )
     repeat: RepeatFields | None = Field(
         default=None, description="Makes it a loop: what is run again and again."
     )

@@ -156,7 +156,7 @@ _POLICY = _Level(
     {"cache": "is stated by each step itself: not every result can be used again"},
     {"retry": _RETRY.sort},
 )
-_REPEAT = _Level(RepeatFields, frozenset(("plan",)))
+_REPEAT = _Level(RepeatFields)
 _UNDO = _Level(
     UndoFields,
     _LATER_IN_POLICY | {"repeat"},

@@ -23,19 +23,33 @@ def check_subplans(document: Mapping[str, object], findings: Findings) -> None:
     """Note every field that means nothing to a step that runs a plan."""
     steps = document.get("steps")
     for position, step in enumerate(steps if isinstance(steps, list) else []):
-        if isinstance(step, dict) and "plan" in step:
-            for path, rule, message in _list_faults(step):
-                findings.add(("steps", position, *path), rule, message)
+        if not isinstance(step, dict):
+            continue
+        for path, work in _list_work(step):
+            if "plan" in work:
+                for inner, rule, message in _list_faults(step, work, path):
+                    findings.add(("steps", position, *inner), rule, message)
 
 
-def _list_faults(step: Mapping[str, object]) -> Iterator[tuple[Path, Rule, str]]:
+def _list_work(
+    step: Mapping[str, object],
+) -> Iterator[tuple[Path, Mapping[str, object]]]:
+    """Yield where a step says what it runs: in itself, or in its loop."""
+    yield (), step
+    if isinstance(loop := step.get("repeat"), dict):
+        yield ("repeat",), loop
+
+
+def _list_faults(
+    step: Mapping[str, object], work: Mapping[str, object], path: Path
+) -> Iterator[tuple[Path, Rule, str]]:
     for name, message in _REFUSED.items():
         if name in step:
             yield (name,), Rule.FIELD_CLASH, message
-    for inner, text in texts_of(step.get("with")):
+    for inner, text in texts_of(work.get("with")):
         if text.startswith(SCHEME):
             message = (
                 "cannot be handed to a plan, which would store it; name the secret in"
                 " the step that uses it"
             )
-            yield ("with", *inner), Rule.WRONG_SECRET, message
+            yield (*path, "with", *inner), Rule.WRONG_SECRET, message

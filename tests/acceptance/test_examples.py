@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from execution import ExecutionEngine, ExecutionResult, ExecutionStatus, Plan, Settings
+from execution.queries import ExecutionFilter
 from tests.polling import wait_until
 from tests.timeline import check_timeline
 from tests.worker_process import ROOT, WorkerProcess
@@ -19,7 +20,7 @@ from nightly_etl.sales import sum_up
 from order_saga.ledger import read_effects
 
 EXAMPLES = ROOT / "examples"
-NAMES = ("stdlib_census", "nightly_etl", "order_saga", "research")
+NAMES = ("stdlib_census", "nightly_etl", "order_saga", "research", "agent_loop")
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -44,7 +45,7 @@ def run(engine: ExecutionEngine, path: str, **parameters: Any) -> ExecutionResul
 
 def test_each_example_has_a_page_and_a_short_plan() -> None:
     there = {path.parent.name for path in EXAMPLES.glob("*/README.md")}
-    plans = [EXAMPLES / "stdlib_census/each.yaml"]
+    plans = [EXAMPLES / "stdlib_census/each.yaml", EXAMPLES / "agent_loop/turn.yaml"]
     plans += [EXAMPLES / name / "plan.yaml" for name in NAMES[1:]]
 
     assert there == set(NAMES)
@@ -201,3 +202,69 @@ def test_a_question_is_looked_up_more_widely_only_if_something_is_missing(
     assert (answer is not None, gave_up is None) == (is_answered, is_answered)
     steps = engine.list_steps(result.execution_id)
     assert sum(s.name.startswith("look") and "[" in s.name for s in steps) == looked
+
+
+@pytest.fixture
+def invoices(engine: ExecutionEngine, tmp_path: Path) -> Path:
+    """A folder for an agent, whose turns are published."""
+    engine.publish(Plan.from_file(EXAMPLES / "agent_loop/turn.yaml"))
+    folder = tmp_path / "invoices"
+    folder.mkdir()
+    for number, what in enumerate(["paper", "ink", "paper and ink"]):
+        text = f"For {what}.\ntotal: {number + 1}.25\n"
+        (folder / f"{number}.txt").write_text(text)
+    return folder
+
+
+def list_turns(engine: ExecutionEngine, execution_id: str) -> int:
+    return len(engine.list_executions(ExecutionFilter(parent_id=execution_id)).items)
+
+
+def test_an_agent_goes_on_until_it_has_an_answer(
+    engine: ExecutionEngine, invoices: Path
+) -> None:
+    result = run(engine, "agent_loop/plan.yaml", folder=str(invoices), word="paper")
+
+    assert result.unwrap() == {"sum": "4.50", "problem": None}
+    assert (invoices / "report.md").read_text() == "paper: 4.50\n"
+    # the list, three files, the sum, the report, the answer
+    assert list_turns(engine, result.execution_id) == 7
+
+
+@pytest.mark.parametrize(("approve", "total"), [("reading", "4.50"), ("none", None)])
+def test_an_agent_does_nothing_that_is_not_approved(
+    engine: ExecutionEngine, invoices: Path, approve: str, total: str | None
+) -> None:
+    parameters = {"folder": str(invoices), "word": "paper", "approve": approve}
+
+    result = run(engine, "agent_loop/plan.yaml", **parameters)
+
+    assert result.unwrap() == {"sum": total, "problem": f"{approve} is granted"}
+    assert not (invoices / "report.md").exists()
+
+
+def test_an_agent_that_would_need_too_many_turns_gives_up(
+    engine: ExecutionEngine, invoices: Path
+) -> None:
+    for number in range(20):
+        (invoices / f"more{number}.txt").write_text("total: 1\n")
+
+    result = run(engine, "agent_loop/plan.yaml", folder=str(invoices), word="paper")
+
+    answer = result.unwrap()
+    assert isinstance(answer, dict)
+    assert answer["sum"] is None
+    assert "still false after 12 iterations" in answer["problem"]
+    assert list_turns(engine, result.execution_id) == 12
+
+
+def test_an_agent_tells_what_a_tool_could_not_do(
+    engine: ExecutionEngine, invoices: Path
+) -> None:
+    gone = str(invoices / "gone")
+
+    result = run(engine, "agent_loop/plan.yaml", folder=gone, word="paper")
+
+    answer = result.unwrap()
+    assert isinstance(answer, dict)
+    assert "FileNotFoundError" in answer["problem"]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from execution import ExecutionEngine, ExecutionStatus, Plan, Settings, Step, StepStatus
+from execution.queries import ExecutionFilter
 from tests.outages import read_lines
 from tests.polling import wait_until
 from tests.timeline import check_timeline, read_timeline
@@ -271,6 +272,84 @@ def test_a_pause_holds_the_loop(
 
     engine.resume(execution_id)
     assert engine.wait(execution_id, timeout_seconds=20).is_success
+    check_timeline(engine, execution_id)
+
+
+def publish_count(engine: ExecutionEngine) -> None:
+    """Publish a plan that counts on, and refuses to count beyond three."""
+    steps = [
+        Step(
+            "refuse", action="test.refuse", when="parameters.n > 2", on_failure="abort"
+        ),
+        Step("add", action="test.add", with_={"left": "${parameters.n}", "right": 1}),
+    ]
+    number = {"n": {"type": "integer", "required": True}}
+    engine.publish(Plan("count", steps=steps, parameters=number))
+
+
+COUNT_ON = {"plan": "count", "with": {"n": "${index == 0 ? 0 : last}"}}
+
+
+def list_within(engine: ExecutionEngine, parent_id: str) -> list[ExecutionStatus]:
+    found = engine.list_executions(ExecutionFilter(parent_id=parent_id)).items
+    return [execution.status for execution in found]
+
+
+@pytest.mark.usefixtures("shared_worker")
+def test_a_loop_may_run_a_plan_in_each_iteration(engine: ExecutionEngine) -> None:
+    publish_count(engine)
+    repeat = {**COUNT_ON, "until": "last == 3", "times": 5}
+
+    result = engine.execute(Plan("p", steps=[Step("a", repeat=repeat)]))
+
+    assert result.unwrap() == 3
+    within = list_within(engine, result.execution_id)
+    assert within == [ExecutionStatus.COMPLETED] * 3
+    check_timeline(engine, result.execution_id)
+
+
+@pytest.mark.usefixtures("shared_worker")
+def test_a_plan_that_fails_in_an_iteration_fails_the_loop(
+    engine: ExecutionEngine,
+) -> None:
+    publish_count(engine)
+    loop = Step("a", repeat={**COUNT_ON, "times": 5}, on_failure={"fallback": "b"})
+    spare = Step("b", action="test.echo", with_={"value": "${failure.message}"})
+
+    result = engine.execute(Plan("p", steps=[loop, spare]))
+
+    assert "plan count failed: FatalError" in str(result.unwrap())
+    assert statuses(engine, result.execution_id)["a[3]"] == "failed"
+    check_timeline(engine, result.execution_id)
+
+
+@pytest.mark.usefixtures("shared_worker")
+@pytest.mark.parametrize("ends_by", ["cancel", "deadline"])
+def test_what_runs_within_a_loop_ends_with_it(
+    engine: ExecutionEngine, ledger: Path, ends_by: str
+) -> None:
+    wait = Step("w", action="test.until_cancelled", with_={"ledger": str(ledger)})
+    engine.publish(Plan("wait", steps=[wait]))
+    loop = Step("a", repeat={"plan": "wait", "times": 5}, deadline="2s")
+    if ends_by == "cancel":
+        loop = replace(loop, deadline="1h")
+    execution_id = engine.submit(Plan("p", steps=[loop]))
+    wait_until(lambda: read_lines(ledger), what="an iteration to run")
+
+    if ends_by == "cancel":
+        engine.cancel(execution_id)
+
+    ended = engine.wait(execution_id, timeout_seconds=30)
+    assert (
+        ended.status
+        is {
+            "cancel": ExecutionStatus.CANCELLED,
+            "deadline": ExecutionStatus.FAILED,
+        }[ends_by]
+    )
+    within = list_within(engine, execution_id)
+    assert len(within) == 1
+    assert within[0] in {ExecutionStatus.CANCELLED, ExecutionStatus.TIMED_OUT}
     check_timeline(engine, execution_id)
 
 

@@ -1,5 +1,6 @@
 """The patterns of control flow that plans can express, as their page shows them."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from execution import ExecutionEngine, ExecutionResult, ExecutionStatus, Plan
+from execution.queries import ExecutionFilter
 from tests.outages import read_lines
 from tests.polling import wait_until
 from tests.timeline import check_timeline, read_timeline
@@ -39,11 +41,18 @@ PLANS = {
 
 
 @pytest.fixture
-def plan(request: pytest.FixtureRequest) -> Plan:
-    """The plan of the pattern for which the page names the test."""
-    name = request.function.__name__
-    (number,) = [row.number for row in ROWS if row.test == name]
-    return PLANS[f"pattern-{number}"]
+def plan(request: pytest.FixtureRequest, engine: ExecutionEngine) -> Plan:
+    """The plan of the pattern for which the page names the test.
+
+    The plans that it runs are published, itself as well where it is one of them.
+    """
+    test = request.function.__name__
+    (number,) = [row.number for row in ROWS if row.test == test]
+    name = f"pattern-{number}"
+    inner = [plan for other, plan in PLANS.items() if other.startswith(f"{name}-")]
+    for published in inner or [PLANS[name]]:
+        engine.publish(published)
+    return PLANS[name]
 
 
 def run(engine: ExecutionEngine, plan: Plan, **parameters: Any) -> ExecutionResult:
@@ -61,6 +70,47 @@ def taken(engine: ExecutionEngine, result: ExecutionResult) -> set[str]:
     """Return which steps were not skipped."""
     ends = ends_of(engine, result.execution_id)
     return {name for name, end in ends.items() if end != "skipped"}
+
+
+def find_child(engine: ExecutionEngine, execution_id: str) -> str:
+    """Return the id of the only execution within one, as soon as it is there."""
+    wanted = ExecutionFilter(parent_id=execution_id)
+    (child,) = wait_until(
+        lambda: engine.list_executions(wanted).items, what="a plan within"
+    )
+    return str(child.id)
+
+
+def cancel_child(
+    engine: ExecutionEngine, plan: Plan, ledger: Path, running: int
+) -> tuple[ExecutionResult, dict[str, str]]:
+    """Run a plan, cancel that within once so many of its steps run, and wait.
+
+    Returns the result, and how the steps of the plan within have ended.
+    """
+    execution_id = engine.submit(plan, {"ledger": str(ledger)})
+    wait_until(
+        lambda: len(read_lines(ledger)) == running, what="the work to be under way"
+    )
+    child_id = find_child(engine, execution_id)
+
+    engine.cancel(child_id)
+
+    return finish(engine, execution_id), ends_of(engine, child_id)
+
+
+def check_alternation(ledger: Path, executions: int) -> list[str]:
+    """Assert that no two executions overlap; return them in their order.
+
+    Each has noted its steps, one after another.
+    """
+    marks = [json.loads(line) for line in read_lines(ledger)]
+    entered = [mark["execution"] for mark in marks if mark["step"] == "enter"]
+    assert [(mark["execution"], mark["step"]) for mark in marks] == [
+        (execution, step) for execution in entered for step in ("enter", "leave")
+    ]
+    assert len(set(entered)) == executions
+    return entered
 
 
 def wait_for_step(engine: ExecutionEngine, execution_id: str, step: str) -> None:
@@ -93,7 +143,8 @@ def test_the_page_lists_every_pattern_once() -> None:
 def test_what_is_called_supported_has_a_plan_and_a_test() -> None:
     shown = [row for row in ROWS if row.test]
 
-    assert list(PLANS) == [f"pattern-{row.number}" for row in shown]
+    plans = [name for name in PLANS if name.count("-") == 1]
+    assert plans == [f"pattern-{row.number}" for row in shown]
     assert [row.number for row in shown if row.state == "not"] == []
     assert [row for row in ROWS if row.state == "supported" and not row.test] == []
     assert [row.test for row in shown if row.test not in globals()] == []
@@ -158,6 +209,18 @@ def test_a_merge_waits_for_the_branches_that_were_taken(
 
     assert result.unwrap() == arrived
     assert list_moves(engine, result).count("merge started") == 1
+
+
+def test_each_branch_runs_what_follows_for_itself(
+    engine: ExecutionEngine, plan: Plan
+) -> None:
+    result = run(engine, plan)
+
+    assert result.unwrap() == ["after left", "after right"]
+    assert (
+        engine.list_executions(ExecutionFilter(parent_id=result.execution_id)).total
+        == 2
+    )
 
 
 def test_the_first_of_several_branches_is_enough(
@@ -233,6 +296,27 @@ def test_instances_go_on_until_there_are_enough(
     assert f"each[{wanted}]" not in taken(engine, result)
 
 
+def test_steps_run_one_at_a_time_and_some_in_order(
+    engine: ExecutionEngine, plan: Plan, ledger: Path
+) -> None:
+    result = run(engine, plan, ledger=str(ledger))
+
+    entered = check_alternation(ledger, 3)
+    children = {
+        step.name: step.child_id for step in engine.list_steps(result.execution_id)
+    }
+    assert entered.index(str(children["weigh"])) < entered.index(str(children["pack"]))
+
+
+def test_one_activity_is_cancelled_alone(
+    engine: ExecutionEngine, plan: Plan, ledger: Path
+) -> None:
+    result, inner = cancel_child(engine, plan, ledger, running=1)
+
+    assert result.unwrap() == "skipped"
+    assert inner == {"work": "cancelled"}
+
+
 @pytest.mark.parametrize("event", ["mail", "call"])
 def test_what_happens_first_chooses_the_branch(
     engine: ExecutionEngine, plan: Plan, tmp_path: Path, event: str
@@ -288,6 +372,55 @@ def test_a_loop_runs_until_it_is_enough(
     assert run(engine, plan, least=least).unwrap() == reached
 
 
+def test_a_plan_runs_itself(engine: ExecutionEngine, plan: Plan) -> None:
+    assert run(engine, plan, n=5).unwrap() == 120
+
+
+def test_a_region_is_cancelled_and_what_is_beside_it_is_not(
+    engine: ExecutionEngine, plan: Plan, ledger: Path
+) -> None:
+    result, inner = cancel_child(engine, plan, ledger, running=2)
+
+    assert result.unwrap() == "skipped"
+    assert set(inner.values()) == {"cancelled"}
+    assert ends_of(engine, result.execution_id)["beside"] == "completed"
+
+
+def test_all_items_are_cancelled_together(
+    engine: ExecutionEngine, plan: Plan, ledger: Path
+) -> None:
+    result, inner = cancel_child(engine, plan, ledger, running=2)
+
+    assert result.unwrap() == "skipped"
+    assert [inner[f"each[{number}]"] for number in range(3)] == ["cancelled"] * 3
+
+
+def test_a_round_begins_when_all_branches_of_the_last_have_ended(
+    engine: ExecutionEngine, plan: Plan, tmp_path: Path
+) -> None:
+    gates = [tmp_path / "first", tmp_path / "second"]
+    execution_id = engine.submit(plan, {"gates": [str(gate) for gate in gates]})
+    round_id = find_child(engine, execution_id)
+
+    wait_for_step(engine, round_id, "next")
+
+    assert ends_of(engine, execution_id)["rounds[1]"] in {"pending", "ready"}
+    for gate in gates:
+        gate.touch()
+    moves = list_moves(engine, finish(engine, execution_id))
+    assert moves.index("rounds[0] completed") < moves.index("rounds[1] started")
+
+
+def test_the_first_branch_cancels_the_others(
+    engine: ExecutionEngine, plan: Plan, ledger: Path
+) -> None:
+    result = run(engine, plan, ledger=str(ledger))
+
+    assert result.unwrap() == "skipped"
+    inner = ends_of(engine, find_child(engine, result.execution_id))
+    assert (inner["left"], inner["right"]) == ("cancelled", "completed")
+
+
 def test_what_remains_of_an_event_is_waited_for(
     engine: ExecutionEngine, plan: Plan, tmp_path: Path
 ) -> None:
@@ -331,6 +464,20 @@ def test_two_of_three_items_are_enough(
     finish(engine, execution_id)
 
 
+def test_enough_items_cancel_the_others(
+    engine: ExecutionEngine, plan: Plan, tmp_path: Path
+) -> None:
+    result = run(engine, plan, gates=[None, None, str(tmp_path / "never")])
+
+    assert result.unwrap() == "skipped"
+    inner = ends_of(engine, find_child(engine, result.execution_id))
+    assert [inner[f"each[{number}]"] for number in range(3)] == [
+        "completed",
+        "completed",
+        "cancelled",
+    ]
+
+
 @pytest.mark.parametrize(
     ("ways", "live"),
     [
@@ -344,3 +491,31 @@ def test_a_skip_ends_where_a_live_branch_joins(
     engine: ExecutionEngine, plan: Plan, ways: list[str], live: set[str]
 ) -> None:
     assert taken(engine, run(engine, plan, ways=ways)) == live
+
+
+def test_sections_with_one_key_never_overlap(
+    engine: ExecutionEngine, plan: Plan, ledger: Path
+) -> None:
+    run(engine, plan, ledger=str(ledger))
+
+    check_alternation(ledger, 2)
+
+
+def test_activities_run_one_at_a_time(
+    engine: ExecutionEngine, plan: Plan, ledger: Path
+) -> None:
+    run(engine, plan, ledger=str(ledger))
+
+    check_alternation(ledger, 3)
+
+
+def test_threads_become_one_again(engine: ExecutionEngine, plan: Plan) -> None:
+    assert run(engine, plan).unwrap() == 2 + 5 + 10
+
+
+def test_a_branch_becomes_several_threads(engine: ExecutionEngine, plan: Plan) -> None:
+    result = run(engine, plan, threads=[1, 2])
+
+    assert result.unwrap() == [2, 5]
+    children = engine.list_executions(ExecutionFilter(parent_id=result.execution_id))
+    assert {len(engine.list_steps(child.id)) for child in children.items} == {2}

@@ -141,7 +141,6 @@ def test_plans_lie_within_plans(engine: ExecutionEngine) -> None:
 
 @pytest.mark.usefixtures("shared_worker")
 def test_a_plan_that_names_itself_ends(engine: ExecutionEngine) -> None:
-    publish(engine, "itself", Step("say", action="test.nothing"))
     publish(engine, "itself", Step("again", plan="itself"))
 
     result = engine.execute(parent_of("itself"), timeout_seconds=60)
@@ -149,6 +148,34 @@ def test_a_plan_that_names_itself_ends(engine: ExecutionEngine) -> None:
     assert result.status is ExecutionStatus.FAILED
     assert result.error is not None
     assert "too deep" in result.error.message
+
+
+def test_a_plan_that_names_itself_has_to_be_published(engine: ExecutionEngine) -> None:
+    plan = Plan("unknown", version="1", steps=[Step("again", plan="unknown@1")])
+
+    with pytest.raises(PlanValidationError, match="no plan is published"):
+        engine.submit(plan)
+
+    engine.publish(plan)
+    engine.cancel(engine.submit(plan, priority=1))
+
+
+def test_a_plan_that_names_itself_is_given_what_it_takes(
+    engine: ExecutionEngine,
+) -> None:
+    plan = Plan(
+        "choosy",
+        parameters={"n": {"type": "integer", "required": True}},
+        steps=[Step("again", plan="choosy", with_={"m": 1})],
+    )
+
+    with pytest.raises(PlanValidationError) as refusal:
+        engine.publish(plan)
+
+    assert {fault.rule for fault in refusal.value.faults} == {
+        "missing-input",
+        "unknown-input",
+    }
 
 
 @pytest.mark.usefixtures("shared_worker")

@@ -4,6 +4,7 @@ Read from the tables at once, for all executions of the seed; what happened on t
 was judged by the watchdog.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -23,6 +24,8 @@ _STEPS = """
            s.failures, s.losses, s.lease_token::text AS token, s.result, s.input,
            s.needs, s.item_of, s.first_item, s.item_count, s.fallback, s.reason,
            s.restores, s.cached_from, p.restore_times,
+           s.iterations, p.repeat IS NOT NULL AS repeats,
+           (p.repeat ->> 'times')::int AS times,
            starts_with(s.action, 'strategy:') AS asks,
            p.max_attempts, p.max_lost, p.max_parallel, p.subplan, c.result AS of_child,
            c.status AS child_status
@@ -36,6 +39,7 @@ _STEPS = """
            ORDER BY x.created_at DESC LIMIT 1) c ON true
      ORDER BY s.execution_id, s."position"
 """
+_ITERATION = re.compile(r"(.+)\[([0-9]+)\](~[0-9]+)?")
 _ENDS_OF_STEPS = {
     f"step.{status}" for status in ("completed", "failed", "skipped", "cancelled")
 } | {"step.timed_out"}
@@ -146,6 +150,8 @@ def _check_items(
         elif event["type"] in _ENDS_OF_STEPS:
             under_way[owner].discard(event["position"])
         most = by_position[owner]["max_parallel"] or len(steps)
+        if by_position[owner]["repeats"]:
+            most = 1
         assert len(under_way[owner]) <= most, f"more than {most} items at a time"
     for step in steps:
         items = [s for s in steps if _is_item_now(s, step)]
@@ -223,7 +229,7 @@ def _check_step(
     assert step["losses"] <= step["max_lost"], f"{name} was lost too often"
     if step["status"] != StepStatus.COMPLETED:
         return
-    if step["item_count"] is not None:
+    if step["item_count"] is not None and not step["repeats"]:
         assert step["result"] is None, f"{name} has a result of its own"
         return
     fallback = next((s for s in all_steps if s["position"] == step["fallback"]), None)
@@ -233,10 +239,23 @@ def _check_step(
     assert fallback is None or (
         fallback["reason"] == "unused" or fallback["status"] == StepStatus.CANCELLED
     ), f"{name} needed none"
+    if step["repeats"] and step["item_of"] is None:
+        _check_loop(step, all_steps)
+        return
     if step["subplan"] is not None:
         assert step["child_status"] == "completed", f"{name} is {step['child_status']}"
         assert step["result"] == step["of_child"], f"{name} has not its plan's result"
         return
+    _check_called(step, all_steps, results)
+
+
+def _check_called(
+    step: Mapping[str, Any],
+    all_steps: list[Mapping[str, Any]],
+    results: Mapping[tuple[str, str], object],
+) -> None:
+    """Assert that what a step came to is what its own attempt has returned."""
+    name = step["name"]
     expected: object = {"attempt": step["attempt"], "token": step["token"]}
     if (source := step["cached_from"]) is not None:
         assert source["attempt"] == step["attempt"], f"{name} was called after all"
@@ -244,5 +263,26 @@ def _check_step(
         expected = results.get(key, step["result"])
     assert step["result"] == expected, f"{name} has the result of another attempt"
     others = {other["name"]: other for other in all_steps}
+    if step["repeats"]:
+        _check_iteration(step, others)
     for needed, read in step["input"].get("needed", {}).items():
         assert read == others[needed]["result"], f"{name} read another result"
+
+
+def _check_loop(
+    step: Mapping[str, Any], all_steps: Iterable[Mapping[str, Any]]
+) -> None:
+    """Assert of a loop that has completed that it is what its last iteration was."""
+    last = next(s for s in all_steps if s["position"] == step["first_item"])
+    assert step["result"] == last["result"], f"{step['name']} has another result"
+    assert 0 < step["iterations"] <= step["times"], f"{step['name']} ran too often"
+
+
+def _check_iteration(
+    step: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]
+) -> None:
+    found = _ITERATION.fullmatch(step["name"])
+    assert found is not None, f"{step['name']} is no iteration"
+    before = others.get(f"{found[1]}[{int(found[2]) - 1}]{found[3] or ''}")
+    expected = before and before["result"]
+    assert step["input"]["before"] == expected, f"{step['name']} read another one"

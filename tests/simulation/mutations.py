@@ -30,6 +30,10 @@ class Mutation:
         return whole.replace(self.text, self.instead)
 
 
+_STALE = (
+    "WHEN s.lease_token IS DISTINCT FROM p_token OR s.status <> 'running' THEN"
+    " 'stale'\n"
+)
 _HELD = "lease_token = p_token AND status = 'running'"
 
 MUTATIONS = (
@@ -106,10 +110,20 @@ MUTATIONS = (
     ),
     Mutation(
         "items are expanded without a token",
-        "WHEN s.lease_token IS DISTINCT FROM p_token OR s.status <> 'running' THEN"
-        " 'stale'\n        WHEN e.status",
-        "WHEN e.status",
+        "AND s.attempt = p_attempt THEN 'repeated'\n"
+        f"        {_STALE}        WHEN e.status",
+        "AND s.attempt = p_attempt THEN 'repeated'\n        WHEN e.status",
         first_seed=250,
+    ),
+    Mutation(
+        "an iteration begins without a token",
+        f"WHEN s.iterations > p_index THEN 'repeated'\n        {_STALE}",
+        "WHEN s.iterations > p_index THEN 'repeated'\n",
+    ),
+    Mutation(
+        "an iteration that is begun again is another one",
+        "WHEN s.iterations > p_index THEN 'repeated'\n",
+        "",
     ),
     Mutation(
         "a restore forgets which needs are settled no more",

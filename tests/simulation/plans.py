@@ -158,6 +158,7 @@ def _draw_plan(dice: random.Random, number: int) -> Plan:
         steps = _add_fallbacks(dice, steps)
     # with dice of their own, for the same reason
     steps = _add_restores(random.Random(f"restores of {number}"), steps)
+    steps = _make_loops(random.Random(f"loops of {number}"), steps)
     if has_sections:
         steps += [_draw_end_step(dice, f"e{n}") for n in range(dice.randint(0, 2))]
     return Plan(
@@ -231,6 +232,28 @@ def _add_restores(dice: random.Random, steps: list[Step]) -> list[Step]:
                 step = replace(step, on_failure=choice)
         restoring.append(step)
     return restoring
+
+
+def _make_loops(dice: random.Random, steps: list[Step]) -> list[Step]:
+    """Let some steps repeat what they would have done once."""
+    conditions = [None, "index >= 1", "index >= 2", "last.attempt > 1", "false"]
+    looping = []
+    for step in steps:
+        is_fallback = step.id.startswith("f")
+        can_loop = not (is_fallback or step.for_each or step.cache)
+        if can_loop and dice.random() < 0.2:
+            inputs = {**(step.with_ or {}), "before": "${last}"}
+            repeat: dict[str, Any] = {"action": ACTION, "with": inputs}
+            if step.plan:
+                repeat = {"plan": step.plan}
+            repeat["times"] = dice.randint(1, 4)
+            if until := dice.choice(conditions):
+                repeat["until"] = until
+            if dice.random() < 0.3:
+                repeat["wait"] = dice.choice(["500ms", "4s"])
+            step = replace(step, action=None, plan=None, with_=None, repeat=repeat)
+        looping.append(step)
+    return looping
 
 
 def _draw_fallback(dice: random.Random, name: str, on_failure: Any) -> Step:

@@ -69,6 +69,7 @@ FENCED = frozenset(
         "complete_step",
         "retry_step",
         "expand_step",
+        "repeat_step",
         "begin_child",
         "reuse_result",
         "report_progress",

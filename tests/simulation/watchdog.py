@@ -19,6 +19,8 @@ _ENDS = frozenset({"recorded", "ended"})
 _LANDED = frozenset(
     {"recorded", "returned", "ended", "retrying", "waiting", "expanded", "begun"}
 )
+_RIDES = {"complete_step": (0, 9, 10), "repeat_step": (0, 4, 5)}
+"""Calls that may claim another step, and where they name execution, epoch and token."""
 _MOVES = frozenset(
     {
         "pause_execution",
@@ -60,6 +62,7 @@ _TALLIES: dict[str, Callable[[dict[str, Any]], str | None]] = {
     "claim_step": _describe_claim,
     "complete_step": lambda row: f"completions {row['outcome']}",
     "expand_step": lambda row: f"lists {row['outcome']}",
+    "repeat_step": lambda row: f"iterations {row['outcome']}",
     "begin_child": lambda row: f"plans within {row['outcome']}",
     "move_child": lambda row: f"plans within made to {row['act']}",
     "end_child": lambda row: f"parents told: {row['outcome']}",
@@ -134,7 +137,7 @@ class Watchdog:
     ) -> None:
         if call.function == "claim_step":
             self._check_claim(call, row, before)
-        elif call.function == "complete_step" and row["next"]:
+        elif call.function in _RIDES and row["next"]:
             self._check_ride(call, row, before)
         elif call.function == "begin_child" and row["outcome"] == "begun":
             child_id = str(call.arguments[4])
@@ -208,7 +211,8 @@ class Watchdog:
     def _check_ride(
         self, call: Call, row: dict[str, Any], before: dict[str, Any]
     ) -> None:
-        execution_id, epoch, token = (call.arguments[n] for n in (0, 9, 10))
+        places = _RIDES[call.function]
+        execution_id, epoch, token = (call.arguments[n] for n in places)
         key = (execution_id, row["next"]["position"], token)
         if row["outcome"] == "repeated":
             self._count("rides answered again")

@@ -27,7 +27,9 @@ class Work:
     def build_action(self) -> Callable[..., dict[str, object]]:
         """Return the function that is registered."""
 
-        def work(ctx: Context, needed: dict[str, object]) -> dict[str, object]:
+        def work(
+            ctx: Context, needed: dict[str, object], before: object = None
+        ) -> dict[str, object]:
             held = ctx._held
             key = (held.execution_id, held.position)
             self.gate.watchdog.check_effect(*key, held.token)

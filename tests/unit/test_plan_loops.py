@@ -89,7 +89,7 @@ def test_a_loop_reads_what_its_condition_and_its_inputs_name() -> None:
         ({"wait": "0s"}, "steps[1].repeat.wait", "longer than nothing"),
         ({"wait": 3}, "steps[1].repeat.wait", "a number needs a unit"),
         ({"action": "a b"}, "steps[1].repeat.action", "without spaces"),
-        ({"plan": "other"}, "steps[1].repeat.plan", "not supported by this release"),
+        ({"plan": "other"}, "steps[1].repeat", "states `action` and `plan`; a loop"),
         ({"max_iterations": 3}, "steps[1].repeat.max_iterations", 'write "times"'),
         ({"while": "x"}, "steps[1].repeat.while", 'write "until"'),
         ({"retry": {}}, "steps[1].repeat.retry", "is not a field here"),
@@ -112,8 +112,44 @@ def test_a_loop_says_what_it_calls_and_how_often() -> None:
         Plan.from_mapping({"format": 1, "name": "p", "steps": steps})
 
     assert {fault.place for fault in raised.value.faults} == {
-        *("steps[0].repeat.action", "steps[0].repeat.times"),
+        *("steps[0].repeat", "steps[0].repeat.times"),
     }
+
+
+def test_a_loop_may_run_a_plan() -> None:
+    repeat = {"plan": "inner@2", "with": {"before": "${last}"}, "times": 3}
+    plan = Plan("p", steps=[Step("a", repeat=repeat, deadline="1h")])
+
+    (step,) = plan.steps
+
+    assert (step.subplan, step.inputs) == ("inner@2", {"before": "${last}"})
+    assert step.repeat == Repetition(None, 3, None)
+    assert plan.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "inputs", "place", "message"),
+    [
+        ({"timeout": "1m"}, {}, "steps[0].timeout", "state a `deadline`"),
+        ({"retry": {"attempts": 2}}, {}, "steps[0].retry", "policies of their own"),
+        (
+            {},
+            {"k": "secret://K"},
+            "steps[0].repeat.with.k",
+            "cannot be handed to a plan",
+        ),
+    ],
+)
+def test_a_loop_of_a_plan_states_what_a_plan_can(
+    fields: dict[str, Any], inputs: dict[str, Any], place: str, message: str
+) -> None:
+    repeat = {"plan": "inner", "with": inputs, "times": 3}
+
+    with pytest.raises(PlanValidationError) as raised:
+        Plan("p", steps=[Step("a", repeat=repeat, **fields)])
+
+    faults = {fault.place: fault.message for fault in raised.value.faults}
+    assert message in faults[place]
 
 
 @pytest.mark.parametrize(
