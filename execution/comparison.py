@@ -168,6 +168,7 @@ def _describe_step(
         effective["on_failure"] = {"fallback": plan.steps[step.fallback].name}
     work = {name: effective.pop(name) for name in _WORK}
     # what a step runs comes first, as people write it
+    del effective["repeat"]
     effective = _describe_work(step, work) | effective
     if step.restore is not None:
         target = plan.steps[step.restore].name
