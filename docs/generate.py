@@ -13,7 +13,8 @@ from sqlalchemy import CheckConstraint, Column, Index, Table, UniqueConstraint
 from sqlalchemy.dialects import postgresql
 
 from execution import models
-from execution.language.rules import Rule, Subject
+from execution.language.rules import Rule
+from execution.language.subjects import Subject
 from execution.sql.guards import ROW_RULES
 from execution.states import (
     EXECUTION_MOVES,

@@ -13,8 +13,9 @@ from typing import Any
 
 from execution.catalogue import check_inputs, check_names, check_subplans
 from execution.errors import Fault, ParameterError, PlanValidationError
+from execution.language.breaches import Complaint
 from execution.language.findings import Findings
-from execution.language.rules import Complaint, Rule
+from execution.language.rules import Rule
 from execution.patience import ASK_TWICE
 from execution.plan import Plan
 from execution.queries import ExecutionQueries

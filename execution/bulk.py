@@ -18,7 +18,8 @@ from execution.keys import KeyedExecutions
 from execution.language.rules import Rule
 from execution.patience import ASK_TWICE
 from execution.plan import OnConflict, Plan
-from execution.repository import ExecutionRepository, SubmittedChunk
+from execution.receipts import SubmittedChunk
+from execution.repository import ExecutionRepository
 
 _MOST_EXECUTIONS = 250
 _MOST_STEPS = 5_000

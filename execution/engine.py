@@ -6,7 +6,6 @@ same executions.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -14,12 +13,11 @@ from typing import Any, Self
 from execution.actions import registry
 from execution.admission import PlanAdmission
 from execution.bulk import Order, bind_all, submit_chunks
-from execution.catalogue import ActionSummary
 from execution.dispatcher import ExecutionDispatcher, create_app
-from execution.errors import ExecutionNotFoundError
 from execution.events import ExecutionEventEmitter, subscription
 from execution.faults import FaultPoint, reach
-from execution.identity import draw_execution_id, is_execution_id
+from execution.identity import draw_execution_id
+from execution.inspection import InspectedExecutions, not_found
 from execution.installation import Installation, open_installation
 from execution.keys import KeyedExecutions
 from execution.lifecycle import ExecutionStateManager
@@ -30,21 +28,16 @@ from execution.plan import Plan
 from execution.pool import DatabasePool
 from execution.progress import compute_progress
 from execution.publication import PublishedPlans
-from execution.queries import ExecutionFilter, Transaction
+from execution.receipts import Submitted
 from execution.records import StepRecords
 from execution.relay import ExecutionRelay
-from execution.repository import ExecutionRepository, Submitted
+from execution.repository import ExecutionRepository
 from execution.results import (
-    Event,
-    ExecutionPage,
     ExecutionResult,
     ExecutionSummary,
     ExecutionUpdate,
-    StateChange,
-    StepSummary,
-    WorkerSummary,
-    read_result,
 )
+from execution.sessions import Transaction
 from execution.settings import Settings
 from execution.states import ExecutionStatus
 from execution.strategies import add_strategy
@@ -53,7 +46,7 @@ from execution.waiting import wait_for_end
 _POLL_SECONDS = 2.0
 
 
-class ExecutionEngine(PublishedPlans):
+class ExecutionEngine(InspectedExecutions, PublishedPlans):
     """Runs plans; `connect` makes one."""
 
     def __init__(self, installation: Installation) -> None:
@@ -259,64 +252,7 @@ class ExecutionEngine(PublishedPlans):
                 if not update.events:
                     listener.wait(_POLL_SECONDS)
 
-    # ask
-
-    def get_status(self, execution_id: str) -> ExecutionSummary:
-        """Return an execution; raises ExecutionNotFoundError when there is none."""
-        is_id = is_execution_id(execution_id)
-        found = self._repository.get_by_id(execution_id) if is_id else None
-        if found is None:
-            raise _not_found(execution_id)
-        return found
-
-    def get_result(self, execution_id: str) -> ExecutionResult:
-        """Return how an execution ended; what is large in its result is read.
-
-        Raises ExecutionNotFinishedError, ExecutionNotFoundError or PayloadError.
-        """
-        result = read_result(self.get_status(execution_id))
-        return replace(result, value=self._payloads.resolve(result.value))
-
-    def get_plan_of(self, execution_id: str) -> Plan:
-        """Return the plan that an execution runs, as it was when that was submitted.
-
-        Raises ExecutionNotFoundError when there is no such execution.
-        """
-        is_id = is_execution_id(execution_id)
-        definition = self._repository.get_plan_of(execution_id) if is_id else None
-        if definition is None:
-            raise _not_found(execution_id)
-        return Plan.from_mapping(definition)
-
-    def list_executions(
-        self,
-        wanted: ExecutionFilter | None = None,
-        *,
-        page: int = 1,
-        page_size: int = 50,
-    ) -> ExecutionPage:
-        """Return one page of executions, newest first, and the total."""
-        return self._repository.list_executions(wanted, page=page, page_size=page_size)
-
-    def list_steps(self, execution_id: str) -> tuple[StepSummary, ...]:
-        """Return the steps of an execution in their order."""
-        self.get_status(execution_id)
-        return self._repository.list_steps(execution_id)
-
-    def list_events(
-        self, execution_id: str, *, after: int = 0, limit: int = 1000
-    ) -> tuple[Event, ...]:
-        """Return up to `limit` entries of the timeline with a number above `after`."""
-        self.get_status(execution_id)
-        return self._repository.list_events(execution_id, after=after, limit=limit)
-
-    def list_unserved_actions(self, plan: Plan) -> tuple[str, ...]:
-        """Return the actions of `plan` that no worker has ever published."""
-        return self._repository.list_unserved_actions(plan)
-
-    def list_actions(self) -> tuple[ActionSummary, ...]:
-        """Return the actions that workers have published, by name."""
-        return self._repository.list_actions()
+    # act
 
     def add_recovery_strategy(
         self, name: str, decide: Callable[..., Any], *, timeout: str | None = None
@@ -327,28 +263,6 @@ class ExecutionEngine(PublishedPlans):
         theirs, when they start. Raises ActionRegistrationError for what cannot be one.
         """
         add_strategy(registry, name, decide, timeout)
-
-    def count_living_workers(self) -> int:
-        """Return how many workers have beaten within a lease."""
-        return sum(
-            worker.beat_age_seconds <= self.settings.lease_seconds
-            for worker in self.list_workers()
-        )
-
-    def list_workers(self) -> tuple[WorkerSummary, ...]:
-        """Return the workers that signed on, and what they mended, by hostname.
-
-        One that was killed is among them until another declares it dead; see its
-        `beat_age_seconds`.
-        """
-        return self._repository.list_workers()
-
-    def get_state_history(self, execution_id: str) -> tuple[StateChange, ...]:
-        """Return every change of an execution's state, in order."""
-        self.get_status(execution_id)
-        return self._repository.get_state_history(execution_id)
-
-    # act
 
     def pause(
         self, execution_id: str, *, by: str | None = None, reason: str | None = None
@@ -397,7 +311,7 @@ class ExecutionEngine(PublishedPlans):
         found = self._repository.get_with_running(execution_id)
         if found is None:
             # deleted while it was watched
-            raise _not_found(execution_id)
+            raise not_found(execution_id)
         execution, running = found
         update = ExecutionUpdate(
             execution_id=execution_id,
@@ -407,9 +321,3 @@ class ExecutionEngine(PublishedPlans):
             last_seq=events[-1].seq if events else after,
         )
         return update, execution
-
-
-def _not_found(execution_id: str) -> ExecutionNotFoundError:
-    return ExecutionNotFoundError(
-        f"there is no execution {execution_id!r}; see `plans list`"
-    )

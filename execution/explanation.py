@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from execution.caching import CacheRule
 from execution.foresight import Foresight, foresee_step
-from execution.language.rules import Complaint
+from execution.language.breaches import Complaint
 from execution.oddities import find_oddities
 from execution.plan import CompiledStep, Concurrency, OnFailure, Plan, Repetition
 from execution.reads import list_expressions, list_paths, list_secrets, show_bare

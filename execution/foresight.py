@@ -15,7 +15,8 @@ from execution.expressions import (
     evaluate_template,
     parse_bare,
 )
-from execution.language.rules import Complaint, Rule
+from execution.language.breaches import Complaint
+from execution.language.rules import Rule
 from execution.plan import CompiledStep
 from execution.reads import list_paths, list_template_expressions
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from execution.dispatcher import ExecutionDispatcher
 from execution.errors import ExecutionNotFoundError, InvalidExecutionStateError
 from execution.events import ExecutionEventEmitter
-from execution.repository import ExecutionRepository, Move
+from execution.receipts import Move
+from execution.repository import ExecutionRepository
 from execution.states import ExecutionMove, ExecutionStatus, next_status
 
 _MOVES = {

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from execution.expressions import Expression, PlainPath, parse_bare
 from execution.gates import Gates
-from execution.language.rules import Complaint, Rule
+from execution.language.breaches import Complaint
+from execution.language.rules import Rule
 from execution.plan import CompiledStep, Plan
 from execution.reads import list_expressions, list_paths, list_template_expressions
 from execution.skips import is_fallback, name_some

@@ -3,25 +3,15 @@
 Reads only. Rows stay in here: what leaves is frozen.
 """
 
-import re
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import aliased
 
 from execution.catalogue import ActionSignature, ActionSummary
-from execution.database import (
-    CONNECT_OPTIONS,
-    Database,
-    DatabaseUnavailableError,
-    name_driver,
-)
-from execution.errors import DatabaseError
 from execution.models import (
     Action,
     Execution,
@@ -35,7 +25,6 @@ from execution.models import (
     Plan as PlanRow,
 )
 from execution.plan import Plan
-from execution.pool import DatabasePool
 from execution.results import (
     Event,
     ExecutionPage,
@@ -45,8 +34,8 @@ from execution.results import (
     StateChange,
     StepSummary,
     WorkerSummary,
-    decode_json,
 )
+from execution.sessions import Sessions
 from execution.states import ExecutionStatus
 from execution.summaries import (
     STEP_COLUMNS,
@@ -69,9 +58,6 @@ SELECT e.*, p.name AS plan_name, p.version AS plan_version
  WHERE e.id = %s
 """
 
-Transaction: TypeAlias = sa.Connection | Session
-"""A caller's own: what is written in it is there once the caller commits."""
-
 
 @dataclass(frozen=True)
 class ExecutionFilter:
@@ -84,25 +70,8 @@ class ExecutionFilter:
     parent_id: str | None = None
 
 
-class ExecutionQueries:
+class ExecutionQueries(Sessions):
     """Reads of executions; `ExecutionRepository` adds the writes."""
-
-    def __init__(self, url: str, schema: str) -> None:
-        """Connect to `url` when first needed; every object lies in `schema`."""
-        self._engine = sa.create_engine(
-            name_driver(url),
-            json_deserializer=decode_json,
-            pool_pre_ping=True,
-            pool_size=2,
-            connect_args={**CONNECT_OPTIONS, "application_name": "celery-plans"},
-        ).execution_options(schema_translate_map={None: schema})
-        self._database: Database = DatabasePool(url, schema)
-        self._functions = self._engine.dialect.identifier_preparer.quote(schema)
-
-    def close(self) -> None:
-        """Close every connection."""
-        self._engine.dispose()
-        self._database.close()
 
     def get_installation_id(self) -> str:
         """Return the id under which this installation's events travel."""
@@ -335,47 +304,6 @@ class ExecutionQueries:
             )
             now = session.scalar(sa.func.clock_timestamp().select())
             return tuple(read_worker(row, now) for row in rows)
-
-    @contextmanager
-    def _reading(self) -> Iterator[Session]:
-        try:
-            with Session(self._engine) as session:
-                yield session
-        except SQLAlchemyError as error:
-            raise _translate(error) from error
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._reading() as session, session.begin():
-            yield session
-
-    def _call(self, function: str, *arguments: object) -> Mapping[str, Any]:
-        """Call in a transaction of its own, in one round trip."""
-        return self._database.call(function, *arguments)
-
-    def _call_within(
-        self, transaction: Transaction, function: str, *arguments: object
-    ) -> Mapping[str, Any]:
-        """Call in a transaction that the caller has begun, and will end."""
-        names = [f"a{index}" for index in range(len(arguments))]
-        places = ", ".join(f":{name}" for name in names)
-        statement = sa.text(f"SELECT * FROM {self._functions}.{function}({places})")  # noqa: S608  # names of our own
-        values = dict(zip(names, arguments, strict=True))
-        try:
-            return dict(transaction.execute(statement, values).mappings().one())
-        except SQLAlchemyError as error:
-            raise _translate(error) from error
-
-
-def _translate(error: SQLAlchemyError) -> DatabaseError:
-    cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-    if isinstance(error, OperationalError | InterfaceError):
-        return DatabaseUnavailableError(f"PostgreSQL is not available: {cause}")
-    if re.search(r"(relation|function|schema|type) .* does not exist", cause):
-        return DatabaseError(
-            f"PostgreSQL refused: {cause}; was `plans db upgrade` run?"
-        )
-    return DatabaseError(f"PostgreSQL refused: {cause}")
 
 
 def _select_published(

@@ -9,7 +9,6 @@ import this.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -22,11 +21,19 @@ from execution.errors import (
     SubmissionConflictError,
 )
 from execution.identity import draw_execution_id
-from execution.models import Execution, ExecutionStep, Submission
+from execution.models import Execution, Submission
 from execution.payloads import PayloadStore
 from execution.plan import Plan
-from execution.queries import ExecutionQueries, Transaction
+from execution.queries import ExecutionQueries
+from execution.receipts import (
+    Move,
+    Submitted,
+    SubmittedChunk,
+    read_move,
+    read_submitted,
+)
 from execution.results import ErrorRecord
+from execution.sessions import Transaction
 from execution.settings import Settings
 from execution.states import (
     TERMINAL_EXECUTION_STATUSES,
@@ -34,49 +41,9 @@ from execution.states import (
     Section,
 )
 from execution.stored_steps import describe_concurrency, describe_step
-from execution.windows import Link, Window, open_window, read_windows
+from execution.windows import Link, Window, open_window
 
 _MOST_NAMED_HOLDERS = 5
-
-
-@dataclass(frozen=True)
-class Submitted:
-    """What a submit came to: the execution, and the windows to send.
-
-    `held_key` is the key that it waits for, as the database names it.
-    """
-
-    execution_id: str
-    is_new: bool
-    last_seq: int | None
-    windows: tuple[Window, ...]
-    held_key: str | None = None
-
-
-@dataclass(frozen=True)
-class SubmittedChunk:
-    """What a submit of many came to: their ids in order, and the windows to send.
-
-    `held_keys` are those that some of them wait for.
-    """
-
-    execution_ids: tuple[str, ...]
-    windows: tuple[Window, ...]
-    held_keys: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Move:
-    """Whether a change of state landed, where the execution stands, what to send.
-
-    `status` is None when there is no such execution.
-    """
-
-    landed: bool
-    status: ExecutionStatus | None
-    last_seq: int | None = None
-    open_steps: int | None = None
-    windows: tuple[Window, ...] = ()
 
 
 class ExecutionRepository(ExecutionQueries):
@@ -133,7 +100,7 @@ class ExecutionRepository(ExecutionQueries):
         if row["outcome"] == "conflict":
             used = f"the idempotency key {key!r}" if key else "the id"
             raise _conflict(used, str(row["execution_id"]))
-        return _read_submitted(row, _open_windows(row, plan, queue, priority))
+        return read_submitted(row, _open_windows(row, plan, queue, priority))
 
     def submit_chunk(
         self,
@@ -247,7 +214,7 @@ class ExecutionRepository(ExecutionQueries):
                 )
             case ExecutionStatus.PENDING:
                 raise ValueError("executions begin as pending; none goes back to it")
-        return _read_move(execution_id, row)
+        return read_move(execution_id, row)
 
     def update_result(
         self,
@@ -265,7 +232,7 @@ class ExecutionRepository(ExecutionQueries):
             None if result is None else json.dumps(result),
             json.dumps(error.to_json()) if error else None,
         )
-        return _read_move(execution_id, row)
+        return read_move(execution_id, row)
 
     def update_progress(
         self,
@@ -308,35 +275,45 @@ class ExecutionRepository(ExecutionQueries):
     def delete_execution(self, execution_id: str) -> bool:
         """Delete an ended execution and all that belongs to it; False if it runs.
 
-        Its large values go last; where they stay, the log says so, and the same call
-        again removes them.
+        What runs within another goes with that. Its large values go last; where they
+        stay, the log says so, and the same call again removes them.
         """
-        is_deleted = self._delete_rows(execution_id)
-        if is_deleted or self.get_execution_status(execution_id) is None:
+        deleted = self._delete_rows(execution_id)
+        if not deleted and self.get_execution_status(execution_id) is None:
             self._payloads.discard(execution_id)
-        return is_deleted
+        for one in deleted:
+            self._payloads.discard(one)
+        return bool(deleted)
 
-    def _delete_rows(self, execution_id: str) -> bool:
+    def _delete_rows(self, execution_id: str) -> tuple[str, ...]:
+        """Delete an execution and those within it; return them, or none."""
         with self._writing() as session:
+            family = session.scalars(_select_family(execution_id)).all()
             deleted = session.scalar(
                 sa.delete(Execution)
                 .where(
                     Execution.id == execution_id,
                     Execution.status.in_(TERMINAL_EXECUTION_STATUSES),
-                    # its parent has yet to hear how it ended
-                    ~sa.exists().where(
-                        ExecutionStep.execution_id == Execution.parent_id,
-                        ExecutionStep.position == Execution.parent_position,
-                        ExecutionStep.child_id == Execution.id,
-                    ),
+                    # its parent waits to hear of its end, or has a value of its
+                    Execution.parent_id.is_(None),
                 )
                 .returning(Execution.id)
             )
-            if deleted:
-                session.execute(
-                    sa.delete(Submission).where(Submission.execution_id == execution_id)
-                )
-            return deleted is not None
+            if deleted is None:
+                return ()
+            session.execute(
+                sa.delete(Submission).where(Submission.execution_id == execution_id)
+            )
+            return tuple(family)
+
+
+def _select_family(execution_id: str) -> sa.Select[Any]:
+    """Return a query for an execution and all those within it."""
+    family = (
+        sa.select(Execution.id).where(Execution.id == execution_id).cte(recursive=True)
+    )
+    within = sa.select(Execution.id).where(Execution.parent_id == family.c.id)
+    return sa.select(family.union_all(within).c.id)
 
 
 def _open_windows(
@@ -347,19 +324,6 @@ def _open_windows(
         open_window(plan.steps, root, queue=queue, queues=queues, priority=priority)
         for root in row["sent"]
     ]
-
-
-def _read_submitted(
-    row: Mapping[str, Any], runs: Sequence[tuple[Link, ...]]
-) -> Submitted:
-    begun = str(row["execution_id"])
-    return Submitted(
-        execution_id=begun,
-        is_new=row["outcome"] == "created",
-        last_seq=row["last_seq"],
-        windows=tuple(Window(begun, 1, run) for run in runs),
-        held_key=row["held_key"],
-    )
 
 
 def _refuse_unkeyed(row: Mapping[str, Any]) -> None:
@@ -381,16 +345,4 @@ def _conflict(used: str, execution_id: str) -> SubmissionConflictError:
     return SubmissionConflictError(
         f"{used} belongs to execution {execution_id}, which has another plan,"
         " parameters, tags or priority"
-    )
-
-
-def _read_move(execution_id: str, row: Mapping[str, Any]) -> Move:
-    return Move(
-        landed=row["landed"],
-        status=ExecutionStatus(row["status"]) if row["status"] else None,
-        last_seq=row.get("last_seq"),
-        open_steps=row.get("open_steps"),
-        windows=read_windows(
-            execution_id, row.get("epoch") or 1, row.get("windows") or ()
-        ),
     )

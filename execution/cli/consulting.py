@@ -18,7 +18,7 @@ from execution.cli.exits import mask, printable
 from execution.cli.target import open_target
 from execution.database import Database
 from execution.errors import Fault, ServerError, SetupError
-from execution.language.rules import Complaint
+from execution.language.breaches import Complaint
 from execution.plan import Plan
 from execution.queries import ExecutionQueries
 from execution.settings import Settings

@@ -12,7 +12,8 @@ from execution.cli.consulting import Consult
 from execution.cli.exits import UsageError
 from execution.cli.reading import read_plan
 from execution.errors import Fault, PlanValidationError
-from execution.language.rules import FAULT_CODE, WARNING_CODE, Complaint
+from execution.language.breaches import Complaint
+from execution.language.rules import FAULT_CODE, WARNING_CODE
 from execution.plan import Plan
 
 

@@ -17,9 +17,10 @@ from execution.expressions import (
     parse_template_text,
     quote,
 )
+from execution.language.breaches import Complaint
 from execution.language.findings import Findings
 from execution.language.references import complain_of
-from execution.language.rules import Complaint, Rule
+from execution.language.rules import Rule
 from execution.places import Path, shown
 from execution.secrets import find_secret_fault
 

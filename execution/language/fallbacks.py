@@ -6,8 +6,9 @@ Works on what it understands of a faulty document. Knows nothing of templates.
 
 from collections.abc import Mapping, Sequence
 
+from execution.language.breaches import Complaint
 from execution.language.findings import Findings
-from execution.language.rules import Complaint, Rule
+from execution.language.rules import Rule
 from execution.places import Path, shown
 
 _NOT_IN_A_FALLBACK = {

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from execution.language.breaches import Complaint
 from execution.language.document import (
     CacheFields,
     ConcurrencyFields,
@@ -24,7 +25,7 @@ from execution.language.document import (
     UndoFields,
 )
 from execution.language.findings import Findings
-from execution.language.rules import Complaint, Rule
+from execution.language.rules import Rule
 from execution.places import Path
 
 LATER_STEP_KINDS = ("sleep", "sleep_until", "wait_for")

@@ -6,9 +6,10 @@ Works on what it understands of a faulty document, but for the warnings.
 from collections.abc import Iterator, Mapping
 
 from execution.expressions import parse_bare
+from execution.language.breaches import Complaint
 from execution.language.compilation import CompiledStep
 from execution.language.findings import Findings
-from execution.language.rules import Complaint, Rule
+from execution.language.rules import Rule
 
 _NOT_BESIDE = {
     "with": "belongs to what is repeated; write it inside of `repeat`",

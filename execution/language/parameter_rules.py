@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from execution.language.breaches import Complaint
 from execution.language.document import ItemFields, ParameterFields
 from execution.language.parameter_types import (
     ParameterType,
@@ -17,7 +18,7 @@ from execution.language.parameter_types import (
     magnitude,
     type_fault,
 )
-from execution.language.rules import Complaint, Rule
+from execution.language.rules import Rule
 from execution.language.tree import size_fault
 from execution.places import Path, shown
 

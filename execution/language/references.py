@@ -22,9 +22,10 @@ from execution.expressions import (
     quote,
     texts_of,
 )
+from execution.language.breaches import Complaint
 from execution.language.findings import Findings
 from execution.language.graph import Graph
-from execution.language.rules import Complaint, Rule
+from execution.language.rules import Rule
 from execution.language.tree import size_fault
 from execution.places import Path, nearest, shown
 from execution.secrets import find_secret_fault

@@ -7,9 +7,10 @@ document. Knows nothing of templates.
 
 from collections.abc import Mapping
 
+from execution.language.breaches import Complaint
 from execution.language.findings import Findings
 from execution.language.graph import Graph
-from execution.language.rules import Complaint, Rule
+from execution.language.rules import Rule
 from execution.places import shown
 
 _NOT_BESIDE = {

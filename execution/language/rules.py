@@ -6,26 +6,13 @@ likely to be regretted. One line says what is wrong and what to do. Must not kno
 breach is found, or shown.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
+from execution.language.subjects import Subject
+
 FAULT_CODE = "E001"
 WARNING_CODE = "W001"
-
-
-class Subject(StrEnum):
-    """What the reader has to put right; its value is a heading."""
-
-    TEXT = "The text"
-    LIMITS = "Limits"
-    FIELDS = "Fields and values"
-    STEPS = "Steps and their order"
-    EXPRESSIONS = "Expressions"
-    PARAMETERS = "Parameters"
-    ACTIONS = "Actions"
-    CANVASES = "Canvases"
-    ODDITIES = "Warnings"
 
 
 class Rule(StrEnum):
@@ -409,22 +396,3 @@ class Rule(StrEnum):
     def code(self) -> str:
         """The code of its class."""
         return WARNING_CODE if self.subject is Subject.ODDITIES else FAULT_CODE
-
-
-@dataclass(frozen=True)
-class Complaint:
-    """A breach of a rule, in words, wherever it is."""
-
-    rule: Rule
-    message: str
-
-    def __str__(self) -> str:
-        return self.message
-
-
-class UnfitError(ValueError):
-    """A value that a field cannot have; the message says why, `rule` which rule."""
-
-    def __init__(self, rule: Rule, message: str) -> None:
-        super().__init__(message)
-        self.rule = rule

@@ -7,11 +7,12 @@ document. Knows nothing of edges or templates.
 
 from collections.abc import Iterator, Mapping
 
+from execution.language.breaches import Complaint
 from execution.language.compilation import CompiledStep
 from execution.language.document import PlanDocument
 from execution.language.findings import Findings
 from execution.language.graph import Graph
-from execution.language.rules import Complaint, Rule
+from execution.language.rules import Rule
 from execution.states import EndReason, Section
 
 _REASONS: Mapping[str, tuple[EndReason, ...]] = {

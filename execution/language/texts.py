@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from execution.durations import DURATION, parse_duration_seconds
-from execution.language.rules import Rule, UnfitError
+from execution.language.breaches import UnfitError
+from execution.language.rules import Rule
 from execution.places import shown
 
 MAX_ERROR_NAMES = 100

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NoReturn
 
+from execution.language.breaches import Complaint
 from execution.language.findings import Finding, Findings
-from execution.language.rules import Complaint, Rule
+from execution.language.rules import Rule
 from execution.places import Path
 
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024

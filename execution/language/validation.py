@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from execution.language.breaches import Complaint, UnfitError
 from execution.language.caching import check_caches
 from execution.language.compilation import (
     CompiledStep,
@@ -41,7 +42,7 @@ from execution.language.parameters import (
 from execution.language.references import check_profiles, check_templates
 from execution.language.restores import check_restores
 from execution.language.retry_rules import check_retries
-from execution.language.rules import Complaint, Rule, UnfitError
+from execution.language.rules import Rule
 from execution.language.sections import (
     check_sections,
     list_rollback_reasons,

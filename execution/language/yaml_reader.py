@@ -13,8 +13,9 @@ from typing import Any
 
 import yaml
 
+from execution.language.breaches import Complaint
 from execution.language.findings import Findings
-from execution.language.rules import Complaint, Rule
+from execution.language.rules import Rule
 from execution.language.tree import (
     MAX_NUMBER_CHARACTERS,
     Reading,

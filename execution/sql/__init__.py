@@ -14,7 +14,7 @@ from execution.recovery import MOST_RECOVERIES
 from execution.sql.guards import write_guards
 from execution.windows import WINDOW_LINKS
 
-SCHEMA_REVISION = "0009"
+SCHEMA_REVISION = "0013"
 """The migration that these functions need; a test compares it with the newest."""
 
 _CONSTANTS = f"""

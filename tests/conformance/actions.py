@@ -83,10 +83,20 @@ def make_large(size: int) -> str:
     return "x" * (size - len(json.dumps("")))
 
 
+def measure(text: str) -> int:
+    """Return how many characters a text has."""
+    return len(text)
+
+
+def make_foreign() -> object:
+    """Return what JSON cannot hold."""
+    return object()
+
+
 ACTIONS: Mapping[str, Callable[..., object]] = {
     f"play.{function.__name__}": function
     for function in (
         *(echo, fail, show_key, set_variable, read_variables, use_secret),
-        make_large,
+        *(make_large, measure, make_foreign),
     )
 }

@@ -24,6 +24,7 @@ from execution.ending import finish_execution
 from execution.events import ExecutionEventEmitter
 from execution.liveness import LivenessRecords
 from execution.patience import Patience
+from execution.payloads import PayloadStore
 from execution.reconciler import Reconciler
 from execution.records import StepRecords
 from execution.repository import ExecutionRepository
@@ -78,7 +79,8 @@ class Stage:
     was_cancelled: bool = False
 
     def __post_init__(self) -> None:
-        self.records = StepRecords(self.database)
+        payloads = PayloadStore.from_settings(self.settings)
+        self.records = StepRecords(self.database, payloads)
         self.liveness = LivenessRecords(self.database)
         self.registry = ActionRegistry()
         self.registry.add(ACTION, self._build_action(), None)
@@ -98,6 +100,7 @@ class Stage:
             Patience(sleep=lambda _: None),
             # of a clock that stands still, so that only the number of steps counts
             ride_limits=RideLimits(steps=self.dice.choice([1, 2, 64]), now=lambda: 0.0),
+            payloads=payloads,
         )
         self.reconciler = Reconciler(
             self.liveness, self.records, self.dispatcher, _QUIET, self.settings

@@ -82,13 +82,38 @@ ROWS: dict[str, Row] = {
         {"a": "failed"},
         codes={"a": "E003"},
     ),
-    "a result may take 256 kB": Row(
-        steps("a, action: play.make_large, with: {size: 262144}"),
+    "a result may be large, and others read of it what they like": Row(
+        steps(
+            "a, action: play.make_large, with: {size: 262145}",
+            "b, with: {saw: '${size(steps.a.result)}'}",
+            "c, action: play.measure, with: {text: '${steps.a.result}'}",
+        ),
         "completed",
-        {"a": "completed"},
+        {"a": "completed", "b": "completed", "c": "completed"},
+        saw={"b": 262143},
+        results={"c": 262143},
     ),
-    "a result that takes more fails, and is not tried again": Row(
-        steps(f"a, action: play.make_large, with: {{size: 262145}}, {TWICE}}}"),
+    "within other inputs a value may take 256 kB": Row(
+        steps(
+            "a, action: play.make_large, with: {size: 262000}",
+            "b, action: play.measure, with: {text: 'x${steps.a.result}'}",
+        ),
+        "completed",
+        {"a": "completed", "b": "completed"},
+        results={"b": 261999},
+    ),
+    "inputs that take more fail, and are not tried again": Row(
+        steps(
+            "a, action: play.make_large, with: {size: 262145}",
+            f"b, action: play.measure, {TWICE}}},"
+            " with: {text: 'x${steps.a.result}'}",
+        ),
+        "failed",
+        {"a": "completed", "b": "failed"},
+        codes={"b": "E003"},
+    ),
+    "a result that is no JSON fails, and is not tried again": Row(
+        steps(f"a, action: play.make_foreign, {TWICE}}}"),
         "failed",
         {"a": "failed"},
         codes={"a": "E003"},

@@ -268,7 +268,7 @@ def test_an_abort_in_a_pause_cancels_what_stands_still_within(
     assert engine.get_status(execution_id).status is ExecutionStatus.FAILED
 
 
-def test_a_parent_that_is_not_told_yet_keeps_its_child(
+def test_what_runs_within_is_deleted_with_its_parent_only(
     engine: ExecutionEngine,
     repository: ExecutionRepository,
     records: StepRecords,
@@ -281,7 +281,7 @@ def test_a_parent_that_is_not_told_yet_keeps_its_child(
 
     assert not repository.delete_execution(child_id)
     relay.tell_parent(child_id)
-    assert repository.delete_execution(child_id)
+    assert not repository.delete_execution(child_id)
 
 
 def test_pause_and_begin_never_leave_one_running(

@@ -19,8 +19,8 @@ from execution.errors import DatabaseError, ErrorCode, SubmissionConflictError
 from execution.identity import draw_execution_id
 from execution.liveness import LivenessRecords
 from execution.queries import ExecutionFilter
+from execution.receipts import Submitted
 from execution.records import StepRecords
-from execution.repository import Submitted
 from execution.results import ErrorRecord
 from tests.integration.test_protocol import claim, register
 from tests.racing import run_at_once

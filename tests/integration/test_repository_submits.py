@@ -9,7 +9,7 @@ import pytest
 from execution import ExecutionRepository, ExecutionStatus, Plan, Settings, Step
 from execution.errors import DatabaseError, SubmissionConflictError
 from execution.identity import draw_execution_id
-from execution.repository import Submitted
+from execution.receipts import Submitted
 from tests.racing import run_at_once
 from tests.rows import committed
 

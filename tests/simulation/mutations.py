@@ -163,8 +163,8 @@ MUTATIONS = (
     ),
     Mutation(
         "who waits for its key is resumed",
-        "status := CASE WHEN waits_for_key(e) THEN 'pending' ELSE 'running' END;",
-        "status := 'running';",
+        "target text := CASE WHEN waits_for_key(e) THEN 'pending' ELSE 'running' END;",
+        "target text := 'running';",
     ),
     Mutation("nobody is given a key later", muted=frozenset({"due_keys"})),
     Mutation("lost messages are not sent again", muted=frozenset({"unsent_steps"})),

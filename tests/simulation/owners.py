@@ -21,10 +21,10 @@ from execution.lifecycle import ExecutionStateManager
 from execution.liveness import LivenessRecords
 from execution.patience import ASK_TWICE
 from execution.plan import Plan
-from execution.queries import Transaction
 from execution.records import StepRecords
 from execution.relay import ExecutionRelay
 from execution.repository import ExecutionRepository
+from execution.sessions import Transaction
 from execution.states import ExecutionStatus
 from tests.simulation.scheduler import Scheduler
 

@@ -24,10 +24,10 @@ from psycopg2.extensions import new_type, register_type
 
 from execution.database import Database, name_driver
 from execution.plan import Plan
-from execution.queries import Transaction
 from execution.repository import ExecutionRepository
 from execution.results import decode_json
 from execution.schema import upgrade
+from execution.sessions import Transaction
 from execution.sql import read_functions
 from tests.simulation.plans import (
     QUEUE,

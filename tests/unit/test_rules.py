@@ -16,7 +16,8 @@ from execution.catalogue import (
 from execution.errors import PlanValidationError
 from execution.explanation import explain_plan
 from execution.language.findings import MAX_FAULTS, Findings
-from execution.language.rules import Rule, Subject
+from execution.language.rules import Rule
+from execution.language.subjects import Subject
 
 HEAD = "format: 1\nname: p\n"
 STEP = "id: a, action: t, timeout: 1s"
