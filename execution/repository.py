@@ -275,8 +275,9 @@ class ExecutionRepository(ExecutionQueries):
     def delete_execution(self, execution_id: str) -> bool:
         """Delete an ended execution and all that belongs to it; False if it runs.
 
-        What is within another goes with that, and must have ended as well. Its large values go last; where they
-        stay, the log says so, and the same call again removes them.
+        What is within another goes with that, and must have ended as well. Its large
+        values go last; where they stay, the log says so, and the same call again
+        removes them.
         """
         deleted = self._delete_rows(execution_id)
         if not deleted and self.get_execution_status(execution_id) is None:

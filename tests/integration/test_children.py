@@ -419,9 +419,9 @@ def test_what_nobody_waits_for_any_more_hears_so_after_the_end_of_its_parent(
     child_id, _ = begin(records, claim(records, worker_id, execution_id, 1))
     held = claim(records, worker_id, execution_id, 2).held
     records.complete(held, StepStatus.FAILED, error=ERROR, epoch=1)
-    held = try_claim(records, worker_id, execution_id, 0, epoch=2).claim
-    assert held is not None
-    records.complete(held.held, StepStatus.FAILED, error=ERROR, epoch=2)
+    again = try_claim(records, worker_id, execution_id, 0, epoch=2).claim
+    assert again is not None
+    records.complete(again.held, StepStatus.FAILED, error=ERROR, epoch=2)
 
     assert relay.finish(execution_id)
     assert engine.get_status(execution_id).status is ExecutionStatus.FAILED
