@@ -167,7 +167,9 @@ def _describe_step(
     elif step.fallback is not None:
         effective["on_failure"] = {"fallback": plan.steps[step.fallback].name}
     work = {name: effective.pop(name) for name in _WORK}
-    effective |= _describe_work(step, work)
+    # what a step runs comes first, as people write it
+    del effective["repeat"]
+    effective = _describe_work(step, work) | effective
     if step.restore is not None:
         target = plan.steps[step.restore].name
         effective["on_failure"] = {"restore": target, "times": step.restore_times}

@@ -83,8 +83,9 @@ class ExecutionRelay:
     def _close(self, execution_id: str, word: Word) -> int:
         if word.number is None:
             return 0
-        if word.has_ended and self.tell_parent(execution_id):
-            return 1
+        if word.has_ended:
+            # who tells of an end forgets it: if that fails, it is told once more
+            return int(self.tell_parent(execution_id))
         self._children.forget_word(execution_id, word.number)
         return 0
 

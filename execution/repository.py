@@ -275,8 +275,9 @@ class ExecutionRepository(ExecutionQueries):
     def delete_execution(self, execution_id: str) -> bool:
         """Delete an ended execution and all that belongs to it; False if it runs.
 
-        What runs within another goes with that. Its large values go last; where they
-        stay, the log says so, and the same call again removes them.
+        What is within another goes with that, and must have ended as well. Its large
+        values go last; where they stay, the log says so, and the same call again
+        removes them.
         """
         deleted = self._delete_rows(execution_id)
         if not deleted and self.get_execution_status(execution_id) is None:
@@ -288,7 +289,10 @@ class ExecutionRepository(ExecutionQueries):
     def _delete_rows(self, execution_id: str) -> tuple[str, ...]:
         """Delete an execution and those within it; return them, or none."""
         with self._writing() as session:
-            family = session.scalars(_select_family(execution_id)).all()
+            family = session.execute(_select_family(execution_id)).all()
+            if not all(one.ended_at for one in family):
+                # one that nobody waits for any more may outlive its parent
+                return ()
             deleted = session.scalar(
                 sa.delete(Execution)
                 .where(
@@ -304,16 +308,15 @@ class ExecutionRepository(ExecutionQueries):
             session.execute(
                 sa.delete(Submission).where(Submission.execution_id == execution_id)
             )
-            return tuple(family)
+            return tuple(one.id for one in family)
 
 
 def _select_family(execution_id: str) -> sa.Select[Any]:
     """Return a query for an execution and all those within it."""
-    family = (
-        sa.select(Execution.id).where(Execution.id == execution_id).cte(recursive=True)
-    )
-    within = sa.select(Execution.id).where(Execution.parent_id == family.c.id)
-    return sa.select(family.union_all(within).c.id)
+    columns = sa.select(Execution.id, Execution.ended_at)
+    family = columns.where(Execution.id == execution_id).cte(recursive=True)
+    within = columns.where(Execution.parent_id == family.c.id)
+    return sa.select(family.union_all(within))
 
 
 def _open_windows(

@@ -101,6 +101,15 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         "defaults": draw(policies),
         "rollback": rollback,
         "failing": draw(st.sampled_from(["finish_running", "cancel_running"])),
+        "concurrency": draw(
+            st.fixed_dictionaries(
+                {"key": st.sampled_from(["all", "n-${parameters.n}"])},
+                optional={
+                    "limit": st.integers(1, 9),
+                    "on_conflict": st.sampled_from(["queue", "cancel_older"]),
+                },
+            )
+        ),
         "steps": steps,
         "result": draw(st.sampled_from(["n", [f"${{steps.{names[0]}.result.x}}"]])),
         "x-note": draw(json_values),

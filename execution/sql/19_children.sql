@@ -45,7 +45,7 @@ BEGIN
     windows := '[]'; child_windows := '[]';
     -- before the execution: who admits has the lock of the key when it locks one
     SELECT r.key, r.detail INTO key, detail
-      FROM find_child_key(outline, p_child, p_parameters) AS r;
+      FROM find_child_key(outline, p_execution, p_child, p_parameters) AS r;
     SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
     SELECT * INTO s FROM execution_steps t
      WHERE t.execution_id = p_execution AND t."position" = p_position;
@@ -74,26 +74,51 @@ BEGIN
 END $$;
 
 
--- The key of a child whose plan has a concurrency; or why it cannot begin.
+-- The key of a child whose plan has a concurrency; or why it cannot begin. What it lies
+-- within keeps its key until the child has ended: neither can wait for the other's end.
 CREATE FUNCTION find_child_key(
-    p_outline plan_outline, p_child uuid, p_parameters jsonb,
+    p_outline plan_outline, p_parent uuid, p_child uuid, p_parameters jsonb,
     OUT key text, OUT detail text
 )
 LANGUAGE plpgsql AS $$
 DECLARE
     holders text[] := '{}';
 BEGIN
-    IF p_outline.on_conflict IS NOT NULL THEN
-        SELECT r.key, r.fault INTO key, detail
-          FROM render_key(p_outline.name, p_outline.key_parts, p_parameters) AS r;
+    IF p_outline.on_conflict IS NULL THEN
+        RETURN;
     END IF;
-    IF key IS NOT NULL AND p_outline.on_conflict = 'reject' THEN
+    SELECT r.key, r.fault INTO key, detail
+      FROM render_key(p_outline.name, p_outline.key_parts, p_parameters) AS r;
+    IF key IS NULL THEN
+        RETURN;
+    END IF;
+    holders := find_enclosing(p_parent, key);
+    IF cardinality(holders) >= p_outline.key_limit THEN
+        detail := format('the key of plan %s belongs to execution %s, within which it would'
+                         ' run', p_outline.name, array_to_string(holders[:5], ', '));
+        RETURN;
+    END IF;
+    holders := '{}';
+    IF p_outline.on_conflict = 'reject' THEN
         holders := find_holders(key, p_child, p_outline.key_limit);
     END IF;
     IF holders <> '{}' THEN
         detail := describe_refusal(p_outline.name, holders);
     END IF;
 END $$;
+
+
+-- Those that have a key, of an execution and all that it lies within.
+CREATE FUNCTION find_enclosing(p_execution uuid, p_key text) RETURNS text[]
+LANGUAGE sql VOLATILE AS $$
+    WITH RECURSIVE around AS (
+        SELECT id, parent_id, concurrency_key FROM executions WHERE id = p_execution
+        UNION ALL
+        SELECT e.id, e.parent_id, e.concurrency_key
+          FROM around a JOIN executions e ON e.id = a.parent_id
+    )
+    SELECT coalesce(array_agg(id::text), '{}') FROM around WHERE concurrency_key = p_key
+$$;
 
 
 -- Insert the child of a step. Returns the number of its last event.
@@ -178,11 +203,13 @@ BEGIN
 END $$;
 
 
--- Leave word of an execution. The number tells a later word from an earlier one.
+-- Leave word of an execution. The number, that of the transaction, tells a later word from
+-- an earlier one, even if that was forgotten meanwhile.
 CREATE FUNCTION leave_relay(p_execution uuid) RETURNS void
 LANGUAGE sql AS $$
-    INSERT INTO relays (execution_id) VALUES (p_execution)
-    ON CONFLICT (execution_id) DO UPDATE SET number = relays.number + 1
+    INSERT INTO relays (execution_id, number)
+    VALUES (p_execution, pg_current_xact_id()::text::bigint)
+    ON CONFLICT (execution_id) DO UPDATE SET number = excluded.number
 $$;
 
 
@@ -201,6 +228,8 @@ CREATE FUNCTION read_relay(
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     PERFORM begin_write();
+    -- who moves a child at this moment may have read where its parent stood before
+    PERFORM pg_advisory_xact_lock(moves_within(p_execution));
     SELECT r.number INTO number FROM relays r WHERE r.execution_id = p_execution;
     -- statements of their own: what they see is no older than the word
     SELECT e.ended_at IS NOT NULL INTO has_ended FROM executions e WHERE e.id = p_execution;
@@ -212,6 +241,13 @@ BEGIN
              WHERE e.id = p_execution) AS w
      WHERE w.act IS NOT NULL;
 END $$;
+
+
+-- The lock of those who move the children of an execution: they share it.
+CREATE FUNCTION moves_within(p_execution uuid) RETURNS bigint
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT hashtextextended(format('celery-plans moves %s', p_execution), 0)
+$$;
 
 
 -- What is to be done to a child because of where its parent stands; NULL for nothing.
@@ -247,6 +283,8 @@ DECLARE
 BEGIN
     PERFORM begin_write();
     windows := '[]';
+    PERFORM pg_advisory_xact_lock_shared(moves_within(x.parent_id))
+       FROM executions x WHERE x.id = p_child;
     SELECT * INTO c FROM executions WHERE id = p_child FOR NO KEY UPDATE;
     IF c.status IN ('pending', 'running', 'paused') THEN
         SELECT wanted_act(e, c) INTO act FROM executions e WHERE e.id = c.parent_id;
@@ -282,7 +320,8 @@ END $$;
 
 -- Tell the parent of an execution that has ended how: the step that waits for it ends
 -- likewise, and what follows from it follows. The word of the end is forgotten in the same
--- transaction. Who finds it locked leaves it to the one that brings it.
+-- transaction, unless those that it waits for no more, after a restore, have to hear yet.
+-- Who finds it locked leaves it to the one that brings it.
 --
 -- outcome: ended, or nothing (somebody else has told it, or nobody waits any more). The
 -- rest is the parent's.
@@ -311,17 +350,24 @@ BEGIN
     IF c.id IS NULL THEN
         RETURN;
     END IF;
-    DELETE FROM relays r WHERE r.execution_id = p_child;
+    DELETE FROM relays r
+     WHERE r.execution_id = p_child AND NOT EXISTS (
+        SELECT FROM executions x
+         WHERE x.parent_id = p_child AND x.status IN ('pending', 'running', 'paused'));
     IF s."position" IS NULL THEN
         RETURN;
     END IF;
     outcome := 'ended'; parent := e.id;
     UPDATE execution_steps t SET failures = t.failures + (c.status <> 'completed')::int
      WHERE t.execution_id = e.id AND t."position" = s."position";
-    windows := CASE c.status
-        WHEN 'completed' THEN succeed_parent(e, s, c)
-        ELSE settle_step(e.id, s."position", parent_status(e, c), NULL, NULL,
-                         child_error(s, c), NULL) END;
+    IF c.status = 'completed' THEN
+        windows := succeed_parent(e, s, c);
+    ELSE
+        -- it does not run any more, but this is the end of an attempt all the same
+        PERFORM archive_attempt(s, parent_status(e, c), child_error(s, c));
+        windows := settle_step(e.id, s."position", parent_status(e, c), NULL, NULL,
+                               child_error(s, c), NULL);
+    END IF;
     SELECT * INTO e FROM executions WHERE id = parent;
     status := e.status; epoch := e.epoch; open_steps := e.open_steps;
     last_seq := e.next_seq - 1;

@@ -1,10 +1,14 @@
 """Executions within executions, by hand: doubtful commits, races, dead carriers."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from functools import partial
+from typing import TypeVar
 
 import pytest
+from psycopg2.extensions import connection as Connection  # noqa: N812  # a class with a small name
 
 from execution import (
     ExecutionEngine,
@@ -16,6 +20,7 @@ from execution import (
 )
 from execution.answers import Claim
 from execution.children import BeginAnswer, Begun
+from execution.database import Database
 from execution.dispatcher import ExecutionDispatcher, create_app
 from execution.events import ExecutionEventEmitter
 from execution.liveness import LivenessRecords
@@ -23,11 +28,15 @@ from execution.reconciler import Reconciler
 from execution.records import StepRecords
 from execution.relay import ExecutionRelay
 from execution.repository import ExecutionRepository
-from tests.integration.test_protocol import claim, nothing, register
+from tests.integration.test_protocol import claim, nothing, register, try_claim
 from tests.integration.test_random_plans import ERROR
+from tests.polling import wait_until
 from tests.racing import run_at_once
+from tests.rows import connect
 from tests.sweeping import look
 from tests.timeline import check_timeline, heads
+
+_T = TypeVar("_T")
 
 QUIET = ExecutionEventEmitter(None, "")
 INNER = Plan("inner", steps=[nothing("first"), nothing("second")])
@@ -312,3 +321,191 @@ def test_pause_and_resume_leave_those_within_as_the_last_one_says(
 
         relay.carry(execution_id)
         assert engine.get_status(child_id).status is ExecutionStatus.RUNNING
+
+
+def test_word_that_was_read_before_is_not_taken_for_a_later_one(
+    engine: ExecutionEngine,
+    repository: ExecutionRepository,
+    records: StepRecords,
+    relay: ExecutionRelay,
+    liveness: LivenessRecords,
+    reconciler: Reconciler,
+    begun: Claim,
+) -> None:
+    execution_id = begun.held.execution_id
+    child_id, _ = begin(records, begun)
+    repository.update_state(execution_id, ExecutionStatus.PAUSED)
+    read = records.children.read_word(execution_id).number
+    assert read is not None
+    relay.carry(execution_id)
+    repository.update_state(execution_id, ExecutionStatus.RUNNING)
+
+    assert not records.children.forget_word(execution_id, read)
+
+    reconciler.mend(look(liveness))
+    assert engine.get_status(child_id).status is ExecutionStatus.RUNNING
+
+
+def test_an_end_stays_told_of_when_the_one_that_told_it_failed(
+    engine: ExecutionEngine,
+    settings: Settings,
+    records: StepRecords,
+    liveness: LivenessRecords,
+    relay: ExecutionRelay,
+    reconciler: Reconciler,
+    worker_id: str,
+    begun: Claim,
+) -> None:
+    child_id, _ = begin(records, begun)
+    end(records, worker_id, child_id, StepStatus.COMPLETED)
+
+    with undecided(settings, "SELECT end_child(%s)", child_id) as teller:
+        other = until_it_waits(records, partial(relay.carry, child_id))
+        teller.rollback()
+        other.result()
+
+    reconciler.mend(look(liveness))
+    assert get_step(engine, begun) is StepStatus.COMPLETED
+
+
+def test_a_pause_waits_for_a_child_that_is_being_resumed(
+    engine: ExecutionEngine,
+    settings: Settings,
+    repository: ExecutionRepository,
+    records: StepRecords,
+    relay: ExecutionRelay,
+    begun: Claim,
+) -> None:
+    execution_id = begun.held.execution_id
+    child_id, _ = begin(records, begun)
+    engine.pause(execution_id)
+    repository.update_state(execution_id, ExecutionStatus.RUNNING)
+
+    with undecided(settings, "SELECT move_child(%s)", child_id) as mover:
+        repository.update_state(execution_id, ExecutionStatus.PAUSED)
+        other = until_it_waits(records, partial(relay.carry, execution_id))
+        mover.commit()
+        other.result()
+
+    assert engine.get_status(child_id).status is ExecutionStatus.PAUSED
+
+
+def test_what_nobody_waits_for_any_more_hears_so_after_the_end_of_its_parent(
+    engine: ExecutionEngine,
+    repository: ExecutionRepository,
+    records: StepRecords,
+    liveness: LivenessRecords,
+    relay: ExecutionRelay,
+    reconciler: Reconciler,
+    worker_id: str,
+) -> None:
+    engine.publish(INNER)
+    plan = Plan(
+        "restoring",
+        steps=[
+            nothing("first", []),
+            Step("inside", plan="inner", needs=["first"]),
+            Step(
+                "last",
+                action="test.nothing",
+                needs=["first"],
+                on_failure={"restore": "first", "times": 1},
+            ),
+        ],
+    )
+    execution_id = engine.submit(plan)
+    held = claim(records, worker_id, execution_id, 0).held
+    records.complete(held, StepStatus.COMPLETED, result="1", epoch=1)
+    child_id, _ = begin(records, claim(records, worker_id, execution_id, 1))
+    held = claim(records, worker_id, execution_id, 2).held
+    records.complete(held, StepStatus.FAILED, error=ERROR, epoch=1)
+    again = try_claim(records, worker_id, execution_id, 0, epoch=2).claim
+    assert again is not None
+    records.complete(again.held, StepStatus.FAILED, error=ERROR, epoch=2)
+
+    assert relay.finish(execution_id)
+    assert engine.get_status(execution_id).status is ExecutionStatus.FAILED
+    assert not repository.delete_execution(execution_id)
+    reconciler.mend(look(liveness))
+
+    assert engine.get_status(child_id).status is ExecutionStatus.CANCELLED
+    reconciler.mend(look(liveness))
+    assert execution_id not in look(liveness).relaying_executions
+
+
+def test_the_attempt_whose_child_failed_is_kept(
+    engine: ExecutionEngine,
+    database: Database,
+    records: StepRecords,
+    relay: ExecutionRelay,
+    worker_id: str,
+) -> None:
+    engine.publish(INNER)
+    again = {"restore": "inside", "times": 1}
+    plan = Plan("again", steps=[Step("inside", plan="inner", on_failure=again)])
+    begun = claim(records, worker_id, engine.submit(plan), 0)
+    child_id, _ = begin(records, begun)
+    held = claim(records, worker_id, child_id, 0).held
+    records.complete(held, StepStatus.FAILED, error=ERROR, epoch=1)
+    relay.finish(child_id)
+
+    rows = database.query(
+        "SELECT outcome, error ->> 'code' AS code FROM {schema}.step_attempts"
+        " WHERE execution_id = %s",
+        (begun.held.execution_id,),
+    )
+    assert [(row["outcome"], row["code"]) for row in rows] == [("failed", "E003")]
+
+
+@pytest.mark.parametrize("on_conflict", ["queue", "cancel_older", "reject"])
+def test_what_would_wait_for_the_key_of_its_own_parent_is_refused(
+    engine: ExecutionEngine,
+    records: StepRecords,
+    worker_id: str,
+    on_conflict: str,
+) -> None:
+    concurrency = {"key": "only", "limit": 1, "on_conflict": on_conflict}
+    name = f"inner_{on_conflict}"
+    plan = Plan(name, steps=[Step("inside", plan=name)], concurrency=concurrency)
+    engine.publish(Plan(name, steps=[nothing("first")]))
+    engine.publish(plan)
+    execution_id = engine.submit(plan)
+    begun = claim(records, worker_id, execution_id, 0)
+    subplan = records.children.find_subplan(name)
+    assert subplan is not None
+    child_id = str(uuid.uuid4())
+
+    answer = records.children.begin(
+        begun.held, subplan, child_id=child_id, parameters="{}", recorded_input="{}"
+    )
+
+    assert answer.outcome is Begun.REFUSED_KEY
+    assert execution_id in str(answer.detail)
+    assert engine._repository.get_by_id(child_id) is None
+
+
+@contextmanager
+def undecided(
+    settings: Settings, statement: str, parameter: str
+) -> Iterator[Connection]:
+    """Give a connection whose transaction has done something, and not ended yet."""
+    with closing(connect(str(settings.database_url), settings.schema)) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, (parameter,))
+        yield connection
+
+
+def until_it_waits(records: StepRecords, call: Callable[[], _T]) -> "Future[_T]":
+    """Begin a call on a thread; return when it waits for a lock, or has ended."""
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(call)
+    pool.shutdown(wait=False)
+
+    def has_met() -> bool:
+        (row,) = records.children._database.query(
+            "SELECT count(*) AS n FROM pg_locks WHERE NOT granted"
+        )
+        return future.done() or row["n"] > 0
+
+    wait_until(has_met, what="the call to wait, or to end")
+    return future

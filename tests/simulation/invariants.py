@@ -34,9 +34,12 @@ _STEPS = """
       JOIN {schema}.plan_steps p
         ON p.plan_id = e.plan_id AND p."position" = coalesce(s.item_of, s."position")
       LEFT JOIN LATERAL (
-          SELECT * FROM {schema}.executions x
-           WHERE x.parent_id = e.id AND x.parent_position = s."position"
-           ORDER BY x.created_at DESC LIMIT 1) c ON true
+          -- by the timeline: the clock may have been set back between two of them
+          SELECT x.* FROM {schema}.execution_events v
+            JOIN {schema}.executions x ON x.id = (v.data ->> 'child')::uuid
+           WHERE v.execution_id = e.id AND v."position" = s."position"
+             AND v.type = 'step.waiting'
+           ORDER BY v.seq DESC LIMIT 1) c ON true
      ORDER BY s.execution_id, s."position"
 """
 _ITERATION = re.compile(r"(.+)\[([0-9]+)\](~[0-9]+)?")
@@ -154,11 +157,22 @@ def _check_items(
             most = 1
         assert len(under_way[owner]) <= most, f"more than {most} items at a time"
     for step in steps:
-        items = [s for s in steps if _is_item_now(s, step)]
-        if step["status"] == StepStatus.COMPLETED and step["item_count"] is not None:
-            assert len(items) == step["item_count"], "items are missing"
-            ends = {item["status"] for item in items}
-            assert ends <= {StepStatus.COMPLETED, StepStatus.SKIPPED}, f"{ends}"
+        _check_expanded(step, steps)
+
+
+def _check_expanded(step: Mapping[str, Any], steps: list[Mapping[str, Any]]) -> None:
+    """Assert of a step that has completed that its items have, too."""
+    if any(
+        s["position"] == step["fallback"] and s["status"] == StepStatus.COMPLETED
+        for s in steps
+    ):
+        # that stands in for what became of them
+        return
+    items = [s for s in steps if _is_item_now(s, step)]
+    if step["status"] == StepStatus.COMPLETED and step["item_count"] is not None:
+        assert len(items) == step["item_count"], "items are missing"
+        ends = {item["status"] for item in items}
+        assert ends <= {StepStatus.COMPLETED, StepStatus.SKIPPED}, f"{ends}"
 
 
 def _is_item_now(step: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
@@ -265,6 +279,9 @@ def _check_called(
     others = {other["name"]: other for other in all_steps}
     if step["repeats"]:
         _check_iteration(step, others)
+    if "~" in name:
+        # the execution went back to before it, and what it read may be another by now
+        return
     for needed, read in step["input"].get("needed", {}).items():
         assert read == others[needed]["result"], f"{name} read another result"
 
@@ -274,6 +291,7 @@ def _check_loop(
 ) -> None:
     """Assert of a loop that has completed that it is what its last iteration was."""
     last = next(s for s in all_steps if s["position"] == step["first_item"])
+    assert last["status"] == StepStatus.COMPLETED, f"{last['name']} is {last['status']}"
     assert step["result"] == last["result"], f"{step['name']} has another result"
     assert 0 < step["iterations"] <= step["times"], f"{step['name']} ran too often"
 

@@ -116,14 +116,15 @@ MUTATIONS = (
         first_seed=250,
     ),
     Mutation(
-        "an iteration begins without a token",
-        f"WHEN s.iterations > p_index THEN 'repeated'\n        {_STALE}",
-        "WHEN s.iterations > p_index THEN 'repeated'\n",
+        "an iteration wakes a loop that waits for it no more",
+        "AND t.status = 'waiting' AND t.pending_deps > 0;",
+        "AND t.status = 'waiting';",
+        first_seed=150,
     ),
     Mutation(
-        "an iteration that is begun again is another one",
-        "WHEN s.iterations > p_index THEN 'repeated'\n",
-        "",
+        "an iteration begins from what came before the last",
+        "jsonb_build_object('last', last, 'index', p_index), 0,",
+        "jsonb_build_object('last', NULL, 'index', p_index), 0,",
     ),
     Mutation(
         "a restore forgets which needs are settled no more",
@@ -162,8 +163,8 @@ MUTATIONS = (
     ),
     Mutation(
         "who waits for its key is resumed",
-        "status := CASE WHEN waits_for_key(e) THEN 'pending' ELSE 'running' END;",
-        "status := 'running';",
+        "target text := CASE WHEN waits_for_key(e) THEN 'pending' ELSE 'running' END;",
+        "target text := 'running';",
     ),
     Mutation("nobody is given a key later", muted=frozenset({"due_keys"})),
     Mutation("lost messages are not sent again", muted=frozenset({"unsent_steps"})),

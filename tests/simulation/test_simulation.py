@@ -64,6 +64,8 @@ EXPECTED = {
     "executions superseded": 30,
     "executions timed_out": 10,
     "executions woken": 100,
+    "iterations begun": 200,
+    "iterations repeated": 3,
     "late writes refused: append_observations": 20,
     "late writes refused: complete_step": 100,
     "late writes refused: report_progress": 20,
