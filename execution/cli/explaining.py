@@ -82,7 +82,7 @@ def _name_work(step: StepOutlook) -> str:
 
 def _write_items(step: StepOutlook) -> str:
     written = show_bare(step.for_each or "")
-    known = "" if step.items is None else f" ({step.items:,} items)"
+    known = "" if step.items is None else f" ({write_count(step.items, 'item')})"
     limit = "" if step.max_parallel is None else f", {step.max_parallel:,} at a time"
     if step.on_failure is not OnFailure.SKIP:
         skips = ""
@@ -179,7 +179,8 @@ def _build_table(steps: list[StepOutlook]) -> Table:
 
 def _write_failure(step: StepOutlook) -> str:
     if step.restore is not None:
-        return f"{step.on_failure} {step.restore}, {step.restore_times} at most"
+        most = write_count(step.restore_times or 0, "time")
+        return f"{step.on_failure} {step.restore}, {most} at most"
     return f"{step.on_failure} {step.fallback or ''}".strip()
 
 

@@ -155,7 +155,9 @@ def _schema_message(detail: ErrorDetails) -> str:
         case "missing":
             return "is missing"
         case "value_error":
-            return f"{given}: {detail['ctx']['error']}"
+            # that it is a mapping says nothing of what is wrong in it
+            quoted = "" if isinstance(detail["input"], dict) else f"{given}: "
+            return f"{quoted}{detail['ctx']['error']}"
         case "string_type":
             return f"must be text, and is {given}; put text in quotes"
         case "list_type":

@@ -110,7 +110,8 @@ def test_what_is_special_about_steps_is_explained(tmp_path: Path) -> None:
         "  - {id: every, action: a.d, for_each: steps.fetch.result}\n"
         "  - {id: some, action: a.d, for_each: steps.fetch.result,\n"
         "     on_failure: skip, when: parameters.n > 9}\n"
-        "  - {id: turn, repeat: {action: a.e, until: last.ok, times: 9}}\n"
+        "  - {id: turn, repeat: {action: a.e, until: last.ok, times: 9},\n"
+        "     on_failure: {restore: fetch, times: 1}}\n"
     )
 
     lines = call("explain", str(path)).stdout.splitlines()
@@ -125,7 +126,7 @@ def test_what_is_special_about_steps_is_explained(tmp_path: Path) -> None:
         ("2", "each", "skip"),
         ("3", "every", "abort"),
         ("4", "some", "skip"),
-        ("5", "turn", "abort"),
+        ("5", "turn", "restore fetch, 1 time at most"),
         ("fallback", "recall", "abort"),
     ]
     after = next(index for index, line in enumerate(lines) if line.startswith("└"))

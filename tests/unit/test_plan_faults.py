@@ -302,8 +302,7 @@ what the step does
 steps[1].id (line 12, column 5): "scan" is the id of steps[0] already
 steps[1].uses (line 14, column 5): is not supported by this release yet; \
 leave it out or upgrade
-steps[1].on_failure (line 15, column 5): a mapping: `times` must say how often, \
-from 1 to 10
+steps[1].on_failure (line 15, column 5): `times` must say how often, from 1 to 10
 result (line 17, column 1): is given twice; keep one of the two"""
     )
 
