@@ -203,9 +203,14 @@ def test_pause_between_starts_grows_until_it_is_given_up() -> None:
          "step.progress s (0 %; be�[1mgun)"),
         (event(1, "execution.failed", None, error={"code": "E005", "message": "no"}),
          "execution.failed (E005 no)"),
+        (event(1, "step.waiting", "s", attempt=1, child="c"),
+         "step.waiting s (attempt 1; runs as c)"),
+        (event(1, "step.cached", "s", attempt=1, age_seconds=61.4,
+               **{"from": {"execution_id": "e", "step": "t[0]"}}),
+         "step.cached s (attempt 1; from e t[0]; 61 s old)"),
         (event(1, "step.ready", "[red]s"), "step.ready [red]s"),
     ],
-    ids=["started", "progress", "failed", "markup"],
+    ids=["started", "progress", "failed", "within", "cached", "markup"],
 )  # fmt: skip
 def test_event_is_one_line_and_nothing_in_it_is_obeyed(
     described: Event, line: str
