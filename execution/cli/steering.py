@@ -17,6 +17,7 @@ from execution.results import StepSummary
 from execution.states import ExecutionStatus, StepStatus
 
 _MOST_NAMED_STEPS = 5
+_GOING_ON = frozenset({ExecutionStatus.PENDING, ExecutionStatus.RUNNING})
 
 ExecutionId = Annotated[str, typer.Argument(metavar="ID", help="The execution's id.")]
 By = Annotated[
@@ -90,7 +91,9 @@ def _change(
             {"execution_id": execution_id, "status": status, "running_steps": names}
         )
         return
-    typer.echo(f"{execution_id} is {status.value}{_describe(running)}")
+    # what goes on has steps that run as a matter of course
+    still = "" if status in _GOING_ON else _describe(running)
+    typer.echo(f"{execution_id} is {status.value}{still}")
 
 
 def _read_login() -> str | None:

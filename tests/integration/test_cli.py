@@ -436,8 +436,11 @@ def test_an_execution_is_paused_resumed_and_cancelled(
     wait_until(runs, what="the step to run")
     paused = served.call("pause", execution_id, "--by", "ann", "--reason", "a look")
     assert paused.output == f"{execution_id} is paused; still running: wait\n"
-    resumed = served.call("resume", execution_id, "--json").json
-    assert resumed == {
+    resumed = served.call("resume", execution_id)
+    assert resumed.output == f"{execution_id} is running\n"
+    served.call("pause", execution_id, "--by", "ann", "--reason", "a look")
+    resumed_again = served.call("resume", execution_id, "--json").json
+    assert resumed_again == {
         "execution_id": execution_id,
         "status": "running",
         "running_steps": ["wait"],
