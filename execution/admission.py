@@ -98,7 +98,9 @@ class PlanAdmission:
             declared = ASK_TWICE(self._queries.find_subplans, subplans)
             if is_published:
                 declared |= _declare(plan)
-            check_subplans(plan.steps, declared, findings)
+            missing = subplans - declared.keys()
+            names = ASK_TWICE(self._queries.list_plan_names) if missing else ()
+            check_subplans(plan.steps, declared, names, findings)
         return plan.locate(findings)
 
     def find_warnings(self, plan: Plan) -> tuple[Complaint, ...]:

@@ -137,20 +137,23 @@ def check_inputs(
 def check_subplans(
     steps: Iterable[CompiledStep],
     published: Mapping[str, Mapping[str, Any]],
+    names: Collection[str],
     findings: Findings,
 ) -> None:
     """Note every step whose plan is not published, or declares other parameters.
 
-    `published` has the declarations of the plans that are, by how the steps name them.
+    `published` has the declarations of the plans that are, by how the steps name them;
+    `names` are those that an unknown one may have meant.
     """
     for step in steps:
         if step.subplan is None:
             continue
         place = _find_place(step)
         if step.subplan not in published:
+            near = findings.suggestion(step.subplan, names)
             message = (
-                f"no plan is published as {shown(step.subplan)}; publish it first:"
-                " plans publish FILE"
+                f"no plan is published as {shown(step.subplan)}"
+                f"{near or '; publish it first: plans publish FILE'}"
             )
             findings.add((*place, "plan"), Rule.UNKNOWN_PLAN, message)
         elif isinstance(step.inputs, Mapping):

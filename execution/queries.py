@@ -234,6 +234,17 @@ class ExecutionQueries(Sessions):
         found = ((name, self._call("find_subplan", name)) for name in names)
         return {name: row["declarations"] for name, row in found if row["plan_id"]}
 
+    def list_plan_names(self) -> tuple[str, ...]:
+        """Return what a step can name: NAME and NAME@VERSION of what is published."""
+        rows = self._database.query(
+            "SELECT DISTINCT name, version FROM {schema}.plans"
+            " WHERE published_at IS NOT NULL",
+            (),
+        )
+        names = {row["name"] for row in rows}
+        versions = {f"{row['name']}@{row['version']}" for row in rows if row["version"]}
+        return tuple(sorted(names | versions))
+
     def list_timed_actions(self, names: Collection[str]) -> tuple[str, ...]:
         """Return those of the named actions that have a timeout of their own."""
         rows = self._database.query(

@@ -191,7 +191,7 @@ class StepSummary:
     error: ErrorRecord | None
     wake_at: datetime | None = None
     plan: str | None = None
-    """The plan that the step runs, if it runs one."""
+    """The plan that the step runs, if it runs one: NAME or NAME@VERSION, as it says."""
     child_id: str | None = None
     """The execution of that plan, once it has begun."""
     iterations: int | None = None

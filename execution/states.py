@@ -172,10 +172,10 @@ def next_status(status: ExecutionStatus, move: ExecutionMove) -> ExecutionStatus
     try:
         return EXECUTION_MOVES[status, move]
     except KeyError:
-        possible = sorted(m for s, m in EXECUTION_MOVES if s is status)
+        offered = ", ".join(sorted(m for s, m in EXECUTION_MOVES if s is status))
         raise InvalidExecutionStateError(
             f"an execution that is {status} cannot {move.replace('_', ' ')}; "
-            f"it can {', '.join(possible) or 'not change any more'}"
+            f"{f'it can {offered}' if offered else 'it has ended for good'}"
         ) from None
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import aliased
 
 from execution.catalogue import ActionSignature, ActionSummary
 from execution.language.compilation import RUN_PLAN_ACTION
-from execution.models import Action, Execution, ExecutionStep, Worker
+from execution.models import Action, Execution, ExecutionStep, PlanStep, Worker
 from execution.models import Plan as PlanRow
 from execution.results import (
     ErrorRecord,
@@ -29,14 +29,13 @@ from execution.states import ExecutionStatus, StepStatus
 _MOST_NAMED_STEPS = 100
 
 _CHILD = aliased(Execution)
+_PARENT = aliased(Execution)
 
 
-def _read_child(column: Any) -> sa.Case[Any]:
-    """Return a column of a step's newest child; for others nothing is looked up."""
+def _read_child() -> sa.Case[Any]:
+    """Return the id of a step's newest child; for others nothing is looked up."""
     newest = (
-        sa.select(column)
-        .select_from(_CHILD)
-        .join(PlanRow, PlanRow.id == _CHILD.plan_id)
+        sa.select(_CHILD.id)
         .where(
             _CHILD.parent_id == ExecutionStep.execution_id,
             _CHILD.parent_position == ExecutionStep.position,
@@ -47,6 +46,19 @@ def _read_child(column: Any) -> sa.Case[Any]:
         .scalar_subquery()
     )
     return sa.case((ExecutionStep.action == RUN_PLAN_ACTION, newest))
+
+
+def _read_subplan() -> sa.Case[Any]:
+    """Return the plan that a step names, whether or not it has begun one."""
+    origin = sa.func.coalesce(ExecutionStep.item_of, ExecutionStep.position)
+    named = (
+        sa.select(PlanStep.subplan)
+        .join(_PARENT, _PARENT.plan_id == PlanStep.plan_id)
+        .where(_PARENT.id == ExecutionStep.execution_id, PlanStep.position == origin)
+        .correlate(ExecutionStep)
+        .scalar_subquery()
+    )
+    return sa.case((ExecutionStep.action == RUN_PLAN_ACTION, named))
 
 
 STEP_COLUMNS = (
@@ -66,8 +78,8 @@ STEP_COLUMNS = (
     ExecutionStep.ended_at,
     ExecutionStep.error,
     ExecutionStep.wake_at,
-    _read_child(_CHILD.id).label("child_id"),
-    _read_child(PlanRow.name).label("child_plan"),
+    _read_child().label("child_id"),
+    _read_subplan().label("subplan"),
     ExecutionStep.iterations,
     ExecutionStep.cached_from,
 )

@@ -15,7 +15,7 @@ from alembic.util import CommandError
 
 from execution import schema
 from execution.cli.consulting import open_catalogue
-from execution.cli.exits import ExitCode, UsageError, printable
+from execution.cli.exits import ExitCode, UsageError, printable, write_count
 from execution.cli.judging import FileFault, Judged, judge_files
 from execution.cli.options import AsJson, Local
 from execution.cli.output import print_json, shape_judged
@@ -77,7 +77,8 @@ def _print_findings(judged: Judged) -> None:
             f" {printable(warning.message)}"
         )
     typer.echo(
-        f"{judged.file}: plan {plan.name} with {len(plan.steps)} steps has no faults"
+        f"{judged.file}: plan {plan.name} with {write_count(len(plan.steps), 'step')}"
+        " has no faults"
     )
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from execution.cli.exits import printable
+from execution.cli.exits import printable, write_count
 from execution.results import (
     ErrorRecord,
     Event,
@@ -105,6 +105,8 @@ def _list_details(data: Mapping[str, object]) -> list[str]:
     ]
     if (iteration := data.get("iteration")) is not None:
         details.append(f"iteration {iteration}")
+    if (child := data.get("child")) is not None:
+        details.append(f"runs as {printable(child)}")
     if (percent := data.get("percent")) is not None:
         details.append(f"{percent:.0f} %")
     details.extend(
@@ -112,9 +114,12 @@ def _list_details(data: Mapping[str, object]) -> list[str]:
         for name in ("key", "message", "reason", "comment", "by")
         if data.get(name)
     )
-    match data.get("error"):
-        case {"code": code, "message": message}:
+    match data:
+        case {"error": {"code": code, "message": message}}:
             details.append(printable(f"{code} {message}"))
+        case {"from": {"execution_id": execution_id, "step": step}, **others}:
+            details.append(printable(f"from {execution_id} {step}"))
+            details.append(f"{others.get('age_seconds', 0):.0f} s old")
         case _:
             pass
     return details
@@ -167,9 +172,8 @@ def build_steps_table(
 
 def _write_note(step: StepSummary) -> str:
     """Say what the state alone does not: how often before, until when, and why."""
-    begun = step.iterations
     notes = [
-        f"{begun:,} iteration{'s' * (begun > 1)}" if begun else "",
+        write_count(step.iterations, "iteration") if step.iterations else "",
         f"{step.failures} failed" if step.failures else "",
         f"{step.losses} lost" if step.losses else "",
         f"runs as {step.child_id}" if step.child_id else "",

@@ -62,6 +62,11 @@ def mask(text: str) -> str:
     return _PASSWORD_IN_WORDS.sub(r"\1***", _PASSWORD_IN_URL.sub(r"\1***@", text))
 
 
+def write_count(number: int, noun: str) -> str:
+    """Return so many of something: `1 step`, `1,000 steps`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def printable(text: object) -> str:
     """Return the text on one line and without anything that a terminal would obey."""
     return "".join(

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from execution.cli.exits import printable
+from execution.cli.exits import printable, write_count
 from execution.comparison import Change, ChangeKind, Comparison
 from execution.durations import write_duration
 from execution.explanation import Explanation, StepOutlook
@@ -124,8 +124,8 @@ def _write_change(change: Change) -> Text:
 def _write_head(explanation: Explanation) -> Iterator[str]:
     named = " ".join(filter(None, (explanation.plan, explanation.version)))
     yield (
-        f"plan {printable(named)}: {len(explanation.steps):,} steps in"
-        f" {len(explanation.waves):,} waves"
+        f"plan {printable(named)}: {write_count(len(explanation.steps), 'step')} in"
+        f" {write_count(len(explanation.waves), 'wave')}"
     )
     path = list(explanation.longest_path)
     more = len(path) - _MOST_ON_PATH

@@ -184,7 +184,7 @@ class RepeatFields(WorkFields):
 class CacheFields(Fields):
     """For how long, and under which key, a result may be used again."""
 
-    ttl: LimitText = Field(description="How old a result may be that is used again.")
+    ttl: WaitText = Field(description="How old a result may be that is used again.")
     key: str | None = Field(
         default=None,
         description="What results are known by, as a template; by default the inputs.",

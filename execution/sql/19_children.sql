@@ -221,7 +221,8 @@ $$;
 
 
 -- What word is left of an execution: its `number`, and the children that do not stand as
--- they should. `act` is what to do to each: pause, resume, cancel or expire.
+-- they should. `act` is what to do to each: pause, resume, cancel, expire, or renew its
+-- deadline.
 CREATE FUNCTION read_relay(
     p_execution uuid, OUT number bigint, OUT has_ended bool, OUT children jsonb
 )
@@ -265,7 +266,10 @@ LANGUAGE sql VOLATILE AS $$
         WHEN e.status = 'ending' AND c.status = 'paused' THEN 'cancel'
         WHEN e.status = 'paused' AND c.status IN ('pending', 'running') THEN 'pause'
         WHEN e.status = 'running' AND c.status = 'paused' AND c.paused_with_parent
-        THEN 'resume' END
+        THEN 'resume'
+        -- it was paused by itself, but the clock of the step stands still, or goes on
+        WHEN c.status = 'paused' AND c.deadline IS DISTINCT FROM renew_child_deadline(c)
+        THEN 'renew' END
 $$;
 
 
@@ -300,6 +304,8 @@ BEGIN
             PERFORM begin_ending(p_child, 'cancel', NULL, reason);
         WHEN 'expire' THEN
             PERFORM begin_ending(p_child, 'deadline', NULL, reason);
+        WHEN 'renew' THEN
+            UPDATE executions x SET deadline = renew_child_deadline(c) WHERE x.id = c.id;
         ELSE
             NULL;
     END CASE;

@@ -42,7 +42,25 @@ def upgrade() -> None:
     )
 
 
+_REFUSE_WHAT_THE_OLD_RELEASE_CANNOT_FINISH = """
+DO $$
+DECLARE
+    stranded int;
+BEGIN
+    SELECT count(*) INTO stranded FROM executions e
+     WHERE e.concurrency_key IS NOT NULL AND e.admitted_at IS NULL
+       AND e.ended_at IS NULL;
+    IF stranded > 0 THEN
+        RAISE EXCEPTION '% executions wait for their key, which the older release'
+            ' cannot finish: it would never begin them', stranded
+            USING HINT = 'Let them begin, or cancel them, and downgrade then.';
+    END IF;
+END $$
+"""
+
+
 def downgrade() -> None:
+    op.execute(_REFUSE_WHAT_THE_OLD_RELEASE_CANNOT_FINISH)
     op.drop_index("ix_executions_admitted", table_name="executions")
     op.drop_index("ix_executions_held", table_name="executions")
     op.drop_column("executions", "admitted_at")

@@ -236,6 +236,50 @@ def test_a_plan_that_is_not_published_is_refused_at_once(
         engine.submit(parent_of("nowhere"))
 
 
+@pytest.mark.parametrize(
+    ("named", "meant"), [("nearbye", "nearby"), ("nearby@2.1", "nearby@2.0")]
+)
+def test_a_plan_that_is_not_published_may_be_one_with_a_name_like_it(
+    engine: ExecutionEngine, named: str, meant: str
+) -> None:
+    publish(engine, "nearby", Step("say", action="test.nothing"), version="2.0")
+
+    with pytest.raises(PlanValidationError, match=f'did you mean "{meant}"'):
+        engine.submit(Plan("near", steps=[Step("a", plan=named)]))
+
+
+def test_a_step_says_which_plan_it_runs_before_it_has_begun_one(
+    engine: ExecutionEngine,
+) -> None:
+    publish(engine, "later", Step("say", action="test.nothing"), version="1")
+    steps = [
+        Step("each", plan="later@1", for_each="[1, 2]"),
+        Step("again", repeat={"plan": "later", "times": 2}),
+        Step("done", action="test.nothing"),
+    ]
+
+    execution_id = engine.submit(Plan("plans", steps=steps))
+
+    said = [step.plan for step in engine.list_steps(execution_id)]
+    assert said == ["later@1", "later", None]
+
+
+@pytest.mark.usefixtures("shared_worker")
+def test_items_and_iterations_say_which_plan_they_run(engine: ExecutionEngine) -> None:
+    publish(engine, "item-or-turn", Step("say", action="test.nothing"))
+    steps = [
+        Step("each", plan="item-or-turn", for_each="[1]"),
+        Step("again", repeat={"plan": "item-or-turn", "times": 1}),
+    ]
+
+    result = engine.execute(Plan("both", steps=steps), timeout_seconds=20)
+
+    said = {step.name: step.plan for step in engine.list_steps(result.execution_id)}
+    assert said == dict.fromkeys(
+        ("each", "each[0]", "again", "again[0]"), "item-or-turn"
+    )
+
+
 def test_what_a_plan_does_not_take_is_refused_at_once(engine: ExecutionEngine) -> None:
     publish(
         engine,

@@ -484,6 +484,31 @@ def test_what_would_wait_for_the_key_of_its_own_parent_is_refused(
     assert engine._repository.get_by_id(child_id) is None
 
 
+def test_the_deadline_of_a_step_stands_still_within_whoever_paused_what(
+    engine: ExecutionEngine, database: Database, records: StepRecords, worker_id: str
+) -> None:
+    engine.publish(INNER)
+    plan = Plan("timed", steps=[Step("inside", plan="inner", deadline="1h")])
+    begun = claim(records, worker_id, engine.submit(plan), 0)
+    child_id, _ = begin(records, begun)
+
+    def is_due_with_its_step() -> object:
+        (row,) = database.query(
+            "SELECT c.deadline = s.deadline AS is_due FROM {schema}.executions c"
+            " JOIN {schema}.execution_steps s ON s.child_id = c.id WHERE c.id = %s",
+            (child_id,),
+        )
+        return row["is_due"]
+
+    engine.pause(child_id)
+    assert is_due_with_its_step()
+    engine.pause(begun.held.execution_id)
+    assert is_due_with_its_step() is None
+    engine.resume(begun.held.execution_id)
+    assert is_due_with_its_step()
+    assert engine.get_status(child_id).status is ExecutionStatus.PAUSED
+
+
 @contextmanager
 def undecided(
     settings: Settings, statement: str, parameter: str

@@ -64,7 +64,7 @@ def test_an_ended_execution_refuses_every_request(
     execution_id = engine.submit(PLAN)
     engine.cancel(execution_id)
 
-    with pytest.raises(InvalidExecutionStateError, match="can not change any more"):
+    with pytest.raises(InvalidExecutionStateError, match="it has ended for good"):
         getattr(engine, act)(execution_id)
 
 

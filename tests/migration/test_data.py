@@ -16,6 +16,7 @@ from tests.rows import (
     insert,
     insert_execution,
     insert_plan,
+    insert_plan_step,
     insert_step,
 )
 
@@ -191,3 +192,35 @@ def test_what_an_older_release_cannot_finish_is_not_taken_back(url: str) -> None
 
     with pytest.raises(Exception, match="which the older release cannot finish"):
         schema.downgrade(url, "stranded", revision="0003")
+
+
+def test_what_waits_for_its_key_is_not_left_waiting_for_ever(url: str) -> None:
+    schema.upgrade(url, "held")
+    with committed(url, "held") as cursor:
+        insert_execution(cursor, "pending", concurrency_key="p:k")
+
+    with pytest.raises(Exception, match="which the older release cannot finish"):
+        schema.downgrade(url, "held", revision="0010")
+
+
+def test_who_has_its_key_goes_on_without(url: str) -> None:
+    schema.upgrade(url, "admitted")
+    with committed(url, "admitted") as cursor:
+        insert_execution(cursor, concurrency_key="p:k", admitted_at=NOW)
+
+    schema.downgrade(url, "admitted", revision="0010")
+
+    with committed(url, "admitted") as cursor:
+        cursor.execute("SELECT status FROM executions")
+        assert cursor.fetchall() == [("running",)]
+
+
+def test_a_loop_is_not_left_to_a_release_that_knows_none(url: str) -> None:
+    schema.upgrade(url, "looping")
+    with committed(url, "looping") as cursor:
+        plan_id = insert_plan(cursor)
+        insert_plan_step(cursor, plan_id, repeat={"times": 2})
+        insert_step(cursor, insert_execution(cursor, plan_id=plan_id))
+
+    with pytest.raises(Exception, match="which the older release cannot finish"):
+        schema.downgrade(url, "looping", revision="0011")

@@ -76,7 +76,7 @@ def test_plan_without_faults_ends_with_0_and_shows_warnings(tmp_path: Path) -> N
 
     assert code == ExitCode.OK
     assert f"{path}: W001 no-timeout: steps without a timeout" in output
-    assert "plan good with 1 steps has no faults" in output
+    assert "plan good with 1 step has no faults" in output
 
 
 def test_json_of_a_valid_plan_has_the_documented_keys(tmp_path: Path) -> None:
@@ -141,9 +141,9 @@ def test_several_files_are_judged_each(tmp_path: Path) -> None:
 
     assert code == ExitCode.FAILED
     lines = output.splitlines()
-    assert lines[0] == f"{good}: plan good with 1 steps has no faults"
+    assert lines[0] == f"{good}: plan good with 1 step has no faults"
     assert len([line for line in lines if line.startswith(f"{faulty}:")]) == 5
-    assert lines[-1] == f"{warned}: plan good with 1 steps has no faults"
+    assert lines[-1] == f"{warned}: plan good with 1 step has no faults"
 
 
 def test_several_files_without_faults_end_with_0(tmp_path: Path) -> None:

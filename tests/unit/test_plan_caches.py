@@ -44,7 +44,7 @@ def test_a_step_without_a_rule_has_none() -> None:
     [
         ({}, "ttl", "is missing"),
         ({"key": "a"}, "ttl", "is missing"),
-        ({"ttl": "0s"}, "ttl", "longer than nothing"),
+        ({"ttl": "0s"}, "ttl", "longer than nothing; 1ms is the shortest"),
         ({"ttl": 60}, "ttl", "a number needs a unit"),
         ({"ttl": "1h", "key": 5}, "key", "must be text"),
         ({"ttl": "1h", "key": "${item}"}, "key", "only for_each has it"),

@@ -158,7 +158,7 @@ def consult_plans(fields: str) -> None:
     """Ask for published plans where there are none."""
     plan = Plan.from_text(f"{HEAD}steps: [{{id: a, {fields}}}]")
     findings = Findings()
-    check_subplans(plan.steps, {}, findings)
+    check_subplans(plan.steps, {}, (), findings)
     raise PlanValidationError(plan.locate(findings))
 
 

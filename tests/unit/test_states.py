@@ -114,7 +114,7 @@ def test_a_refusal_says_that_an_end_is_final() -> None:
         next_status(ExecutionStatus.FAILED, ExecutionMove.RESUME)
 
     assert str(refusal.value) == (
-        "an execution that is failed cannot resume; it can not change any more"
+        "an execution that is failed cannot resume; it has ended for good"
     )
 
 
