@@ -62,6 +62,15 @@ inputs_written = st.sampled_from(
         "${parameters.none.deep}",
     ]
 )
+repetitions = st.fixed_dictionaries(
+    {"times": st.integers(1, 1000)},
+    optional={
+        "until": st.sampled_from(
+            ["last.done", "${ index > 3 }", "size(last) == parameters.n"]
+        ),
+        "wait": st.sampled_from(["2s", "1m30s"]),
+    },
+)
 limits = st.sampled_from(["10%", "2.5%", 0, 3])
 PARAMETERS = {
     "n": {"type": "integer", "default": 2},
@@ -119,7 +128,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
 def _draw_step(
     draw: st.DrawFn, name: str, before: list[str], *, in_sequence: bool
 ) -> dict[str, Any]:
-    step = {"id": name, "action": "demo.a", **draw(policies)}
+    step = {"id": name, **draw(policies)}
     inputs = draw(st.dictionaries(texts, json_values | inputs_written, max_size=3))
     readable = before
     if not in_sequence:
@@ -137,11 +146,27 @@ def _draw_step(
     if draw(st.booleans()):
         step["profile"] = "slow"
     if draw(st.integers(0, 3)) == 0:
-        step |= {"for_each": draw(lists), "tolerate": draw(limits), "max_parallel": 2}
-        inputs["item"] = "${item} at ${index}"
-    if draw(st.integers(0, 3)) == 0:
         step["undo"] = {"action": "demo.u", "with": {"it": "${step.result.x}"}}
-    return {**step, "with": inputs}
+    return step | _draw_work(draw, inputs)
+
+
+def _draw_work(draw: st.DrawFn, inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return what a step calls: once, for each item of a list, or again and again."""
+    work = {"action": "demo.a", "with": inputs}
+    match draw(st.integers(0, 6)):
+        case 0 | 1:
+            inputs["item"] = "${item} at ${index}"
+            return {
+                **work,
+                "for_each": draw(lists),
+                "tolerate": draw(limits),
+                "max_parallel": 2,
+            }
+        case 2 | 3:
+            inputs |= {"last": "${last}", "turn": "at ${index}"}
+            return {"repeat": work | draw(repetitions)}
+        case _:
+            return work
 
 
 def _draw_fallbacks(draw: st.DrawFn, step: dict[str, Any]) -> list[dict[str, Any]]:

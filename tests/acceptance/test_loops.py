@@ -353,6 +353,30 @@ def test_what_runs_within_a_loop_ends_with_it(
     check_timeline(engine, execution_id)
 
 
+@pytest.mark.parametrize("point", ["claimed", "completed"])
+def test_a_process_killed_between_two_iterations_loses_neither(
+    engine: ExecutionEngine, settings: Settings, tmp_path: Path, point: str
+) -> None:
+    gate = tmp_path / "gate"
+    execution_id = engine.submit(loop(times=3, queue=f"between-{point}"))
+    both = replace(settings, queue=f"{settings.queue},between-{point}")
+    # the first thing that is claimed is the loop, the first that completes an iteration
+    fault = {"PLANS_FAULT": f"{point}:wait:{gate}"}
+    with WorkerProcess.start(both, environment=fault) as worker:
+        wait_until(gate.with_name("gate.reached").exists, what="the process to stop")
+        worker.kill()
+    begun = sum(name.startswith("count[") for name in statuses(engine, execution_id))
+
+    with WorkerProcess.start(both):
+        result = engine.wait(execution_id, timeout_seconds=40)
+
+    assert begun == {"claimed": 0, "completed": 1}[point]
+    assert result.unwrap() == {"n": 3, "at": 2}
+    steps = {s.name: s for s in engine.list_steps(execution_id)}
+    assert [steps[f"count[{n}]"].attempt for n in range(3)] == [1, 1, 1]
+    check_timeline(engine, execution_id)
+
+
 def test_killed_workers_lose_no_iteration(
     engine: ExecutionEngine, settings: Settings, ledger: Path
 ) -> None:

@@ -113,7 +113,7 @@ MUTATIONS = (
         "AND s.attempt = p_attempt THEN 'repeated'\n"
         f"        {_STALE}        WHEN e.status",
         "AND s.attempt = p_attempt THEN 'repeated'\n        WHEN e.status",
-        first_seed=250,
+        first_seed=150,
     ),
     Mutation(
         "an iteration wakes a loop that waits for it no more",
@@ -171,5 +171,5 @@ MUTATIONS = (
     Mutation("what was never sent is not sent", muted=frozenset({"unsent_executions"})),
     Mutation("lost steps are not found", muted=frozenset({"lost"})),
     Mutation("nobody is woken", muted=frozenset({"due"})),
-    Mutation("nobody is finished", muted=frozenset({"unfinished"})),
+    Mutation("nobody is finished", muted=frozenset({"unfinished"}), first_seed=550),
 )

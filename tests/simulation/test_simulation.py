@@ -70,7 +70,7 @@ EXPECTED = {
     "late writes refused: complete_step": 100,
     "late writes refused: report_progress": 20,
     "late writes refused: retry_step": 10,
-    "late writes refused: save_checkpoint": 20,
+    "late writes refused: save_checkpoint": 10,
     "links of chains that could not be sent": 10,
     "lists empty": 50,
     "lists expanded": 100,

@@ -203,6 +203,8 @@ def test_pause_between_starts_grows_until_it_is_given_up() -> None:
          "step.progress s (0 %; be�[1mgun)"),
         (event(1, "execution.failed", None, error={"code": "E005", "message": "no"}),
          "execution.failed (E005 no)"),
+        (event(1, "step.waiting", "s", attempt=2, iteration=7),
+         "step.waiting s (attempt 2; iteration 7)"),
         (event(1, "step.waiting", "s", attempt=1, child="c"),
          "step.waiting s (attempt 1; runs as c)"),
         (event(1, "step.cached", "s", attempt=1, age_seconds=61.4,
@@ -210,7 +212,7 @@ def test_pause_between_starts_grows_until_it_is_given_up() -> None:
          "step.cached s (attempt 1; from e t[0]; 61 s old)"),
         (event(1, "step.ready", "[red]s"), "step.ready [red]s"),
     ],
-    ids=["started", "progress", "failed", "within", "cached", "markup"],
+    ids=["started", "progress", "failed", "iteration", "within", "cached", "markup"],
 )  # fmt: skip
 def test_event_is_one_line_and_nothing_in_it_is_obeyed(
     described: Event, line: str
@@ -257,6 +259,17 @@ def test_steps_table_names_the_worker_where_it_is_known(
     Console(width=200).print(build_steps_table([STEP], {"w2": "demo-2@vm"}))
 
     assert "demo-2@vm" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("begun", "told"), [(1, "1 iteration "), (1000, "1,000 iter")])
+def test_steps_table_says_how_far_a_loop_has_come(
+    capsys: pytest.CaptureFixture[str], begun: int, told: str
+) -> None:
+    Console(width=200).print(
+        build_steps_table([replace(STEP, losses=0, iterations=begun)])
+    )
+
+    assert told in capsys.readouterr().out
 
 
 def test_who_waits_for_a_key_is_shown_as_such(
