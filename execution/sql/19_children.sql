@@ -134,7 +134,9 @@ DECLARE
 BEGIN
     SELECT * INTO p FROM plans WHERE id = p_outline.id;
     tags := ARRAY(SELECT jsonb_array_elements_text(
-                      coalesce(p.definition -> 'tags', '[]'))) || e.tags;
+                      coalesce(p.definition -> 'tags', '[]')));
+    -- a plan that runs itself has its own ones already
+    tags := tags || ARRAY(SELECT t FROM unnest(e.tags) AS t WHERE t <> ALL (tags));
     PERFORM insert_executions(
         ARRAY[p_child], ARRAY[p_parameters],
         ARRAY[body_digest(p_outline.digest, p_parameters, s.priority, tags)],

@@ -509,6 +509,20 @@ def test_the_deadline_of_a_step_stands_still_within_whoever_paused_what(
     assert engine.get_status(child_id).status is ExecutionStatus.PAUSED
 
 
+def test_a_plan_that_runs_itself_has_each_tag_once(
+    engine: ExecutionEngine, database: Database, records: StepRecords, worker_id: str
+) -> None:
+    engine.publish(Plan("inner", steps=[nothing("first")], tags=["both", "inner"]))
+    plan = Plan("outer", steps=[Step("inside", plan="inner")], tags=["outer", "both"])
+
+    child_id, _ = begin(records, claim(records, worker_id, engine.submit(plan), 0))
+
+    (row,) = database.query(
+        "SELECT tags FROM {schema}.executions WHERE id = %s", (child_id,)
+    )
+    assert row["tags"] == ["both", "inner", "outer"]
+
+
 @contextmanager
 def undecided(
     settings: Settings, statement: str, parameter: str
