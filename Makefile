@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+SEEDS := 20000
 
-.PHONY: help install demo test unridden check format bench peers lock clean
+.PHONY: help install demo test simulate unridden check format bench peers lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/'
@@ -24,6 +25,9 @@ demo: install ## a census of the standard library, with a worker killed on the w
 
 test: install ## every test, on servers of this checkout's own, with coverage
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+
+simulate: install ## many more worlds and random documents than the tests: make simulate SEEDS=20000
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 7200 --seeds $(SEEDS) --hypothesis-profile many tests/simulation tests/unit
 
 unridden: install ## the tests with workers once more, with a message for each step
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --rides off tests/acceptance

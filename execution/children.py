@@ -30,6 +30,7 @@ class Begun(StrEnum):
     REPEATED = "repeated"
     REFUSED = "refused"
     REFUSED_KEY = "refused_key"
+    POSTPONED = "postponed"
     TOO_DEEP = "too_deep"
     STALE = "stale"
 

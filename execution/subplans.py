@@ -87,7 +87,7 @@ class SubplanStarter:
                     f"step {claim.step}: plans lie too deep within each other; does"
                     f" {claim.subplan} name itself?"
                 )
-            case Begun.BEGUN | Begun.REPEATED | Begun.STALE:
+            case Begun.BEGUN | Begun.REPEATED | Begun.POSTPONED | Begun.STALE:
                 self._emitter.emit(claim.held.execution_id, answer.last_seq)
                 self._emitter.emit(child_id, answer.child_last_seq)
                 self._dispatcher.publish(answer.windows)

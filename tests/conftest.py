@@ -1,11 +1,13 @@
 """Real servers for every test: one local stack a run, one schema and queue a module."""
 
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as settings_of_hypothesis
 
 from execution.database import Database
 from execution.engine import ExecutionEngine
@@ -19,13 +21,24 @@ from execution.settings import Settings
 from tests.polling import wait_until
 from tests.worker_process import WorkerProcess
 
+USUAL_SEEDS = 600
+"""How many worlds the simulation plays; `make simulate` has it play many more."""
 LEASE_SECONDS = 2.0
 """Short, so that what a lease must run out for is seen within a few seconds."""
 
 
+settings_of_hypothesis.register_profile("usual", max_examples=50, print_blob=True)
+settings_of_hypothesis.register_profile("many", max_examples=2000, print_blob=True)
+settings_of_hypothesis.load_profile("usual")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the tests of workers run once more, with a message for each step."""
+    """Let the tests of workers run once more, with a message for each step.
+
+    And let the simulation play more worlds than in the usual run.
+    """
     parser.addoption("--rides", choices=("on", "off"), default="on")
+    parser.addoption("--seeds", type=int, default=USUAL_SEEDS)
 
 
 def pytest_collection_modifyitems(
@@ -113,6 +126,18 @@ def shared_worker(settings: Settings) -> Iterator[WorkerProcess]:
     """One worker of two processes for all tests of the module; not to be killed."""
     with WorkerProcess.start(settings, slots=2) as worker:
         yield worker
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """Let the test run without the measurement of coverage, which would take longest.
+
+    For what measures time, or repeats what other tests have covered.
+    """
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(tracer)
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ $$;
 --   repeated   this very call had landed before: the same answer again
 --   refused    the execution is ending: nothing begins
 --   refused_key  its plan has a concurrency that does not let it begin, as `detail` says
+--   postponed  one before it, which a restore has left behind, still has its key: the step
+--              waits a second, and is not held any more
 --   too_deep   its execution lies as deep as any may: nothing was changed
 --   stale      the token no longer holds the step
 --
@@ -53,6 +55,7 @@ BEGIN
         WHEN EXISTS (SELECT FROM executions x WHERE x.id = p_child) THEN 'repeated'
         WHEN s.lease_token IS DISTINCT FROM p_token OR s.status <> 'running' THEN 'stale'
         WHEN e.status NOT IN ('running', 'paused') THEN 'refused'
+        WHEN detail IS NOT NULL AND has_stray(p_execution, key) THEN 'postponed'
         WHEN detail IS NOT NULL THEN 'refused_key'
         WHEN e.depth >= most_depth() THEN 'too_deep'
         ELSE 'begun' END;
@@ -65,6 +68,11 @@ BEGIN
         e := write_execution(e, ARRAY[ROW('step.waiting', p_position, jsonb_build_object(
             'attempt', s.attempt, 'child', p_child))::event_draft]);
         child_last_seq := insert_child(e, s, outline, p_child, p_parameters, key);
+    ELSIF outcome = 'postponed' THEN
+        e.next_seq := park_step(p_execution, p_position, 1, NULL) + 1;
+        IF e.status = 'running' THEN
+            windows := publish_next(p_execution, s.queue);
+        END IF;
     END IF;
     IF outcome IN ('begun', 'repeated') AND e.status = 'running' THEN
         windows := publish_next(p_execution, s.queue);
@@ -121,6 +129,19 @@ LANGUAGE sql VOLATILE AS $$
 $$;
 
 
+-- Whether a child has a key that no step of its parent waits for any more.
+CREATE FUNCTION has_stray(p_execution uuid, p_key text) RETURNS bool
+LANGUAGE sql VOLATILE AS $$
+    SELECT EXISTS (
+        SELECT FROM executions c
+         WHERE c.parent_id = p_execution AND c.concurrency_key = p_key
+           AND c.ended_at IS NULL AND NOT EXISTS (
+            SELECT FROM execution_steps s
+             WHERE s.execution_id = p_execution AND s."position" = c.parent_position
+               AND s.child_id = c.id))
+$$;
+
+
 -- Insert the child of a step. Returns the number of its last event.
 CREATE FUNCTION insert_child(
     e executions, s execution_steps, p_outline plan_outline, p_child uuid,
@@ -134,7 +155,9 @@ DECLARE
 BEGIN
     SELECT * INTO p FROM plans WHERE id = p_outline.id;
     tags := ARRAY(SELECT jsonb_array_elements_text(
-                      coalesce(p.definition -> 'tags', '[]'))) || e.tags;
+                      coalesce(p.definition -> 'tags', '[]')));
+    -- a plan that runs itself has its own ones already
+    tags := tags || ARRAY(SELECT t FROM unnest(e.tags) AS t WHERE t <> ALL (tags));
     PERFORM insert_executions(
         ARRAY[p_child], ARRAY[p_parameters],
         ARRAY[body_digest(p_outline.digest, p_parameters, s.priority, tags)],

@@ -509,6 +509,65 @@ def test_the_deadline_of_a_step_stands_still_within_whoever_paused_what(
     assert engine.get_status(child_id).status is ExecutionStatus.PAUSED
 
 
+def test_a_plan_that_runs_itself_has_each_tag_once(
+    engine: ExecutionEngine, database: Database, records: StepRecords, worker_id: str
+) -> None:
+    engine.publish(Plan("inner", steps=[nothing("first")], tags=["both", "inner"]))
+    plan = Plan("outer", steps=[Step("inside", plan="inner")], tags=["outer", "both"])
+
+    child_id, _ = begin(records, claim(records, worker_id, engine.submit(plan), 0))
+
+    (row,) = database.query(
+        "SELECT tags FROM {schema}.executions WHERE id = %s", (child_id,)
+    )
+    assert row["tags"] == ["both", "inner", "outer"]
+
+
+def test_a_key_that_a_restore_has_left_with_another_one_is_waited_for(
+    engine: ExecutionEngine,
+    records: StepRecords,
+    relay: ExecutionRelay,
+    worker_id: str,
+) -> None:
+    concurrency = {"key": "only", "on_conflict": "reject"}
+    engine.publish(Plan("inner", steps=[nothing("first")], concurrency=concurrency))
+    plan = Plan(
+        "restoring_keys",
+        steps=[
+            nothing("first", []),
+            Step("inside", plan="inner", needs=["first"]),
+            Step(
+                "last",
+                action="test.nothing",
+                needs=["first"],
+                on_failure={"restore": "first", "times": 1},
+            ),
+        ],
+    )
+    execution_id = engine.submit(plan)
+    held = claim(records, worker_id, execution_id, 0).held
+    records.complete(held, StepStatus.COMPLETED, result="1", epoch=1)
+    left_id, _ = begin(records, claim(records, worker_id, execution_id, 1))
+    running = claim(records, worker_id, left_id, 0).held
+    held = claim(records, worker_id, execution_id, 2).held
+    records.complete(held, StepStatus.FAILED, error=ERROR, epoch=1)
+    relay.carry(execution_id)
+    again = try_claim(records, worker_id, execution_id, 0, epoch=2).claim
+    assert again is not None
+    records.complete(again.held, StepStatus.COMPLETED, result="1", epoch=2)
+    inside = try_claim(records, worker_id, execution_id, 1, epoch=2).claim
+    assert inside is not None
+
+    _, answer = begin(records, inside)
+
+    assert answer.outcome is Begun.POSTPONED
+    assert get_step(engine, inside, 1) is StepStatus.WAITING
+    check_timeline(engine, execution_id)
+    records.complete(running, StepStatus.CANCELLED, epoch=1)
+    relay.finish(left_id)
+    assert engine.get_status(left_id).status is ExecutionStatus.CANCELLED
+
+
 @contextmanager
 def undecided(
     settings: Settings, statement: str, parameter: str

@@ -93,19 +93,34 @@ Rows = list[dict[str, Any]]
 Transact = Callable[[Call, Callable[[], Rows]], Rows]
 
 
-def install(url: str, schema: str, text: str | None = None) -> None:
-    """Make a schema with a clock that can be set, its functions those of `text`."""
+def install(url: str, schema: str) -> None:
+    """Make a schema with a clock that can be set."""
     upgrade(url, schema)
+    _run(url, schema, [_CLOCK])
+
+
+@contextmanager
+def alter(url: str, schema: str, text: str) -> Iterator[None]:
+    """Let functions be those of `text` in the block, where they differ from ours."""
     ours = _read_definitions(read_functions())
-    altered = _read_definitions(text or read_functions())
+    theirs = _read_definitions(text)
+    names = [name for name, definition in theirs.items() if definition != ours[name]]
+    _run(url, schema, [_replace(theirs[name]) for name in names])
+    yield
+    _run(url, schema, [_replace(ours[name]) for name in names])
+
+
+def _replace(definition: str) -> str:
+    return definition.replace("CREATE", "CREATE OR REPLACE", 1)
+
+
+def _run(url: str, schema: str, statements: Sequence[str]) -> None:
     engine = sa.create_engine(name_driver(url), poolclass=sa.NullPool)
     with engine.begin() as connection:
         connection.exec_driver_sql(f"SET search_path TO {schema}")
-        connection.exec_driver_sql(_CLOCK)
         cursor = connection.connection.cursor()
-        for name, definition in altered.items():
-            if definition != ours[name]:
-                cursor.execute(definition.replace("CREATE", "CREATE OR REPLACE", 1))
+        for statement in statements:
+            cursor.execute(statement)
     engine.dispose()
 
 
