@@ -78,12 +78,7 @@ def submit_chunks(
     before are kept then, the one that it is raised for is not (but for a
     DatabaseUnavailableError, which leaves that open).
     """
-    stated = order.plan.concurrency
-    if stated is not None and stated.on_conflict is OnConflict.REJECT:
-        raise ConcurrencyConflictError(
-            f"plan {order.plan.name} has `on_conflict: reject`; submit its executions"
-            " one by one, so that each can be refused"
-        )
+    _refuse_rejecting(order.plan)
 
     def send(chunk: SubmittedChunk) -> None:
         dispatcher.publish(chunk.windows)
@@ -95,20 +90,7 @@ def submit_chunks(
     # one thread: PostgreSQL writes a chunk while the one before it is being sent
     with ThreadPoolExecutor(1, thread_name_prefix="plans-send") as sender:
         for place in _cut(order):
-            chunk = ASK_TWICE(
-                repository.submit_chunk,
-                order.plan,
-                order.parameters[place],
-                # drawn before, so that the same call can be made again; in the order
-                # of the parameters, which is that of those who wait for one key
-                execution_ids=sorted(
-                    draw_execution_id() for _ in order.parameters[place]
-                ),
-                keys=order.keys and order.keys[place],
-                queue=order.queue,
-                tags=order.tags,
-                priority=order.priority,
-            )
+            chunk = _submit_chunk(order, place, repository)
             ids.extend(chunk.execution_ids)
             if sending is not None:
                 sending.result()
@@ -116,6 +98,32 @@ def submit_chunks(
         if sending is not None:
             sending.result()
     return tuple(ids)
+
+
+def _refuse_rejecting(plan: Plan) -> None:
+    stated = plan.concurrency
+    if stated is not None and stated.on_conflict is OnConflict.REJECT:
+        raise ConcurrencyConflictError(
+            f"plan {plan.name} has `on_conflict: reject`; submit its executions one by"
+            " one, so that each can be refused"
+        )
+
+
+def _submit_chunk(
+    order: Order, place: slice, repository: ExecutionRepository
+) -> SubmittedChunk:
+    return ASK_TWICE(
+        repository.submit_chunk,
+        order.plan,
+        order.parameters[place],
+        # drawn before, so that the same call can be made again; in the order of the
+        # parameters, which is that of those who wait for one key
+        execution_ids=sorted(draw_execution_id() for _ in order.parameters[place]),
+        keys=order.keys and order.keys[place],
+        queue=order.queue,
+        tags=order.tags,
+        priority=order.priority,
+    )
 
 
 def _bind(plan: Plan, values: object) -> dict[str, object]:

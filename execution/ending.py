@@ -9,7 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from execution.answers import Ending
-from execution.errors import ErrorCode, ExpressionError, PayloadError, ResultError
+from execution.errors import (
+    ErrorCode,
+    ExpressionError,
+    PayloadError,
+    PayloadLostError,
+    ResultError,
+)
 from execution.events import ExecutionEventEmitter
 from execution.expressions import evaluate_template
 from execution.records import StepRecords
@@ -24,12 +30,20 @@ def finish_execution(
 ) -> bool:
     """Bring an execution without open steps to its terminal state.
 
-    Says whether this call did it; False when somebody else has, or it is not due.
+    Says whether this call did it; False when somebody else has, or it is not due, or a
+    large value cannot be read at this moment: a reconciler asks again.
     """
     ending = records.read_ending(execution_id)
     if ending is None:
         return False
-    status, result, error = _conclude(ending)
+    try:
+        status, result, error = _conclude(ending)
+    except PayloadError as failure:
+        logger.warning(
+            "the result of an execution waits for its large values",
+            extra={"execution_id": execution_id, "cause": str(failure)},
+        )
+        return False
     landed, last_seq = records.finish(execution_id, status, result=result, error=error)
     if landed:
         emitter.emit(execution_id, last_seq, is_last=True)
@@ -47,7 +61,7 @@ def _conclude(ending: Ending) -> tuple[ExecutionStatus, str | None, str | None]:
             try:
                 value = _evaluate_result(ending)
                 return status, _encode_result(value), None
-            except (ExpressionError, PayloadError, ResultError) as error:
+            except (ExpressionError, PayloadLostError, ResultError) as error:
                 record = _build_record(error_code(error), str(error))
                 return ExecutionStatus.FAILED, None, record
         case EndReason.ABORT:

@@ -114,14 +114,6 @@ class StepRecords:
         With a `place`, the result of a success is stored there, too. A `decision` is
         that of a recovery strategy.
         """
-        more: list[object] = [None] * 6
-        if rider is not None:
-            more[:3] = rider.token, rider.worker_id, rider.delivery
-        if place is not None:
-            more[3:5] = place.digest, place.ttl_seconds
-        more[5] = decision
-        while more and more[-1] is None:
-            more.pop()
         row = self._database.call(
             "complete_step",
             held.execution_id,
@@ -134,7 +126,7 @@ class StepRecords:
             variables,
             covered,
             epoch,
-            *more,
+            *_list_rare(rider, place, decision),
         )
         claim = None
         if rider is not None and row["next"] is not None:
@@ -307,3 +299,18 @@ class StepRecords:
             "finish_execution", execution_id, status.value, result, error
         )
         return row["landed"], row["last_seq"]
+
+
+def _list_rare(
+    rider: Rider | None, place: CachePlace | None, decision: str | None
+) -> list[object]:
+    """Return the last arguments of a completion, as far as there are any."""
+    rare: list[object] = [None] * 6
+    if rider is not None:
+        rare[:3] = rider.token, rider.worker_id, rider.delivery
+    if place is not None:
+        rare[3:5] = place.digest, place.ttl_seconds
+    rare[5] = decision
+    while rare and rare[-1] is None:
+        rare.pop()
+    return rare

@@ -149,6 +149,8 @@ CREATE FUNCTION insert_child(
 ) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
+    -- that of the step counts the execution's already; no depth lifts it beyond the highest
+    priority int := least(9, s.priority);
     p plans;
     tags text[];
     c executions;
@@ -160,8 +162,8 @@ BEGIN
     tags := tags || ARRAY(SELECT t FROM unnest(e.tags) AS t WHERE t <> ALL (tags));
     PERFORM insert_executions(
         ARRAY[p_child], ARRAY[p_parameters],
-        ARRAY[body_digest(p_outline.digest, p_parameters, s.priority, tags)],
-        ARRAY[p_key], p_outline, s.priority, tags, coalesce(p.default_queue, e.queue),
+        ARRAY[body_digest(p_outline.digest, p_parameters, priority, tags)],
+        ARRAY[p_key], p_outline, priority, tags, coalesce(p.default_queue, e.queue),
         '{}');
     IF p_outline.holds THEN
         -- to give it its key takes the lock of that, and a transaction of its own

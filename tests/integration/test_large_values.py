@@ -127,6 +127,29 @@ def test_an_execution_whose_result_reads_a_lost_value_fails(
     assert f"{held.execution_id}/0-{held.token}.json" in result.error.message
 
 
+def test_an_execution_whose_result_cannot_be_read_at_the_moment_ends_later(
+    engine: ExecutionEngine,
+    settings: Settings,
+    records: StepRecords,
+    store: PayloadStore,
+    worker_id: str,
+    tmp_path: Path,
+) -> None:
+    plan = Plan("p", steps=[nothing("a")], result="${steps.a.result.rows.0}")
+    held = claim(records, worker_id, engine.submit(plan), 0).held
+    complete(records, store, held)
+    (file,) = folder_of(settings, tmp_path, held.execution_id).iterdir()
+    file.rename(tmp_path / "aside")
+    file.mkdir()
+
+    assert not finish_execution(records, QUIET, held.execution_id)
+    file.rmdir()
+    (tmp_path / "aside").rename(file)
+    assert finish_execution(records, QUIET, held.execution_id)
+
+    assert engine.get_result(held.execution_id).unwrap() == "x" * 100
+
+
 def test_what_is_large_goes_with_its_execution_and_not_before(
     engine: ExecutionEngine,
     records: StepRecords,
