@@ -78,7 +78,7 @@ def _describe_parameter(
     return described
 
 
-def _write_hint(annotation: object, module: str) -> str | None:
+def _write_hint(annotation: object, module: str | None) -> str | None:
     if annotation is inspect.Parameter.empty:
         return None
     text = (
@@ -86,8 +86,10 @@ def _write_hint(annotation: object, module: str) -> str | None:
         if isinstance(annotation, str)
         else inspect.formatannotation(annotation)
     )
+    if module is not None:
+        text = re.sub(rf"\b{re.escape(module)}\.", "", text)
     # an address would be another in each process
-    text = _ADDRESS.sub("", re.sub(rf"\b{re.escape(module)}\.", "", text))
+    text = _ADDRESS.sub("", text)
     return as_storable(text[:_MAX_HINT_CHARACTERS])
 
 

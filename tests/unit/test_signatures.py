@@ -116,6 +116,15 @@ def test_a_class_of_the_functions_own_module_is_shown_by_its_name() -> None:
     ]
 
 
+def test_what_has_no_module_is_described_as_well() -> None:
+    def take(x: Thing) -> None: ...
+
+    # what was made by exec, say
+    take.__module__ = None  # type: ignore[assignment]
+
+    assert describe(take)["parameters"][0]["name"] == "x"
+
+
 def test_of_a_huge_signature_only_the_names_are_published() -> None:
     def take(word: str, other: int = 1, **more: int) -> str:
         return word
