@@ -70,7 +70,7 @@ def _conclude(ending: Ending) -> tuple[ExecutionStatus, str | None, str | None]:
             return (
                 status,
                 None,
-                _build_record(ErrorCode.CANCELLED, "cancelled on request"),
+                _build_record(ErrorCode.CANCELLED, _describe_cancel(ending)),
             )
         case EndReason.DEADLINE:
             return (
@@ -78,6 +78,11 @@ def _conclude(ending: Ending) -> tuple[ExecutionStatus, str | None, str | None]:
                 None,
                 _build_record(ErrorCode.TIMEOUT, "the deadline has passed"),
             )
+
+
+def _describe_cancel(ending: Ending) -> str:
+    asked = "cancelled on request" if ending.by is None else f"cancelled by {ending.by}"
+    return asked if ending.comment is None else f"{asked}: {ending.comment}"
 
 
 def _evaluate_result(ending: Ending) -> Any:

@@ -284,7 +284,14 @@ class StepRecords:
             "execution": row["execution"],
             "steps": read_outcomes(row["steps"], self._payloads.read),
         }
-        return Ending(EndReason(row["reason"]), row["template"], scope, row["error"])
+        return Ending(
+            EndReason(row["reason"]),
+            row["template"],
+            scope,
+            row["error"],
+            row["ended_by"],
+            row["ended_for"],
+        )
 
     def finish(
         self,

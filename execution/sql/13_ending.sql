@@ -97,12 +97,14 @@ LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
 $$;
 
 
--- What the result of an execution is made of: why it ends, the template of its plan,
--- and what the steps that it names came to (without a template: its only leaf).
+-- What the result of an execution is made of: why it ends, and who asked for that; the
+-- template of its plan, and what the steps that it names came to (without a template: its
+-- only leaf).
 CREATE FUNCTION read_ending(
     p_execution uuid,
     OUT reason text, OUT plan text, OUT template jsonb, OUT parameters jsonb,
-    OUT execution jsonb, OUT steps jsonb, OUT error jsonb
+    OUT execution jsonb, OUT steps jsonb, OUT error jsonb, OUT ended_by text,
+    OUT ended_for text
 )
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
@@ -119,4 +121,10 @@ BEGIN
     parameters := e.parameters; error := e.error;
     execution := jsonb_build_object('id', e.id, 'created_at', e.created_at, 'tags', e.tags);
     steps := all_outcomes(p_execution, p.result_reads);
+    IF e.reason = 'cancel' THEN
+        -- without a comment, the history repeats the reason
+        SELECT s.by, nullif(s.reason, e.reason) INTO ended_by, ended_for
+          FROM execution_states s
+         WHERE s.execution_id = p_execution AND s.to_status = 'ending';
+    END IF;
 END $$;

@@ -365,13 +365,14 @@ def test_a_plan_that_somebody_cancels_has_failed_for_its_parent(
     execution_id = engine.submit(parent_of(held, with_=HAND_DOWN), places)
     child = find_child(engine, execution_id)
 
-    engine.cancel(child.id)
+    engine.cancel(child.id, by="ann", reason="not today")
     Path(places["gate"]).touch()
 
     result = engine.wait(execution_id, timeout_seconds=20)
     assert result.status is ExecutionStatus.FAILED
     assert result.error is not None
     assert result.error.code == "E004"
+    assert result.error.message.endswith("cancelled by ann: not today")
 
 
 @pytest.mark.usefixtures("shared_worker")
