@@ -162,6 +162,7 @@ def test_what_a_loop_repeats_is_compared_at_its_place() -> None:
     ]
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_plan_full_of_unknown_names_is_compared_in_time() -> None:
     closed = {
         "type": "object",

@@ -194,6 +194,7 @@ def test_json_of_an_explanation_has_the_documented_keys(path: str) -> None:
     assert fetch["retry"]["not_on"] == ["ValueError"]
 
 
+@pytest.mark.usefixtures("untraced")
 def test_of_many_steps_the_first_hundred_are_explained(tmp_path: Path) -> None:
     path = tmp_path / "long.yaml"
     steps = "".join(f"  - {{id: s{i}, action: a.b}}\n" for i in range(1_200))

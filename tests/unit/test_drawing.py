@@ -550,6 +550,7 @@ def test_a_folded_node_counts_its_states_and_shows_the_worst() -> None:
     assert folded.nodes[1].lines[-1] == "1 failed, 2 completed"
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("drawing_format", DrawingFormat)
 def test_the_largest_plan_is_drawn(drawing_format: DrawingFormat) -> None:
     text = draw_plan(fan_out(9_998), drawing_format)

@@ -525,6 +525,7 @@ def test_a_join_with_another_root_is_not_skipped_along() -> None:
     assert warning.endswith(": join reads steps.one.result.rows")
 
 
+@pytest.mark.usefixtures("untraced")
 def test_the_longest_plan_is_explained_in_time() -> None:
     read = {"x": "${steps.s0.result.rows}"}
     steps = [step("s0", [], on_failure="skip")]

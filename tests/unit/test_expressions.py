@@ -219,7 +219,7 @@ def test_broken_template_names_no_steps_but_its_place() -> None:
 
 
 @given(st.text(alphabet="${}'\"\\ab.0 \n{}$", max_size=60))
-@settings(max_examples=1000, print_blob=True)
+@settings(max_examples=10 * settings().max_examples)
 def test_no_text_crashes_the_scanner(text: str) -> None:
     try:
         evaluate(text)

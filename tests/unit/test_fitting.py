@@ -248,6 +248,7 @@ def test_a_schema_that_leads_in_a_circle_refuses_nothing(schema: Schema) -> None
     assert time.monotonic() - begun < 5
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_long_list_is_looked_at_for_a_while() -> None:
     found = find_misfits({"items": INTEGER}, ["x"] * 200_000)
 

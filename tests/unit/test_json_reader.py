@@ -97,7 +97,7 @@ def test_deep_nesting_is_a_fault_and_not_a_crash(opening: str) -> None:
 
 
 @given(st.text(alphabet='[]{},:"\\u0dtruefalsn-+.eE19 \n', max_size=60))
-@settings(max_examples=1000, print_blob=True)
+@settings(max_examples=10 * settings().max_examples)
 def test_what_is_accepted_agrees_with_the_standard_reader(text: str) -> None:
     findings = Findings()
     try:

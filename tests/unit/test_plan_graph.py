@@ -67,6 +67,7 @@ def test_each_cycle_is_named() -> None:
     assert list(faults) == ["steps[0].needs", "steps[2].needs"]
 
 
+@pytest.mark.usefixtures("untraced")
 def test_long_cycle_is_cut_short() -> None:
     needs: dict[str, list[str] | None] = {
         f"s{number}": [f"s{(number + 1) % 10_000}"] for number in range(10_000)
@@ -240,6 +241,7 @@ def seconds_to_compile(length: int) -> float:
     return elapsed
 
 
+@pytest.mark.usefixtures("untraced")
 def test_chain_compiles_in_time_that_grows_with_its_length() -> None:
     seconds_to_compile(100)  # imports and caches
 

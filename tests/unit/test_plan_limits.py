@@ -67,6 +67,7 @@ def test_value_that_contains_itself_is_refused() -> None:
     assert len(fault.place) < 200
 
 
+@pytest.mark.usefixtures("untraced")
 def test_value_that_repeats_itself_without_measure_is_refused() -> None:
     bomb: list[object] = []
     for _ in range(40):

@@ -25,7 +25,7 @@ _QuotingDumper.add_representer(
 
 
 @given(documents())
-@settings(print_blob=True, deadline=None)
+@settings(deadline=None)
 def test_canonical_form_is_read_as_the_same_plan(document: dict[str, Any]) -> None:
     plan = Plan.from_mapping(document)
 
@@ -40,7 +40,7 @@ def test_canonical_form_is_read_as_the_same_plan(document: dict[str, Any]) -> No
 
 
 @given(documents())
-@settings(print_blob=True, deadline=None)
+@settings(deadline=None)
 def test_edges_agree_in_both_directions(document: dict[str, Any]) -> None:
     steps = Plan.from_mapping(document).steps
 
@@ -98,7 +98,7 @@ field_names = st.sampled_from(
 
 
 @given(st.dictionaries(field_names, any_values))
-@settings(print_blob=True, max_examples=200, deadline=None)
+@settings(deadline=None)
 def test_no_mapping_crashes_the_compiler(junk: dict[str, Any]) -> None:
     whole = {"format": 1, "name": "p", "steps": [{"id": "a", "action": "b"}]}
     try:
@@ -116,7 +116,7 @@ step_names = st.sampled_from(
 
 
 @given(st.lists(st.dictionaries(step_names, any_values), max_size=4))
-@settings(print_blob=True, max_examples=200, deadline=None)
+@settings(deadline=None)
 def test_no_steps_crash_the_compiler(steps: list[dict[str, Any]]) -> None:
     named = [{"id": f"s{index}", **step} for index, step in enumerate(steps)]
     try:
@@ -134,7 +134,7 @@ types = st.sampled_from(
 
 
 @given(st.dictionaries(declaration_names, any_values), types, any_values)
-@settings(print_blob=True, max_examples=200, deadline=None)
+@settings(deadline=None)
 def test_no_declaration_or_value_crashes_the_binding(
     declaration: dict[str, Any], kind: str, value: object
 ) -> None:
@@ -153,7 +153,7 @@ def test_no_declaration_or_value_crashes_the_binding(
 
 
 @given(st.text(alphabet="{}[]:,-\"'${}.aeims0 \n", max_size=100), st.booleans())
-@settings(print_blob=True, max_examples=200, deadline=None)
+@settings(deadline=None)
 def test_no_text_crashes_the_reading(text: str, whole: bool) -> None:
     start = "format: 1\nname: p\nsteps:\n" if whole else ""
     try:
@@ -188,7 +188,7 @@ def signatures(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 @given(st.recursive(any_values, signatures, max_leaves=20), st.booleans())
-@settings(print_blob=True, max_examples=200, deadline=None)
+@settings(deadline=None)
 def test_no_canvas_crashes_the_drawing(canvas: Any, lossy: bool) -> None:
     try:
         Plan.from_canvas(canvas, name="drawn", lossy=lossy)

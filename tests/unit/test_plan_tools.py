@@ -24,7 +24,7 @@ VALIDATOR = Draft202012Validator(Plan.json_schema())
 
 
 @given(documents(), st.booleans())
-@settings(print_blob=True, deadline=None)
+@settings(deadline=None)
 def test_every_plan_is_explained(document: dict[str, Any], bound: bool) -> None:
     plan = Plan.from_mapping(document)
 
@@ -45,7 +45,7 @@ def test_every_plan_is_explained(document: dict[str, Any], bound: bool) -> None:
 
 
 @given(documents())
-@settings(print_blob=True, deadline=None)
+@settings(deadline=None)
 def test_every_plan_is_drawn(document: dict[str, Any]) -> None:
     plan = Plan.from_mapping(document)
     picture = picture_plan(plan)
@@ -60,7 +60,7 @@ def test_every_plan_is_drawn(document: dict[str, Any]) -> None:
 
 
 @given(documents(), documents())
-@settings(print_blob=True, deadline=None)
+@settings(deadline=None)
 def test_every_plan_is_compared(one: dict[str, Any], other: dict[str, Any]) -> None:
     before, after = Plan.from_mapping(one), Plan.from_mapping(other)
 
@@ -74,7 +74,7 @@ def test_every_plan_is_compared(one: dict[str, Any], other: dict[str, Any]) -> N
 
 
 @given(documents())
-@settings(print_blob=True, deadline=None)
+@settings(deadline=None)
 def test_every_plan_fits_the_schema(document: dict[str, Any]) -> None:
     plan = Plan.from_mapping(document)
 

@@ -161,7 +161,7 @@ def test_alias_bomb_is_refused_at_once() -> None:
 
 
 @given(st.text(alphabet="ab1:-?[]{},#&*!|>'\"%@`~ \n\t.\\<=$", max_size=80))
-@settings(max_examples=1000, print_blob=True)
+@settings(max_examples=10 * settings().max_examples)
 def test_no_text_crashes_the_reader(text: str) -> None:
     findings = Findings()
     try:
