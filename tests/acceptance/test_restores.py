@@ -195,5 +195,6 @@ def test_a_worker_that_dies_right_after_a_restore_loses_nothing(
         with WorkerProcess.start(settings, slots=1):
             result = engine.wait(execution_id, timeout_seconds=40)
 
-    assert result.unwrap() == 2
+    # the pool of the dying worker may have begun one more before the kill
+    assert result.unwrap() in (2, 3)
     check_timeline(engine, execution_id)
