@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from execution import ExecutionEngine, ExecutionStatus, Plan, Settings, Step, St
 from tests.polling import wait_until
 from tests.timeline import check_timeline, read_timeline
 from tests.worker_process import WorkerProcess
+
+ALONE = "restores-alone"
+"""A queue that the shared worker does not serve: who is killed must hold the step."""
 
 
 def back(name: str, times: int = 1) -> dict[str, object]:
@@ -147,17 +151,19 @@ def test_a_step_that_is_lost_for_good_leads_back(
     plan = Plan(
         "restored",
         steps=[
-            Step("a", action="test.echo", with_={"value": 1}),
+            Step("a", action="test.echo", with_={"value": 1}, queue=ALONE),
             Step(
                 "held",
                 action="test.hold",
                 with_=inputs,
+                queue=ALONE,
                 retry={"max_lost": 1},
                 on_failure=back("a"),
             ),
         ],
     )
-    with WorkerProcess.start(settings) as one, WorkerProcess.start(settings) as two:
+    alone = replace(settings, queue=ALONE)
+    with WorkerProcess.start(alone) as one, WorkerProcess.start(alone) as two:
         execution_id = engine.submit(plan)
         (line,) = wait_until(lambda: read_lines(ledger), what="the step to start")
         pid = int(line.split()[2])
@@ -185,14 +191,16 @@ def test_a_step_that_is_lost_for_good_leads_back(
 def test_a_worker_that_dies_right_after_a_restore_loses_nothing(
     engine: ExecutionEngine, settings: Settings, ledger: Path
 ) -> None:
-    plan = Plan("restored", steps=[fail_until("a", 2, on_failure=back("a"))])
+    step = fail_until("a", 2, on_failure=back("a"), queue=ALONE)
+    plan = Plan("restored", steps=[step])
+    alone = replace(settings, queue=ALONE)
     # when the end is recorded, and before anything is sent
     dying = {"PLANS_FAULT": "completed:exit"}
-    with WorkerProcess.start(settings, slots=1, environment=dying) as worker:
+    with WorkerProcess.start(alone, slots=1, environment=dying) as worker:
         execution_id = engine.submit(plan)
         wait_until(lambda: count_restores(engine, execution_id), what="a restore")
         worker.kill()
-        with WorkerProcess.start(settings, slots=1):
+        with WorkerProcess.start(alone, slots=1):
             result = engine.wait(execution_id, timeout_seconds=40)
 
     # the pool of the dying worker may have begun one more before the kill

@@ -1,6 +1,7 @@
 """Steps that run a plan, by real workers: results, failures, moves and kills."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -391,16 +392,26 @@ def test_the_deadline_of_a_step_ends_its_plan(
     check_timeline(engine, execution_id)
 
 
+@pytest.mark.usefixtures("shared_worker")
 def test_a_killed_worker_loses_no_plan_within(
-    engine: ExecutionEngine, settings: Settings, held: str, places: Mapping[str, str]
+    engine: ExecutionEngine, settings: Settings, places: Mapping[str, str]
 ) -> None:
-    execution_id = engine.submit(parent_of(held, with_=HAND_DOWN), places)
-    with WorkerProcess.start(settings, slots=1) as first:
+    # in a queue that the shared worker does not serve: who is killed must hold the step
+    alone = replace(settings, queue="subplans-alone")
+    publish(
+        engine,
+        "held-alone",
+        Step("hold", action="test.hold", with_=HOLD, queue=alone.queue),
+        Step("last", action="test.echo", with_={"value": "let go"}, queue=alone.queue),
+        parameters=PLACES,
+    )
+    execution_id = engine.submit(parent_of("held-alone", with_=HAND_DOWN), places)
+    with WorkerProcess.start(alone, slots=1) as first:
         wait_until(lambda: read_lines(Path(places["ledger"])), what="its first step")
         first.kill()
     Path(places["gate"]).touch()
 
-    with WorkerProcess.start(settings, slots=1):
+    with WorkerProcess.start(alone, slots=1):
         assert engine.wait(execution_id, timeout_seconds=40).unwrap() == "let go"
 
     wanted = ExecutionFilter(parent_id=execution_id)
