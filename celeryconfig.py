@@ -5,7 +5,10 @@ in its own app keeps its own settings: nothing here is needed for correctness, w
 rests on PostgreSQL alone.
 """
 
-from execution.settings import Settings
+import ssl
+from pathlib import Path
+
+from celery_plans.settings import Settings
 
 _settings = Settings.from_environment()
 
@@ -43,8 +46,9 @@ task_publish_retry_policy = {
     "interval_step": 0.2,
     "interval_max": 0.2,
 }
-# A warm shutdown waits for running steps; a cold one gives them this long first.
-worker_soft_shutdown_timeout = 20
+# How long running steps may take when the worker is to stop is for plans to say
+# (PLANS_DRAIN_SECONDS): they are given back before their processes are ended.
+worker_soft_shutdown_timeout = 0
 
 
 def choose_transport_options(url: str | None) -> dict[str, object]:
@@ -63,4 +67,17 @@ def choose_transport_options(url: str | None) -> dict[str, object]:
     }
 
 
+def choose_tls(url: str | None, authorities: Path | None) -> dict[str, object] | None:
+    """Return how RabbitMQ has to prove who it is; Redis's URL says that by itself."""
+    if not any(each.lower().startswith("amqps") for each in (url or "").split(";")):
+        return None
+    return {
+        "cert_reqs": ssl.CERT_REQUIRED,
+        "ca_certs": authorities and str(authorities),
+        # None: the one that the URL names; without the key, any host would do
+        "server_hostname": None,
+    }
+
+
+broker_use_ssl = choose_tls(broker_url, _settings.tls_ca)
 broker_transport_options = choose_transport_options(broker_url)

@@ -1,21 +1,11 @@
-"""The public names of celery-plans, for projects with an `execution` of their own.
+"""celery-plans under a name that no project has a package for.
 
-`from celery_plans import action, ExecutionEngine` is the same as from `execution`,
-after a check that the `execution` which Python finds is the one of this package.
+`from celery_plans import action` is the same as from `execution`, and
+`celery_plans.celery` the same module as `execution.celery`: one registry, one set of
+errors. In a project with a package `execution` of its own the code is loaded under this
+name alone, and theirs is left alone.
 """
 
-from typing import Any
+from ._door import open_door
 
-import execution
-
-if not hasattr(execution, "CELERY_PLANS"):
-    raise ImportError(
-        f"the package `execution` at {execution.__file__} hides that of celery-plans;"
-        " rename it, or move it below a package of your own"
-    )
-
-__all__ = list(execution.__all__)
-
-
-def __getattr__(name: str) -> Any:
-    return getattr(execution, name)
+open_door(__name__)

@@ -8,38 +8,46 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from execution.actions import action
-    from execution.context import Context
-    from execution.engine import ExecutionEngine
-    from execution.errors import (
+    from .actions import action
+    from .background import BackgroundTaskManager
+    from .context import Context
+    from .engine import ExecutionEngine
+    from .errors import (
         ExecutionFailedError,
         ExecutionNotFinishedError,
         ExecutionNotFoundError,
         FatalError,
+        FilterError,
         ParameterError,
         PlanNotFoundError,
         PlansError,
         PlanValidationError,
         RetryableError,
+        SignalNotAwaitedError,
         SubmissionConflictError,
     )
-    from execution.events import ExecutionEventEmitter
-    from execution.lifecycle import ExecutionStateManager
-    from execution.plan import Plan, Step
-    from execution.progress import ExecutionProgressTracker
-    from execution.queries import ExecutionFilter
-    from execution.recovery import Recovery
-    from execution.repository import ExecutionRepository
-    from execution.results import ExecutionProgress, ExecutionResult, ExecutionUpdate
-    from execution.runner import ExecutionTaskRunner
-    from execution.settings import Settings
-    from execution.states import ExecutionStatus, StepStatus
-    from execution.strategies import recovery_strategy
+    from .events import ExecutionEventEmitter
+    from .filters import ExecutionFilter
+    from .lifecycle import ExecutionStateManager
+    from .observations import LineLevel, LogLine, Metric
+    from .plan import Plan, Step
+    from .progress import ExecutionProgressTracker
+    from .recovery import Recovery
+    from .repository import ExecutionRepository
+    from .results import ExecutionProgress, ExecutionResult
+    from .runner import ExecutionTaskRunner
+    from .service import ExecutionService
+    from .settings import Settings
+    from .signal_records import Signal
+    from .states import ExecutionStatus, StepStatus
+    from .strategies import recovery_strategy
+    from .updates import ExecutionUpdate
 
 CELERY_PLANS = True
 """Tells this package from another that happens to be called `execution`."""
 
 __all__ = [
+    "BackgroundTaskManager",
     "Context",
     "ExecutionEngine",
     "ExecutionEventEmitter",
@@ -51,11 +59,16 @@ __all__ = [
     "ExecutionProgressTracker",
     "ExecutionRepository",
     "ExecutionResult",
+    "ExecutionService",
     "ExecutionStateManager",
     "ExecutionStatus",
     "ExecutionTaskRunner",
     "ExecutionUpdate",
     "FatalError",
+    "FilterError",
+    "LineLevel",
+    "LogLine",
+    "Metric",
     "ParameterError",
     "Plan",
     "PlanNotFoundError",
@@ -64,6 +77,8 @@ __all__ = [
     "Recovery",
     "RetryableError",
     "Settings",
+    "Signal",
+    "SignalNotAwaitedError",
     "Step",
     "StepStatus",
     "SubmissionConflictError",
@@ -72,22 +87,28 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BackgroundTaskManager": "background",
     "Context": "context",
     "ExecutionEngine": "engine",
     "ExecutionEventEmitter": "events",
     "ExecutionFailedError": "errors",
-    "ExecutionFilter": "queries",
+    "ExecutionFilter": "filters",
     "ExecutionNotFinishedError": "errors",
     "ExecutionNotFoundError": "errors",
     "ExecutionProgress": "results",
     "ExecutionProgressTracker": "progress",
     "ExecutionRepository": "repository",
     "ExecutionResult": "results",
+    "ExecutionService": "service",
     "ExecutionStateManager": "lifecycle",
     "ExecutionStatus": "states",
     "ExecutionTaskRunner": "runner",
-    "ExecutionUpdate": "results",
+    "ExecutionUpdate": "updates",
     "FatalError": "errors",
+    "FilterError": "errors",
+    "LineLevel": "observations",
+    "LogLine": "observations",
+    "Metric": "observations",
     "ParameterError": "errors",
     "Plan": "plan",
     "PlanNotFoundError": "errors",
@@ -96,6 +117,8 @@ _HOMES = {
     "Recovery": "recovery",
     "RetryableError": "errors",
     "Settings": "settings",
+    "Signal": "signal_records",
+    "SignalNotAwaitedError": "errors",
     "Step": "plan",
     "StepStatus": "states",
     "SubmissionConflictError": "errors",
@@ -106,8 +129,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module 'execution' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"execution.{_HOMES[name]}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
     globals()[name] = value
     return value
 

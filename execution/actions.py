@@ -21,17 +21,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, runtime_checkable
 
-from execution.conversion import Convert, MisfitError, build_converter, dump_models
-from execution.durations import DurationError, parse_duration_seconds
-from execution.errors import (
+from .conversion import Convert, MisfitError, build_converter, dump_models
+from .coroutines import run_coroutine
+from .dependencies import NAME_RULE, is_dependency_name
+from .durations import DurationError, parse_duration_seconds
+from .errors import (
     ActionExitError,
     ActionInputError,
     ActionRegistrationError,
     SettingsError,
 )
-from execution.hints import read_hints
-from execution.recovery import STRATEGY_PREFIX
-from execution.signatures import describe_doc, describe_signature
+from .hints import read_hints
+from .recovery import STRATEGY_PREFIX
+from .signatures import describe_doc, describe_signature
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R", covariant=True)
@@ -56,7 +58,9 @@ class Action:
 
     `queue` is where its steps go that state none, if it has one. Models of pydantic are
     made of inputs, unless not `fills_models`: others see to that. `read_result` makes
-    JSON of what the function returns.
+    JSON of what the function returns. Of an action without `capture`, what it logs and
+    prints is not stored. `uses` names the services that it calls on. One that `yields`
+    ends at a checkpoint when that is asked for.
     """
 
     name: str
@@ -67,6 +71,9 @@ class Action:
     queue: str | None = None
     fills_models: bool = True
     read_result: Callable[[Any], Any] = dump_models
+    capture: bool = True
+    uses: tuple[str, ...] = ()
+    yields: bool = False
 
     @cached_property
     def signature(self) -> inspect.Signature:
@@ -83,16 +90,17 @@ class Action:
         """Call the function with its inputs; wait for it, if it is `async def`.
 
         Inputs for parameters that are models of pydantic become such, and models that
-        are returned become JSON. Raises ActionInputError for inputs that do not fit,
+        are returned become JSON. Code that is awaited is cancelled when the context is
+        a `Summoned` that says so. Raises ActionInputError for inputs that do not fit,
         and ActionExitError when the code tries to end its process.
         """
         leading = (context,) if self.takes_context else ()
         inputs = self._convert(inputs)
         try:
             returned = self.function(*leading, **inputs)
-            return self.read_result(
-                asyncio.run(returned) if self.is_async else returned
-            )
+            if self.is_async:
+                returned = run_coroutine(returned, context)
+            return self.read_result(returned)
         except asyncio.CancelledError as error:
             raise ActionExitError(f"action {self.name} was cancelled inside") from error
         except SystemExit as error:
@@ -114,13 +122,17 @@ class Action:
 
     def describe(self) -> dict[str, Any]:
         """Return what the catalogue keeps; see `signatures` for the signature."""
-        described = {
+        described: dict[str, Any] = {
             "name": self.name,
             "doc": describe_doc(self.function),
             "signature": describe_signature(self.function, self.parameters),
             "timeout_seconds": self.timeout_seconds,
         }
-        return described if self.queue is None else {**described, "queue": self.queue}
+        if self.queue is not None:
+            described["queue"] = self.queue
+        if self.uses:
+            described["uses"] = list(self.uses)
+        return described
 
     @cached_property
     def _converters(self) -> Mapping[str, Convert]:
@@ -181,29 +193,44 @@ class ActionRegistry:
         timeout: str | None,
         *,
         read_result: Callable[[Any], Any] = dump_models,
+        capture: bool = True,
+        uses: Iterable[str] = (),
+        yields: bool = False,
     ) -> Action:
-        """Register `function` under `name`; `read_result` is that of the action.
+        """Register `function` under `name`; the rest is that of the action.
 
-        Raises ActionRegistrationError when the name is malformed or taken by another
+        Raises ActionRegistrationError when a name is malformed or taken by another
         function, or when the function could not be called with named inputs.
         """
         _check_name(name, function)
+        self._refuse_another(name, function)
+        takes_context = _takes_context(function)
+        if yields and not takes_context:
+            raise ActionRegistrationError(
+                f"action {name!r} yields at its checkpoints, and takes no context to"
+                " save one with; name its first parameter `ctx`"
+            )
+        action = Action(
+            name=name,
+            function=function,
+            takes_context=takes_context,
+            is_async=inspect.iscoroutinefunction(function),
+            timeout_seconds=_read_timeout(name, timeout),
+            read_result=read_result,
+            capture=capture,
+            uses=_read_uses(name, uses),
+            yields=yields,
+        )
+        self._actions[name] = action
+        return action
+
+    def _refuse_another(self, name: str, function: Callable[..., Any]) -> None:
         known = self._actions.get(name)
         if known is not None and _origin(known.function) != _origin(function):
             raise ActionRegistrationError(
                 f"action {name!r} is registered twice: by {_origin(known.function)} and"
                 f" by {_origin(function)}; give one of them another name"
             )
-        action = Action(
-            name=name,
-            function=function,
-            takes_context=_takes_context(function),
-            is_async=inspect.iscoroutinefunction(function),
-            timeout_seconds=_read_timeout(name, timeout),
-            read_result=read_result,
-        )
-        self._actions[name] = action
-        return action
 
     def add_source(self, source: ActionSource) -> None:
         """Look in `source`, too; one that equals a known source is known already."""
@@ -243,12 +270,20 @@ registry = ActionRegistry()
 
 
 def action(
-    name: str, *, timeout: str | None = None
+    name: str,
+    *,
+    timeout: str | None = None,
+    capture: bool = True,
+    uses: Iterable[str] = (),
+    yields: bool = False,
 ) -> Callable[[Callable[_P, _R]], ActionFunction[_P, _R]]:
     """Register the decorated function as the action `name`.
 
-    `timeout` (such as `30s`) holds for every step that states none. The function stays
-    callable as it was.
+    `timeout` (such as `30s`) holds for every step that states none. Without `capture`,
+    what the function logs and prints is not stored; `ctx.log` is. Each of its steps
+    waits while something is paused that it `uses`. One that `yields` may end at
+    `ctx.save_checkpoint`, when its execution is paused or its worker is to stop: the
+    next attempt goes on from there. The function stays callable as it was.
     """
 
     if name.startswith(STRATEGY_PREFIX):
@@ -257,7 +292,7 @@ def action(
         )
 
     def register(function: Callable[_P, _R]) -> ActionFunction[_P, _R]:
-        registry.add(name, function, timeout)
+        registry.add(name, function, timeout, capture=capture, uses=uses, yields=yields)
         function.action_name = name  # type: ignore[attr-defined]  # what makes it an ActionFunction
         return cast("ActionFunction[_P, _R]", function)
 
@@ -311,6 +346,20 @@ def _read_timeout(name: str, timeout: str | None) -> float | None:
         raise ActionRegistrationError(
             f"action {name!r}: timeout={timeout!r} {error}"
         ) from error
+
+
+def _read_uses(name: str, uses: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(uses, str):
+        raise ActionRegistrationError(
+            f"action {name!r}: uses={uses!r} is one text; write uses=[{uses!r}]"
+        )
+    stated = tuple(sorted(set(uses)))
+    for dependency in stated:
+        if not is_dependency_name(dependency):
+            raise ActionRegistrationError(
+                f"action {name!r}: {dependency!r} in uses {NAME_RULE}"
+            )
+    return stated
 
 
 def _takes_context(function: Callable[..., Any]) -> bool:

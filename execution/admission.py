@@ -9,17 +9,18 @@ time; nothing is asked on the connection of a caller's transaction. Writes nothi
 
 import time
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any
 
-from execution.catalogue import check_inputs, check_names, check_subplans
-from execution.errors import Fault, ParameterError, PlanValidationError
-from execution.language.breaches import Complaint
-from execution.language.findings import Findings
-from execution.language.rules import Rule
-from execution.patience import ASK_TWICE
-from execution.plan import Plan
-from execution.queries import ExecutionQueries
-from execution.settings import CatalogueCheck
+from .catalogue import check_inputs, check_names, check_subplans
+from .errors import Fault, ParameterError, PlanValidationError
+from .language.breaches import Complaint
+from .language.findings import Findings
+from .language.rules import Rule
+from .patience import ASK_TWICE
+from .plan import Plan
+from .queries import ExecutionQueries
+from .settings import CatalogueCheck
 
 _FRESH_SECONDS = 60.0
 """How long a plan that was let in is not looked at again."""
@@ -42,22 +43,24 @@ class PlanAdmission:
         plan: Plan,
         *,
         priority: int = 0,
+        at: datetime | None = None,
         keys: Collection[str] = (),
         execution_id: str | None = None,
         is_published: bool = False,
     ) -> None:
-        """Return if `plan` may be stored and begun with `priority`.
+        """Return if `plan` may be stored and begun with `priority`, `at` a moment.
 
         A submit that is repeated is let in as it was before, whatever the catalogue has
         become: executions stand under all of its `keys`, or under its id. Raises
-        ParameterError for a priority that there is not, and PlanValidationError with
-        everything that the catalogue has against the plan. One that is to be
-        published may run itself.
+        ParameterError for a priority that there is not and for a moment without a time
+        zone, and PlanValidationError with everything that the catalogue has against the
+        plan. One that is to be published may run itself.
         """
         if not 0 <= priority <= _MOST_PRIORITY:
             message = f"is {priority}, not 0 to 9"
             fault = Fault("priority", message, rule=Rule.WRONG_SUBMIT)
             raise ParameterError((fault,))
+        refuse_naive("at", at)
         now = time.monotonic()
         if self._admitted.get(plan.digest, -_FRESH_SECONDS) > now - _FRESH_SECONDS:
             return
@@ -87,7 +90,7 @@ class PlanAdmission:
         if self._check is CatalogueCheck.OFF:
             return ()
         findings = Findings()
-        wanted = {step.action for step in plan.steps if step.subplan is None}
+        wanted = {step.action for step in plan.steps if not step.is_built_in}
         signatures = ASK_TWICE(self._queries.find_signatures, wanted)
         if len(signatures) < len(wanted):
             known = ASK_TWICE(self._queries.list_action_names)
@@ -109,6 +112,22 @@ class PlanAdmission:
             return plan.warnings
         wanted = {step.action for step in plan.steps}
         return plan.warn_knowing(ASK_TWICE(self._queries.list_timed_actions, wanted))
+
+
+def refuse_naive(name: str, moment: datetime | None) -> None:
+    """Raise ParameterError for what is no moment, or one whose time zone is unknown."""
+    if moment is None:
+        return
+    if not isinstance(moment, datetime):
+        message = f"must be a datetime, and is of type {type(moment).__name__}"
+    elif moment.tzinfo is None or moment.utcoffset() is None:
+        message = (
+            f"is {moment.isoformat(sep=' ')}, and nobody knows of which time zone; give"
+            " it one, such as datetime(…, tzinfo=ZoneInfo('Europe/Berlin'))"
+        )
+    else:
+        return
+    raise ParameterError((Fault(name, message, rule=Rule.WRONG_SUBMIT),))
 
 
 def _declare(plan: Plan) -> dict[str, Mapping[str, Any]]:

@@ -10,17 +10,17 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from execution.caching import CacheRule
-from execution.large_values import Read, revive, revive_outcome, revive_whole
-from execution.results import decode_json
-from execution.retry import RetryPolicy
-from execution.states import (
+from .caching import CacheRule
+from .large_values import Read, revive, revive_outcome, revive_whole
+from .results import decode_json
+from .retry import FATAL_ERRORS, RetryPolicy
+from .states import (
     TERMINAL_EXECUTION_STATUSES,
     EndReason,
     ExecutionStatus,
     StepStatus,
 )
-from execution.windows import Window, read_windows
+from .windows import Window, read_windows
 
 
 class ClaimOutcome(StrEnum):
@@ -29,6 +29,7 @@ class ClaimOutcome(StrEnum):
     CLAIMED = "claimed"
     SATISFIED = "satisfied"
     DROPPED = "dropped"
+    PARKED = "parked"
     UNREGISTERED = "unregistered"
     REFUSED = "refused"
 
@@ -82,6 +83,26 @@ class LoopState:
 
 
 @dataclass(frozen=True)
+class Guard:
+    """A dependency of a step whose failures are counted, and which errors are those.
+
+    `on` and `not_on` are as in a retry.
+    """
+
+    name: str
+    on: tuple[str, ...]
+    not_on: tuple[str, ...]
+
+    def blames(self, error: BaseException) -> bool:
+        """Say whether an error of the step's own counts as a failure of this."""
+        return (
+            isinstance(error, Exception)
+            and not isinstance(error, FATAL_ERRORS)
+            and RetryPolicy(on=self.on, not_on=self.not_on).covers(error)
+        )
+
+
+@dataclass(frozen=True)
 class Claim:
     """A step that is ours to run, with all that its expressions may name."""
 
@@ -106,6 +127,8 @@ class Claim:
     checkpoint: Mapping[str, Any]
     cache: CacheRule | None = None
     """How old a result may be that is used instead, if one may."""
+    guards: tuple[Guard, ...] = ()
+    """What the step uses of which somebody wants to know how it does."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +216,24 @@ class RepeatAnswer:
     """The iteration, if it was claimed in the same transaction: the worker rides on."""
 
 
+class Slept(StrEnum):
+    """Whether a step sleeps; `sql/21_sleeps.sql` says what each asks."""
+
+    ASLEEP = "asleep"
+    OVER = "over"
+    REFUSED = "refused"
+    STALE = "stale"
+
+
+@dataclass(frozen=True)
+class SleepAnswer:
+    """The answer to a step that is to sleep, and what to send."""
+
+    outcome: Slept
+    last_seq: int
+    windows: tuple[Window, ...]
+
+
 class Reused(StrEnum):
     """Whether there is a result that a step may use instead of running."""
 
@@ -229,6 +270,15 @@ class RetryAnswer:
     attempt: int
     last_seq: int
     windows: tuple[Window, ...]
+
+
+class Saved(StrEnum):
+    """Whether a checkpoint was saved."""
+
+    SAVED = "saved"
+    ASKED = "asked"
+    """It was, and the attempt may end here: it is asked to yield."""
+    STALE = "stale"
 
 
 @dataclass(frozen=True)
@@ -279,6 +329,10 @@ def read_claim(
         recorded_input=revive(data["recorded"], read),
         checkpoint=data["checkpoint"] or {},
         cache=CacheRule.from_json(data["cache"]) if data["cache"] else None,
+        guards=tuple(
+            Guard(name, tuple(on), tuple(not_on))
+            for name, on, not_on in data["guards"] or ()
+        ),
     )
 
 

@@ -6,7 +6,7 @@ package they travel inside this one. Knows only names.
 
 from pathlib import Path
 
-from execution.errors import SetupError
+from .errors import SetupError
 
 _PACKAGE = Path(__file__).resolve().parent
 

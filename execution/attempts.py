@@ -8,8 +8,8 @@ Knows neither messages nor claims that failed.
 """
 
 import traceback
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import TracebackType
@@ -17,31 +17,35 @@ from typing import Any
 
 from tenacity import RetryCallState, Retrying, retry_if_exception
 
-from execution.actions import Action
-from execution.answers import Claim
-from execution.caching import CachePlace
-from execution.context import Context
-from execution.database import DatabaseUnavailableError
-from execution.errors import (
+from .actions import Action
+from .answers import Claim
+from .caching import CachePlace
+from .capture import Capture
+from .context import Context, StepYield
+from .database import DatabaseUnavailableError
+from .errors import (
     ErrorCode,
     ExecutionCancelledError,
+    ExecutionError,
+    PayloadError,
+    PayloadLostError,
     StaleLeaseError,
     StepTimeoutError,
 )
-from execution.large_values import REFERENCE_KEY, load_all
-from execution.payloads import PayloadStore
-from execution.recovery import STRATEGY_PREFIX, RecoveryKind
-from execution.results import (
+from .large_values import REFERENCE_KEY, load_all
+from .payloads import PayloadStore
+from .recovery import STRATEGY_PREFIX, RecoveryKind
+from .results import (
     ErrorRecord,
     as_storable,
     decode_json,
     encode_json,
     error_code,
 )
-from execution.retry import FATAL_ERRORS
-from execution.secrets import NO_SECRETS, StepSecrets
-from execution.settings import Settings
-from execution.states import StepStatus
+from .retry import FATAL_ERRORS
+from .secrets import NO_SECRETS, StepSecrets
+from .settings import Settings
+from .states import StepStatus
 
 _MOST_MESSAGE_CHARACTERS = 2_000
 _MOST_TRACEBACK_CHARACTERS = 8_000
@@ -61,6 +65,8 @@ class Outcome:
     """Where the result is to be stored, for others to use."""
     decision: str | None = None
     """What a recovery strategy has decided, unless the step succeeds with a result."""
+    guards: tuple[str, ...] = ()
+    """The dependencies that the attempt has used well, or that it failed of."""
 
 
 class NoMoreAttemptsError(Exception):
@@ -75,23 +81,26 @@ class StepParkedError(Exception):
 class StepAttempts:
     """The attempts of one claimed step, from the claim's own one on.
 
-    `begin_retry(error, wait_seconds)` counts a failed attempt and begins the next; it
-    raises NoMoreAttemptsError where none may follow, and StepParkedError where it does
-    not follow here. In the block `interruptible(claim, attempt)`, StepTimeoutError may
-    be raised from outside. `secrets` are revealed to the action alone. What is large in
-    inputs and results lies in `payloads`.
+    `begin_retry(error, wait_seconds, blamed)` counts a failed attempt, also for those
+    dependencies, and begins the next; it raises NoMoreAttemptsError where none may
+    follow, and StepParkedError where it does not follow here. In the block
+    `interruptible(claim, attempt)`, StepTimeoutError or ExecutionCancelledError may be
+    raised from outside. `secrets` are revealed to the action alone. What is large in
+    inputs and results lies in `payloads`. What the action logs and prints, `capture`
+    hears.
     """
 
     claim: Claim
     action: Action
     context: Context
-    begin_retry: Callable[[str, float], None]
+    begin_retry: Callable[[str, float, tuple[str, ...]], None]
     sleep: Callable[[float], None]
     interruptible: Callable[[Claim, int], AbstractContextManager[None]]
     secrets: StepSecrets = NO_SECRETS
     payloads: PayloadStore = field(
         default_factory=lambda: PayloadStore.from_settings(Settings())
     )
+    capture: Capture = field(default_factory=Capture)
     failures: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -100,9 +109,10 @@ class StepAttempts:
     def run(self, inputs: Mapping[str, Any], recorded_input: str) -> Outcome:
         """Call the action until it succeeds or no attempt is left.
 
-        Raises StepParkedError when the next attempt is to come later, StaleLeaseError
-        when the step belongs to somebody else by now, and DatabaseUnavailableError when
-        the process stops while PostgreSQL is away.
+        Raises StepParkedError when the next attempt is to come later, StepYield when
+        the code has ended at a checkpoint, StaleLeaseError when the step belongs to
+        somebody else by now, and DatabaseUnavailableError when the process stops while
+        PostgreSQL is away.
         """
         try:
             complete = load_all if REFERENCE_KEY in recorded_input else _leave
@@ -118,7 +128,12 @@ class StepAttempts:
             failure = error
         else:
             ended = Outcome(
-                StepStatus.COMPLETED, recorded_input, result, None, variables
+                StepStatus.COMPLETED,
+                recorded_input,
+                result,
+                None,
+                variables,
+                guards=tuple(guard.name for guard in self.claim.guards),
             )
             return _follow(ended, self.claim) if self._is_strategy else ended
         # not above: what this raises is logged, and would have in its context an error
@@ -131,7 +146,7 @@ class StepAttempts:
 
     def _end(self, error: BaseException, recorded_input: str) -> Outcome:
         # what the code told before it failed is what people look for
-        self.context.flush()
+        self.context.end_attempt()
         is_used_up = self.failures >= self.claim.retry.max_attempts
         return Outcome(
             _judge(error),
@@ -139,7 +154,11 @@ class StepAttempts:
             error=describe_error(
                 error, self.claim, is_used_up=is_used_up, secrets=self.secrets
             ),
+            guards=self._list_blamed(error),
         )
+
+    def _list_blamed(self, error: BaseException) -> tuple[str, ...]:
+        return tuple(guard.name for guard in self.claim.guards if guard.blames(error))
 
     def _call_until_it_ends(
         self, find_inputs: Callable[[], Mapping[str, Any]]
@@ -169,14 +188,20 @@ class StepAttempts:
         return retrying(call)
 
     def _call(self, find_inputs: Callable[[], Mapping[str, Any]]) -> tuple[str, str]:
-        with self.interruptible(self.claim, self.context.attempt):
-            value = self.action.call(self.context, find_inputs())
+        with self.interruptible(self.claim, self.context.attempt), _one_yield():
+            value = self._call_heard(find_inputs())
         value = self.secrets.conceal_in(value)
         result = self._encode(value)
         changed = self.secrets.conceal_in(self.context.variables.changed)
         variables = encode_json(changed, place="variables") if changed else "{}"
-        self.context.flush()
+        self.context.end_attempt()
         return result, variables
+
+    def _call_heard(self, inputs: Mapping[str, Any]) -> Any:
+        call, context = self.action.call, self.context
+        if not self.action.capture:
+            return call(context, inputs)
+        return self.capture.call(context.lines, call, context, inputs)
 
     def _encode(self, value: Any) -> str:
         held, place = self.claim.held, f"the result of step {self.claim.step}"
@@ -192,7 +217,7 @@ class StepAttempts:
         )
 
     def _may_retry(self, error: BaseException) -> bool:
-        if isinstance(error, DatabaseUnavailableError):
+        if isinstance(error, DatabaseUnavailableError | StepYield):
             return False
         self.failures += 1
         return self.claim.retry.allows(error, failures=self.failures)
@@ -202,10 +227,11 @@ class StepAttempts:
 
     def _count(self, state: RetryCallState) -> None:
         error = _find_error(state)
-        self.context.flush()
+        self.context.end_attempt()
         record = describe_error(error, self.claim, secrets=self.secrets)
         try:
-            self.begin_retry(record, state.upcoming_sleep)
+            blamed = self._list_blamed(error)
+            self.begin_retry(record, state.upcoming_sleep, blamed)
         except NoMoreAttemptsError as refusal:
             raise refusal from error
 
@@ -217,6 +243,30 @@ class StepAttempts:
             if left > 0:
                 # who cancels does not wait for an attempt that has not begun
                 self.context.raise_if_cancelled()
+
+
+@contextmanager
+def _one_yield() -> Iterator[None]:
+    """Let a yield out of the group in which asyncio's TaskGroup wraps it.
+
+    What else is in the group has failed: that counts.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        yields, rest = group.split(StepYield)
+        if yields is None:
+            raise
+        if rest is not None:
+            raise rest from group
+        raise _find_leaf(yields) from group
+
+
+def _find_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    leaf: BaseException = group
+    while isinstance(leaf, BaseExceptionGroup):
+        leaf = leaf.exceptions[0]
+    return leaf
 
 
 def _leave(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -255,6 +305,22 @@ def _find_error(state: RetryCallState) -> BaseException:
     error = state.outcome.exception() if state.outcome else None
     assert error is not None  # noqa: S101  # tenacity asks only after an error
     return error
+
+
+def end_by(
+    error: ExecutionError,
+    claim: Claim,
+    recorded_input: str | None = None,
+    secrets: StepSecrets = NO_SECRETS,
+) -> Outcome:
+    """Return how a step ends that could not be evaluated.
+
+    Raises the error again where that is only so at the moment: a store is away.
+    """
+    if isinstance(error, PayloadError) and not isinstance(error, PayloadLostError):
+        raise error
+    record = describe_error(error, claim, secrets=secrets)
+    return Outcome(StepStatus.FAILED, recorded_input, error=record)
 
 
 def describe_error(

@@ -9,17 +9,18 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
-from execution.dispatcher import ExecutionDispatcher
-from execution.errors import ConcurrencyConflictError, Fault, ParameterError
-from execution.identity import draw_execution_id
-from execution.keys import KeyedExecutions
-from execution.language.rules import Rule
-from execution.patience import ASK_TWICE
-from execution.plan import OnConflict, Plan
-from execution.receipts import SubmittedChunk
-from execution.repository import ExecutionRepository
+from .dispatcher import ExecutionDispatcher
+from .errors import ConcurrencyConflictError, Fault, ParameterError
+from .identity import draw_execution_id
+from .keys import KeyedExecutions
+from .language.rules import Rule
+from .patience import ASK_TWICE
+from .plan import OnConflict, Plan
+from .receipts import SubmittedChunk
+from .repository import ExecutionRepository
 
 _MOST_EXECUTIONS = 250
 _MOST_STEPS = 5_000
@@ -37,6 +38,7 @@ class Order:
     tags: Sequence[str]
     priority: int
     queue: str
+    at: datetime | None = None
 
 
 def bind_all(
@@ -123,6 +125,7 @@ def _submit_chunk(
         queue=order.queue,
         tags=order.tags,
         priority=order.priority,
+        at=order.at,
     )
 
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
-from execution.fitting import find_misfits, foresee
-from execution.language.compilation import CompiledStep, is_recovery
-from execution.language.findings import Findings
-from execution.language.rules import Rule
-from execution.places import Path, shown
-from execution.recovery import STRATEGY_PREFIX
+from .fitting import find_misfits, foresee
+from .language.compilation import CompiledStep, is_recovery
+from .language.findings import Findings
+from .language.rules import Rule
+from .places import Path, shown
+from .recovery import STRATEGY_PREFIX
 
 _MOST_DEFAULT_CHARACTERS = 60
 
@@ -90,6 +90,7 @@ class ActionSummary:
     timeout_seconds: float | None
     published_by: str | None
     published_at: datetime
+    uses: tuple[str, ...]
     workers: tuple[str, ...]
 
 
@@ -100,7 +101,7 @@ def check_names(
     strategies = [name for name in known if name.startswith(STRATEGY_PREFIX)]
     actions = set(known) - set(strategies)
     for step in steps:
-        if step.subplan is not None or step.action in known:
+        if step.is_built_in or step.action in known:
             continue
         if is_recovery(step):
             _note_strategy(step, strategies, findings)

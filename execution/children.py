@@ -1,6 +1,6 @@
 """Executions within executions, as the database keeps them: begun, moved, told of.
 
-Every act is one call of a function in `sql/19_children.sql` and a compare-and-set; no
+Every act is one call of a function in `sql/19_*.sql` and a compare-and-set; no
 call locks two executions. Knows neither how plans are read nor what is sent.
 """
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from execution.answers import Completion, HeldStep, Recorded, read_completion
-from execution.database import Database
-from execution.states import ExecutionStatus
-from execution.windows import Window, read_windows
+from .answers import Completion, HeldStep, Recorded, read_completion
+from .database import Database
+from .states import ExecutionStatus
+from .windows import Window, read_windows
 
 
 @dataclass(frozen=True)

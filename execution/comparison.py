@@ -14,19 +14,20 @@ from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
-from execution.caching import CacheRule
-from execution.durations import write_duration
-from execution.expressions import spell_bare, spell_template_text
-from execution.places import Path, place_of
-from execution.plan import CompiledStep, Plan, is_recovery
-from execution.recovery import STRATEGY_PREFIX
-from execution.retry import RetryPolicy
+from .caching import CacheRule
+from .durations import write_duration
+from .expressions import spell_bare, spell_template_text
+from .places import Path, place_of
+from .plan import CompiledStep, Plan, is_recovery
+from .recovery import STRATEGY_PREFIX
+from .retry import RetryPolicy
 
 _DERIVED = frozenset(
     (
         *("position", "name", "successors", "reads", "item_reads", "max_attempts"),
         *("section", "undoes", "fallback", "stands_in_for", "survives_skips"),
         "tolerate_percent",
+        "awaits",
         *("restore", "restore_times"),
     )
 )
@@ -49,6 +50,8 @@ _WRITTEN_AS = {
 
 _WORK = ("action", "subplan", "inputs")
 """What stands inside of a loop, where the step is one."""
+
+_SLEEPS = {"for": "sleep", "until": "sleep_until"}
 
 _OF_THE_DOCUMENT = ("name", "version", "description", "tags", "parameters", "result")
 
@@ -155,6 +158,7 @@ def _describe_step(
         if field.name not in _DERIVED
     }
     effective["description"] = written.get("description")
+    effective["uses"] = step.uses or None
     if step.stands_in_for is None:
         effective["needs"] = sorted(plan.steps[need].name for need in step.needs)
     else:
@@ -175,16 +179,33 @@ def _describe_step(
         effective["on_failure"] = {"restore": target, "times": step.restore_times}
     if step.tolerate_percent is not None:
         effective["tolerate"] = f"{step.tolerate_percent:g}%"
-    return _write_fields(effective)
+    stated = _write_fields(effective)
+    if step.wait is not None and "default" in step.wait:
+        # null is one as well
+        stated["default"] = step.wait["default"]
+    return stated
 
 
 def _describe_work(step: CompiledStep, work: dict[str, object]) -> dict[str, object]:
     """Return what a step runs, and where the document says so."""
+    if step.sleep is not None:
+        return {_SLEEPS[word]: value for word, value in step.sleep.items()}
+    if step.wait is not None:
+        return _describe_wait(step, step.wait)
     if step.subplan is not None:
         work["action"] = None
     if step.repeat is None:
         return work
     return {"repeat": _write_fields(work | asdict(step.repeat))}
+
+
+def _describe_wait(step: CompiledStep, wait: Mapping[str, object]) -> dict[str, object]:
+    """Return what a step waits for; in a loop, only the name stands inside of that."""
+    if step.repeat is None:
+        return dict(wait)
+    beside = {name: value for name, value in wait.items() if name != "wait_for"}
+    inside = {"wait_for": wait["wait_for"], **asdict(step.repeat)}
+    return {"repeat": _write_fields(inside), **beside}
 
 
 def _write_fields(values: Mapping[str, object]) -> dict[str, object]:

@@ -7,7 +7,6 @@ may be reported as often as the code likes; it is written at most twice a second
 Knows neither Celery nor how the step was claimed.
 """
 
-import json
 import logging
 import math
 import time
@@ -17,17 +16,22 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Self
 
-from execution.answers import Claim
-from execution.errors import ExecutionCancelledError, StaleLeaseError
-from execution.patience import Patience
-from execution.records import StepRecords
-from execution.results import as_storable, encode_json
-from execution.secrets import NO_SECRETS, StepSecrets
+from .answers import Claim, Saved
+from .drains import YieldCause
+from .errors import ExecutionCancelledError, StaleLeaseError
+from .lines import MOST_LINE_CHARACTERS, LineCollector, write_message
+from .patience import Patience
+from .records import StepRecords
+from .results import as_storable, encode_json
+from .secrets import NO_SECRETS, StepSecrets
+from .summons import Hearing, StepCalls, Summons
+from .telling import LineWriter, Telling
 
 _PROGRESS_INTERVAL_SECONDS = 0.5
 _CANCEL_INTERVAL_SECONDS = 0.5
-_MOST_LOG_LINES = 1000
-_MOST_LINE_CHARACTERS = 4000
+_TOLD_INTERVAL_SECONDS = 5.0
+"""How often PostgreSQL is asked where a cancel is told: it knows of lost leases."""
+_LOG_SOURCE = "ctx.log"
 
 _process_logger = logging.getLogger("plans.step")
 
@@ -63,61 +67,55 @@ class Variables(UserDict[str, Any]):
         self.changed.clear()
 
 
-class _LineCollector(logging.Handler):
-    """Keeps the lines of one attempt until they are written, up to a bound.
+class _StepHandler(logging.Handler):
+    """Hands the lines of one attempt on, without the values of secrets in them.
 
-    What is kept does not depend on the level that the worker logs at; what the
-    worker logs does. Neither has the values of secrets in it.
+    What is stored does not depend on the level that the worker logs at; what the
+    worker logs does.
     """
 
-    def __init__(self, secrets: StepSecrets) -> None:
+    def __init__(self, lines: LineCollector, secrets: StepSecrets) -> None:
         super().__init__()
+        self._lines = lines
         self._secrets = secrets
-        self.lines: list[dict[str, str]] = []
-        self.count = 0
-
-    def take(self) -> list[dict[str, str]]:
-        """Return the lines that are kept, and keep them no more."""
-        lines, self.lines = self.lines, []
-        return lines
 
     def emit(self, record: logging.LogRecord) -> None:
-        if self._secrets is not NO_SECRETS:
-            record = _conceal_secrets(record, self._secrets)
-        try:
-            self._keep(record)
-        except Exception:  # noqa: BLE001  # arguments that do not fit the line, as in every handler
-            self.handleError(record)
+        self._lines.tell_record(record, _LOG_SOURCE)
         if _process_logger.isEnabledFor(record.levelno):
+            if self._secrets is not NO_SECRETS:
+                record = _conceal_secrets(record, self._secrets)
             _process_logger.handle(record)
-
-    def _keep(self, record: logging.LogRecord) -> None:
-        self.count += 1
-        if self.count <= _MOST_LOG_LINES:
-            message = as_storable(record.getMessage()[:_MOST_LINE_CHARACTERS])
-            self.lines.append({"level": record.levelname.lower(), "message": message})
 
 
 def _conceal_secrets(
     record: logging.LogRecord, secrets: StepSecrets
 ) -> logging.LogRecord:
     """Return a record as it would be written, with names in the place of values."""
-    try:
-        message = record.getMessage()
-    except Exception:  # noqa: BLE001  # arguments that do not fit, or raise when shown
-        message = f"{record.msg} (and arguments that do not fit)"
     trace = traceback.format_exception(*record.exc_info) if record.exc_info else []
     fields = {
         **{
-            name: secrets.conceal(value) if isinstance(value, str) else value
+            name: secrets.conceal(value)
+            if isinstance(value, str)
+            else secrets.conceal_in(value)
             for name, value in vars(record).items()
         },
-        "msg": secrets.conceal(message),
+        "msg": secrets.conceal(write_message(record)),
         "args": None,
         "exc_info": None,
         "exc_text": secrets.conceal("".join(trace).rstrip()) or None,
     }
     return logging.makeLogRecord(fields)
+
+
+class StepYield(BaseException):
+    """Ends the code of an attempt at a checkpoint; no error, and not to be caught.
+
+    Like KeyboardInterrupt it passes what catches every Exception; `finally` runs.
+    """
+
+    def __init__(self, cause: YieldCause) -> None:
+        super().__init__(f"the attempt ends at its checkpoint: {cause}")
+        self.cause = cause
 
 
 class Context:
@@ -133,6 +131,10 @@ class Context:
         log: a standard logger; its lines, from INFO up, are stored with the execution.
     """
 
+    _progress: tuple[float, str | None, int | None, int | None] | None = None
+    _progress_due = _yield_due = _cancel_due = 0.0
+    _is_asked = _is_unwanted = False
+
     def __init__(
         self,
         claim: Claim,
@@ -140,22 +142,30 @@ class Context:
         emit: Callable[[int | None], None],
         patience: Patience,
         secrets: StepSecrets = NO_SECRETS,
+        writer: LineWriter | None = None,
+        calls: StepCalls | None = None,
+        *,
+        may_yield: bool = False,
     ) -> None:
         """Speak for `claim` through `records`; `emit` tells that the timeline grew.
 
         While PostgreSQL is away, what an action tells waits with `patience`: an outage
         is not an error of the action's. The values of `secrets` are concealed in all
-        that it tells.
+        that it tells. A `writer` writes lines while the action runs; without one they
+        are when it ends. What the worker says meanwhile is heard from `calls`. An
+        attempt that `may_yield` ends at a checkpoint when that is asked for.
         """
+        self._may_yield = may_yield
+        self._is_stopping = patience.is_stopping
         self._secrets = secrets
         self._until_answered = patience.until_answered
         self._held = claim.held
         self._records = records
         self._emit = emit
-        self._metrics: list[dict[str, Any]] = []
-        self._progress: tuple[float, str | None, int | None, int | None] | None = None
-        self._progress_due = 0.0
-        self._cancel_due = 0.0
+        self._telling = Telling(
+            claim.held, records, secrets, patience.until_answered, writer
+        )
+        self._hearing = Hearing(claim.step, calls)
         self.execution_id = claim.held.execution_id
         self.plan = claim.run.plan
         self.step = claim.step
@@ -168,17 +178,13 @@ class Context:
     def log(self) -> logging.Logger:
         """A standard logger; its lines, from INFO up, are stored with the execution."""
         log = logging.Logger(_process_logger.name, logging.INFO)  # noqa: LOG001  # one per attempt, then gone
-        log.addHandler(self._collector)
+        log.addHandler(_StepHandler(self.lines, self._secrets))
         return log
 
-    @cached_property
-    def _collector(self) -> _LineCollector:
-        return _LineCollector(self._secrets)
-
     @property
-    def _has_logged(self) -> bool:
-        # most steps write no line, and a logger costs more than a short step does
-        return "log" in vars(self)
+    def lines(self) -> LineCollector:
+        """Where what is logged and printed goes; actions have `log` for that."""
+        return self._telling.lines
 
     def progress(
         self,
@@ -195,7 +201,7 @@ class Context:
         """
         bounded = min(max(percent, 0.0), 100.0) if not math.isnan(percent) else 0.0
         said = self._secrets.conceal(message) if message else None
-        text = as_storable(said[:_MOST_LINE_CHARACTERS]) if said else None
+        text = as_storable(said[:MOST_LINE_CHARACTERS]) if said else None
         self._progress = (bounded, text, chunks, records)
         if time.monotonic() >= self._progress_due:
             self._write_progress()
@@ -203,59 +209,112 @@ class Context:
     def save_checkpoint(self, data: Mapping[str, Any]) -> None:
         """Store what is done so far; the next attempt finds it as `checkpoint`.
 
-        Raises ResultError when `data` is no JSON, StaleLeaseError when the step
-        belongs to somebody else by now.
+        An action that `yields` may end here, when its execution is paused or its worker
+        is to stop: the next attempt goes on from this checkpoint. Raises ResultError
+        when `data` is no JSON, StaleLeaseError when the step belongs to somebody else
+        by now.
         """
         kept = self._secrets.conceal_in(data)
         text = encode_json(kept, place=f"the checkpoint of step {self.step}")
-        if not self._until_answered(
+        saved = self._until_answered(
             lambda: self._records.save_checkpoint(self._held, text)
-        ):
+        )
+        if saved is Saved.STALE:
             raise self._stale()
         self.checkpoint = data
+        if self._may_yield and (cause := self._find_cause(saved)) is not None:
+            raise StepYield(cause)
+
+    def is_asked_to_yield(self) -> bool:
+        """Say whether the attempt would end at a checkpoint saved now.
+
+        For code whose checkpoints are costly: it saves one when this is so. Asks the
+        database at most twice a second, so it can stand in a tight loop. Of an action
+        that does not yield it is never so.
+        """
+        if not self._may_yield or self._is_asked:
+            return self._is_asked
+        if self._is_stopping():
+            return True
+        if time.monotonic() >= self._yield_due:
+            self._yield_due = time.monotonic() + _CANCEL_INTERVAL_SECONDS
+            self._is_asked = self._until_answered(
+                lambda: self._records.is_wanted_to_yield(self._held)
+            )
+        return self._is_asked
 
     def metric(self, name: str, value: float) -> None:
-        """Record a number under a name; stored when the attempt ends."""
+        """Record a number under a name; stored when the attempt ends.
+
+        Ten thousand wait for that at most; the log says where there were more.
+        """
         encode_json({name: value}, place=f"the metric {name!r} of step {self.step}")
-        self._metrics.append(
-            {"name": self._secrets.conceal(name), "value": float(value)}
-        )
+        self._telling.add_metric(self._secrets.conceal(name), float(value))
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether nobody wants the step's work any more.
+
+        That is when the execution is being cancelled, or when the step was given to
+        another attempt. It can be asked in a tight loop: the worker hears of a cancel,
+        and PostgreSQL is asked every few seconds at most; twice a second where there is
+        no worker, as in a test.
+        """
+        if self._is_unwanted or self._hearing.is_told:
+            self._is_unwanted = True
+        elif time.monotonic() >= self._cancel_due:
+            self._cancel_due = time.monotonic() + (
+                _TOLD_INTERVAL_SECONDS
+                if self._hearing.is_called
+                else _CANCEL_INTERVAL_SECONDS
+            )
+            self._is_unwanted = self._until_answered(
+                lambda: self._records.is_unwanted(self._held)
+            )
+        return self._is_unwanted
 
     def raise_if_cancelled(self) -> None:
         """Raise ExecutionCancelledError when nobody wants the step's work any more.
 
-        That is when the execution is being cancelled, or when the step was given to
-        another attempt. Asks the database at most twice a second, so it can stand in a
-        tight loop.
+        See `is_cancelled`; it can stand in a tight loop as well.
         """
-        if time.monotonic() < self._cancel_due:
-            return
-        self._cancel_due = time.monotonic() + _CANCEL_INTERVAL_SECONDS
-        if self._until_answered(lambda: self._records.is_unwanted(self._held)):
+        if self.is_cancelled:
             raise ExecutionCancelledError(
                 f"execution {self.execution_id} no longer wants step {self.step}"
             )
 
+    def find_summons(self) -> Summons | None:
+        """Return what the attempt is told by its worker, None while it may go on.
+
+        The event loop of an `async def` action asks, and cancels it.
+        """
+        return self._hearing.find(self.attempt)
+
     def flush(self) -> None:
-        """Write what was told and is not stored yet; the runner calls it at the end."""
+        """Write what was told and is not stored yet."""
         if self._progress is not None:
             self._write_progress()
-        told = self._collector.take() if self._has_logged else []
-        if told or self._metrics:
-            lines, metrics = json.dumps(told), json.dumps(self._metrics)
-            self._metrics = []
-            # after an unknown commit these may stand there twice, as logs may
-            self._until_answered(
-                lambda: self._records.append_observations(self._held, lines, metrics)
-            )
+        self._telling.write()
+
+    def end_attempt(self) -> None:
+        """Write what was told; the runner calls it when the action has ended."""
+        self.lines.end()
+        self.flush()
 
     def begin_attempt(self, attempt: int) -> None:
         """Go on as the next attempt in place: what the last one set is forgotten."""
         self.attempt = attempt
+        self._is_asked = False
         self._progress = None
-        if self._has_logged:
-            self._collector.count = 0
+        self.lines.begin()
         self.variables.forget()
+
+    def _find_cause(self, saved: Saved) -> YieldCause | None:
+        # a resume may have come since it was said that there is a cause
+        self._is_asked = saved is Saved.ASKED
+        if self._is_asked:
+            return YieldCause.PAUSE
+        return YieldCause.DRAIN if self._is_stopping() else None
 
     def _write_progress(self) -> None:
         assert self._progress is not None  # noqa: S101  # both callers have looked

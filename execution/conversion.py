@@ -24,7 +24,7 @@ from typing import (
     get_origin,
 )
 
-from execution.errors import ResultError
+from .errors import ResultError
 
 Convert: TypeAlias = Callable[[object], object]
 

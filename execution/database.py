@@ -23,9 +23,9 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812  # the same
 from psycopg2.extensions import quote_ident
 from psycopg2.extras import register_default_jsonb
 
-from execution.errors import DatabaseError, SchemaMismatchError, SettingsError
-from execution.results import decode_json
-from execution.sql import functions_digest
+from .errors import DatabaseError, SchemaMismatchError, SettingsError
+from .results import decode_json
+from .sql import functions_digest
 
 CONNECT_OPTIONS: dict[str, Any] = {
     "connect_timeout": 10,
@@ -109,6 +109,9 @@ class Database:
                 return [dict(zip(names, row, strict=True)) for row in cursor]
         except psycopg2.Error as error:
             raise self._translate(error) from error
+        except ValueError as error:
+            # NUL, or half a surrogate pair: such as a reason that is no UTF-8
+            raise DatabaseError(f"PostgreSQL cannot hold that text: {error}") from error
 
     def wait_for_notice(
         self, channel: str, seconds: float, stirred: int | None = None

@@ -21,11 +21,12 @@ from typing import Any
 
 from amqp.exceptions import MessageNacked  # type: ignore[import-untyped]
 from celery import Celery
+from kombu.entity import Exchange, Queue
 from kombu.exceptions import KombuError, OperationalError
 
-from execution.assets import find_asset
-from execution.settings import Settings
-from execution.windows import Link, Window
+from .assets import find_asset
+from .settings import Settings
+from .windows import Link, Window
 
 STEP_TASK = "plans.step"
 
@@ -47,7 +48,7 @@ logger = logging.getLogger(__name__)
 def create_app(settings: Settings) -> Celery:
     """Return a Celery app configured by `celeryconfig.py` for these settings."""
     spec = importlib.util.spec_from_file_location(
-        "execution._celeryconfig", find_asset("celeryconfig.py")
+        f"{__package__}._celeryconfig", find_asset("celeryconfig.py")
     )
     assert spec is not None and spec.loader is not None  # noqa: S101, PT018  # a .py file has both
     config = importlib.util.module_from_spec(spec)
@@ -58,6 +59,7 @@ def create_app(settings: Settings) -> Celery:
     app.conf.broker_transport_options = config.choose_transport_options(
         settings.broker_url
     )
+    app.conf.broker_use_ssl = config.choose_tls(settings.broker_url, settings.tls_ca)
     app.conf.task_default_queue = settings.queue
     return app
 
@@ -102,27 +104,30 @@ class ExecutionDispatcher:
             return False
         # a broker that was restarted breaks the pooled connection, and says so at once;
         # what the first try may have sent already is dropped by its claim
-        if self._try_chains(chains) or (
-            self._now() - begun < _INSTANT_SECONDS and self._try_chains(chains)
-        ):
+        cause = self._try_chains(chains)
+        if cause is not None and self._now() - begun < _INSTANT_SECONDS:
+            cause = self._try_chains(chains)
+        if cause is None:
             return True
+        logger.warning(
+            "messages were not sent; a worker's reconciler sends them later",
+            extra={"windows": len(chains), "cause": str(cause)},
+        )
         ended = self._now()
         self._quiet_until = ended + max(_QUIET_SECONDS, _QUIET_FACTOR * (ended - begun))
         return False
 
-    def _try_chains(self, chains: Sequence[Sequence[Mapping[str, Any]]]) -> bool:
+    def _try_chains(
+        self, chains: Sequence[Sequence[Mapping[str, Any]]]
+    ) -> Exception | None:
         try:
             with self._app.producer_pool.acquire(
                 block=True, timeout=_ANSWER_SECONDS
             ) as producer:
                 self._send_batch(chains, producer)
         except (KombuError, OSError) as error:
-            logger.warning(
-                "messages were not sent",
-                extra={"windows": len(chains), "cause": str(error)},
-            )
-            return False
-        return True
+            return error
+        return None
 
     def _send_batch(
         self, chains: Sequence[Sequence[Mapping[str, Any]]], producer: Any
@@ -136,7 +141,7 @@ class ExecutionDispatcher:
                 for chain in chains:
                     self._send(chain, producer)
         except Exception as error:
-            # half a conversation may be left in it
+            # whatever it was, also a signal's: half a conversation may be left in it
             connection.collect()
             if isinstance(error, _list_failures(connection)):
                 raise OperationalError(str(error)) from error
@@ -147,7 +152,8 @@ class ExecutionDispatcher:
         head, *rest = chain
         options = head["options"]
         amqp = self._app.amqp
-        message = amqp.create_task_message(
+        # whatever task_protocol says: the first version of it has no chains
+        message = amqp.as_task_v2(
             options["task_id"],
             STEP_TASK,
             head["args"],
@@ -175,19 +181,30 @@ class ExecutionDispatcher:
         return bool(self._app.conf.task_send_sent_event)
 
     def _find_route(self, queue: str) -> Mapping[str, Any]:
-        """Return how the app sends to a queue, which its settings decide once."""
+        """Return how the app sends to a queue, which is the same each time.
+
+        Its `task_routes` are not asked: they are for its own tasks, and could take a
+        step elsewhere than PostgreSQL has written down.
+        """
         route = self._routes.get(queue)
         if route is None:
-            options = {
-                "queue": queue,
+            route = self._routes[queue] = {
+                "queue": self._find_queue(queue),
                 "serializer": "json",
                 "retry": False,
                 "timeout": _ANSWER_SECONDS,
                 "confirm_timeout": _ANSWER_SECONDS,
             }
-            route = self._app.amqp.router.route(options, STEP_TASK, [], {})
-            self._routes[queue] = route
         return route
+
+    def _find_queue(self, name: str) -> Any:
+        queues = self._app.amqp.queues
+        try:
+            return queues[name]
+        except KeyError:
+            # task_create_missing_queues is off: whoever serves it has declared it
+            exchange = Exchange(name, "direct")  # type: ignore[no-untyped-call]  # kombu ships no types
+            return Queue(name, exchange, routing_key=name, no_declare=True)  # type: ignore[no-untyped-call]  # the same
 
     def _read_ancestry(self) -> Mapping[str, str]:
         """Return whose message this one follows, for Flower."""

@@ -8,19 +8,19 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
-from execution.answers import Ending
-from execution.errors import (
+from .answers import Ending
+from .errors import (
     ErrorCode,
     ExpressionError,
     PayloadError,
     PayloadLostError,
     ResultError,
 )
-from execution.events import ExecutionEventEmitter
-from execution.expressions import evaluate_template
-from execution.records import StepRecords
-from execution.results import ErrorRecord, encode_json, error_code
-from execution.states import EndReason, ExecutionStatus, final_status
+from .events import ExecutionEventEmitter
+from .expressions import evaluate_template
+from .records import StepRecords
+from .results import ErrorRecord, encode_json, error_code
+from .states import EndReason, ExecutionStatus, final_status
 
 logger = logging.getLogger(__name__)
 

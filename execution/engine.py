@@ -6,76 +6,86 @@ same executions.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from execution.actions import registry
-from execution.admission import PlanAdmission
-from execution.bulk import Order, bind_all, submit_chunks
-from execution.dispatcher import ExecutionDispatcher, create_app
-from execution.events import ExecutionEventEmitter, subscription
-from execution.faults import FaultPoint, reach
-from execution.identity import draw_execution_id
-from execution.inspection import InspectedExecutions, not_found
-from execution.installation import Installation, open_installation
-from execution.keys import KeyedExecutions
-from execution.lifecycle import ExecutionStateManager
-from execution.liveness import LivenessRecords
-from execution.patience import ASK_TWICE, Patience
-from execution.payloads import PayloadStore
-from execution.plan import Plan
-from execution.pool import DatabasePool
-from execution.progress import compute_progress
-from execution.publication import PublishedPlans
-from execution.receipts import Submitted
-from execution.records import StepRecords
-from execution.relay import ExecutionRelay
-from execution.repository import ExecutionRepository
-from execution.results import (
-    ExecutionResult,
-    ExecutionSummary,
-    ExecutionUpdate,
-)
-from execution.sessions import Transaction
-from execution.settings import Settings
-from execution.states import ExecutionStatus
-from execution.strategies import add_strategy
-from execution.waiting import wait_for_end
+from celery import Celery
 
-_POLL_SECONDS = 2.0
+from .acting import BatchedExecutions
+from .actions import registry
+from .admission import PlanAdmission
+from .bulk import Order, bind_all, submit_chunks
+from .events import ExecutionEventEmitter
+from .faults import FaultPoint, reach
+from .guarding import GuardedDependencies
+from .holding import HeldExecutions
+from .identity import draw_execution_id
+from .installation import Installation, name_broker, open_installation
+from .keys import KeyedExecutions
+from .lifecycle import ExecutionStateManager
+from .liveness import LivenessRecords
+from .logs import follow_lines
+from .observations import LineLevel, LogLine
+from .operating import OperatedExecutions
+from .parking import ParkedExecutions
+from .patience import ASK_TWICE
+from .payloads import PayloadStore
+from .plan import Plan
+from .pool import MOST_CONNECTIONS
+from .receipts import Submitted
+from .records import StepRecords
+from .relay import ExecutionRelay
+from .results import ExecutionResult
+from .scheduled_runs import ScheduledRuns
+from .schedules import ScheduledPlans
+from .settings import Settings
+from .signals import SignalledExecutions
+from .states import ExecutionStatus
+from .strategies import add_strategy
+from .subscribing import SubscribedExecutions, Subscriptions
+from .transactions import Transaction
 
 
-class ExecutionEngine(InspectedExecutions, PublishedPlans):
+class ExecutionEngine(
+    SubscribedExecutions,
+    HeldExecutions,
+    ScheduledPlans,
+    OperatedExecutions,
+    BatchedExecutions,
+    SignalledExecutions,
+    GuardedDependencies,
+):
     """Runs plans; `connect` makes one."""
 
     def __init__(self, installation: Installation) -> None:
         """Work with the servers of an opened installation; `connect` opens one."""
         settings = installation.settings
-        assert settings.database_url is not None  # noqa: S101  # an installation has every URL
         self.settings = settings
         self._installation = installation
-        self._database = DatabasePool(
-            settings.database_url, settings.schema, most_connections=2
-        )
-        self._installation_id = self._database.check()
+        self._database = installation.open_database()
+        self.installation_id = self._database.check()
         self._payloads = PayloadStore.from_settings(settings)
         self._records = StepRecords(self._database, self._payloads)
-        self._repository = ExecutionRepository(
-            settings.database_url, settings.schema, self._payloads
-        )
+        self._signals = self._records.signals
+        self._repository = installation.open_repository(self._payloads)
         self._admission = PlanAdmission(self._repository, settings.check)
-        self._emitter = ExecutionEventEmitter(
-            settings.events_url, self._installation_id
-        )
-        self._dispatcher = ExecutionDispatcher(create_app(settings))
+        self._emitter = ExecutionEventEmitter(settings.events_url, self.installation_id)
+        self._subscriptions = Subscriptions()
+        self._dispatcher = installation.build_dispatcher()
         self._relay = ExecutionRelay(self._records, self._dispatcher, self._emitter)
+        liveness = LivenessRecords(self._database)
         self._keyed = KeyedExecutions(
-            LivenessRecords(self._database),
-            self._records,
-            self._dispatcher,
-            self._emitter,
+            liveness, self._records, self._dispatcher, self._emitter
         )
+        self._schedules = liveness.schedules
+        self._scheduled_runs = ScheduledRuns(
+            liveness, self._records, self._dispatcher, self._emitter
+        )
+        self._parking = ParkedExecutions(liveness, self._dispatcher, self._emitter)
+        self._dependencies = liveness.dependencies
         self._states = ExecutionStateManager(
             self._repository,
             self._dispatcher,
@@ -85,21 +95,36 @@ class ExecutionEngine(InspectedExecutions, PublishedPlans):
         )
 
     @classmethod
-    def connect(cls, settings: Settings | None = None) -> Self:
+    def connect(
+        cls,
+        settings: Settings | None = None,
+        *,
+        most_connections: int = MOST_CONNECTIONS,
+        app: Celery | None = None,
+    ) -> Self:
         """Return an engine for `settings`, by default those of the environment.
 
+        So many of the program's threads may ask it at once, others wait for them. With
+        an `app` of Celery, its broker and its way to send are used.
         Raises SettingsError saying what to set when a server is not named, and
         SchemaMismatchError when the database needs `plans db upgrade`.
         """
-        installation = open_installation(settings or Settings.from_environment())
+        settings = settings or Settings.from_environment()
+        installation = open_installation(
+            settings if app is None else name_broker(settings, app)
+        )
         try:
-            return cls(installation)
+            return cls(
+                replace(installation, most_connections=most_connections, app=app)
+            )
         except BaseException:
+            # also an interrupt: nobody else would let go of the local stack
             installation.close()
             raise
 
     def close(self) -> None:
-        """Close every connection, and the hold on the local stack if there is one."""
+        """End subscriptions, close connections, and leave the local stack, if any."""
+        self._subscriptions.close()
         self._emitter.close()
         self._repository.close()
         self._database.close()
@@ -129,33 +154,32 @@ class ExecutionEngine(InspectedExecutions, PublishedPlans):
         execution_id: str | None = None,
         tags: Sequence[str] = (),
         priority: int = 0,
+        at: datetime | None = None,
         transaction: Transaction | None = None,
     ) -> str:
         """Begin an execution of `plan` and return its id, without waiting.
 
         `plan` is one, or names one that was published, `NAME` or `NAME@VERSION`. What
-        has returned is committed; in a `transaction` of the caller's (a SQLAlchemy
-        connection or session), it is there once that commits. The same
+        has returned is committed; in a `transaction` of the caller's (of SQLAlchemy,
+        Django, psycopg2 or psycopg), it is there once that commits. The same
         `idempotency_key` or `execution_id` with the same body returns what exists.
-        Raises ParameterError, PlanValidationError for actions that workers do not
-        offer so, PlanNotFoundError, SubmissionConflictError for a key used otherwise,
-        ConcurrencyConflictError when the plan rejects it and others have its key.
+        Raises ParameterError, PlanNotFoundError, PlanValidationError for what workers
+        do not offer, SubmissionConflictError and ConcurrencyConflictError.
         """
-        plan = self.get_plan(plan) if isinstance(plan, str) else plan
+        plan = self._take(plan)
         keys = [] if idempotency_key is None else [idempotency_key]
         self._admission.admit(
-            plan, priority=priority, keys=keys, execution_id=execution_id
+            plan, priority=priority, at=at, keys=keys, execution_id=execution_id
         )
+        submit = partial(self._repository.submit, plan, plan.bind(parameters or {}))
         # with its id drawn, a call can be made again, if not in a caller's transaction
-        submit = self._repository.submit
         submitted = (submit if transaction else partial(ASK_TWICE, submit))(
-            plan,
-            plan.bind(parameters or {}),
             queue=self.settings.queue,
             execution_id=execution_id or draw_execution_id(),
             key=idempotency_key,
             tags=[*plan.tags, *tags],
             priority=priority,
+            at=at,
             transaction=transaction,
         )
         if transaction is None:
@@ -179,6 +203,7 @@ class ExecutionEngine(InspectedExecutions, PublishedPlans):
         keys: Sequence[str] | None = None,
         tags: Sequence[str] = (),
         priority: int = 0,
+        at: datetime | None = None,
     ) -> tuple[str, ...]:
         """Begin an execution of `plan` for each of `parameters`; return ids in order.
 
@@ -189,12 +214,11 @@ class ExecutionEngine(InspectedExecutions, PublishedPlans):
         SubmissionConflictError is raised; of its chunk nothing is kept, the chunks
         before it are, and with keys the call may be repeated.
         """
-        if isinstance(plan, str):
-            plan = self.get_plan(plan)
-        self._admission.admit(plan, priority=priority, keys=keys or ())
+        plan = self._take(plan)
+        self._admission.admit(plan, priority=priority, at=at, keys=keys or ())
         bound = bind_all(plan, parameters, keys)
         tags = [*plan.tags, *tags]
-        order = Order(plan, bound, keys, tags, priority, self.settings.queue)
+        order = Order(plan, bound, keys, tags, priority, self.settings.queue, at)
         return submit_chunks(order, self._repository, self._dispatcher, self._keyed)
 
     def execute(
@@ -212,45 +236,27 @@ class ExecutionEngine(InspectedExecutions, PublishedPlans):
         execution_id = self.submit(plan, parameters, **options)
         return self.wait(execution_id, timeout_seconds=timeout_seconds)
 
-    def wait(
-        self, execution_id: str, *, timeout_seconds: float | None = None
-    ) -> ExecutionResult:
-        """Wait until the execution has ended and return how.
+    def follow_logs(
+        self,
+        execution_id: str,
+        *,
+        step: str | None = None,
+        level: LineLevel | str | None = None,
+        after: int = 0,
+    ) -> Iterator[LogLine]:
+        """Yield the lines that steps tell, until the execution has ended.
 
-        An outage of PostgreSQL is waited out. Raises ExecutionNotFoundError, and after
-        `timeout_seconds` TimeoutError, or DatabaseError in an outage.
-        """
-        return wait_for_end(
-            execution_id,
-            self._repository,
-            partial(self._listen, execution_id),
-            partial(self.get_result, execution_id),
-            timeout_seconds=timeout_seconds,
-        )
-
-    def monitor(
-        self, execution_id: str, *, after: int = 0
-    ) -> Iterator[ExecutionUpdate]:
-        """Yield where the execution stands, each time it has moved, until it has ended.
-
-        Every event with a number above `after` comes exactly once, in order. An outage
-        of PostgreSQL is waited out. Raises ExecutionNotFoundError when there is no such
+        Every line with an id above `after` comes exactly once, in order: those of
+        `step`, or of its items and iterations; and of `level` or above. An outage of
+        PostgreSQL is waited out. Raises ExecutionNotFoundError when there is no such
         execution.
         """
-        ask = Patience().until_answered
-        ask(partial(self.get_status, execution_id))
-        with self._listen(execution_id) as listener:
-            while True:
-                update, execution = ask(partial(self._look, execution_id, after))
-                if update.events or after == 0:
-                    yield update
-                after = max(after, update.last_seq)
-                if execution.last_seq > after:
-                    continue
-                if execution.has_ended:
-                    return
-                if not update.events:
-                    listener.wait(_POLL_SECONDS)
+        read = partial(self.read_logs, execution_id, step=step, level=level)
+        return follow_lines(
+            lambda seen: read(after=seen),
+            partial(self._listen, execution_id),
+            after=after,
+        )
 
     # act
 
@@ -277,10 +283,21 @@ class ExecutionEngine(InspectedExecutions, PublishedPlans):
         return self._change(execution_id, ExecutionStatus.RUNNING, by, reason)
 
     def cancel(
-        self, execution_id: str, *, by: str | None = None, reason: str | None = None
+        self,
+        execution_id: str,
+        *,
+        by: str | None = None,
+        reason: str | None = None,
+        grace_seconds: float | None = None,
     ) -> ExecutionStatus:
-        """Start no further step, and end once nothing runs any more."""
-        return self._change(execution_id, ExecutionStatus.ENDING, by, reason)
+        """Start no further step, and end once nothing runs any more.
+
+        What runs is told, and cut after `grace_seconds`; without them, after the
+        setting of its worker. What already ends can be given another time.
+        """
+        return self._change(
+            execution_id, ExecutionStatus.ENDING, by, reason, grace_seconds
+        )
 
     def delete_execution(self, execution_id: str) -> bool:
         """Delete an ended execution with its large values; say whether it was there."""
@@ -292,32 +309,13 @@ class ExecutionEngine(InspectedExecutions, PublishedPlans):
         target: ExecutionStatus,
         by: str | None,
         reason: str | None,
+        grace_seconds: float | None = None,
     ) -> ExecutionStatus:
         self.get_status(execution_id)
-        return self._states.change_state(execution_id, target, by=by, reason=reason)
+        return self._states.change_state(
+            execution_id, target, by=by, reason=reason, grace_seconds=grace_seconds
+        )
 
     def _finish(self, execution_id: str) -> bool:
         # the connection may have been cut since it was used last, and says so only now
         return ASK_TWICE(self._relay.finish, execution_id)
-
-    def _listen(self, execution_id: str) -> Any:
-        url = self.settings.events_url
-        return subscription(url, self._installation_id, execution_id)
-
-    def _look(
-        self, execution_id: str, after: int
-    ) -> tuple[ExecutionUpdate, ExecutionSummary]:
-        events = self._repository.list_events(execution_id, after=after)
-        found = self._repository.get_with_running(execution_id)
-        if found is None:
-            # deleted while it was watched
-            raise not_found(execution_id)
-        execution, running = found
-        update = ExecutionUpdate(
-            execution_id=execution_id,
-            status=execution.status,
-            progress=compute_progress(execution, running),
-            events=events,
-            last_seq=events[-1].seq if events else after,
-        )
-        return update, execution

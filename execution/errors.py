@@ -4,19 +4,30 @@
     ├── PlanError                        change the plan or the call
     │   ├── PlanValidationError    E001  the document has faults, all listed
     │   │   └── ParameterError     E001  the parameters do not fit the plan
+    │   ├── FilterError                  a list is asked for what it cannot answer
+    │   ├── BatchRequestError            what is asked of many executions is no act
+    │   ├── BatchNotFoundError           no such batch
+    │   ├── InvalidBatchStateError       the batch does not stand so that this could be
     │   ├── PlanNotFoundError            no plan was published under the name
     │   ├── PlanVersionConflictError     the version is published with another body
     │   ├── ActionNotFoundError          no worker has published the action
     │   ├── SubmissionConflictError      the idempotency key has another body
     │   ├── ConcurrencyConflictError     others have the key, and the plan rejects
+    │   ├── SignalNotAwaitedError        no step of the plan waits for the signal
+    │   ├── SignalConflictError          the key of a signal belongs to another one
+    │   ├── ScheduleError                a schedule cannot be meant, or is there already
+    │   ├── ScheduleNotFoundError        no such schedule
+    │   ├── CursorError                  no cursor of ours, or not of this use
     │   └── ActionRegistrationError      the decorated function cannot be an action
     ├── SetupError                       change the installation
     │   ├── SettingsError                a setting is missing, unknown or wrong
     │   ├── SchemaMismatchError          the database needs `plans db upgrade`
-    │   └── LocalStackError              a server of the local stack cannot run
+    │   ├── LocalStackError              a server of the local stack cannot run
+    │   └── RehearsalError               a test asks for what its rehearsal cannot do
     ├── ExecutionError                   about one execution or step
-    │   ├── ExecutionNotFoundError       no such execution
-    │   ├── InvalidExecutionStateError   the move is not in the table
+    │   ├── ExecutionNotFoundError E012  no such execution
+    │   ├── StepNotFoundError      E012  the execution has no such step
+    │   ├── InvalidExecutionStateError E011 the act is not for where it stands
     │   ├── ExecutionNotFinishedError    asked for a result too early
     │   ├── ExecutionFailedError   E003  the execution ended without success
     │   ├── StepTimeoutError       E002  an attempt outlived its timeout
@@ -35,13 +46,17 @@
     │   ├── RetryableError         E003  the code asks for another attempt
     │   ├── FatalError             E003  the code says that no other attempt helps
     │   └── StaleLeaseError              the holder no longer holds the step
+    ├── ProgramError                     change the program that calls
+    │   ├── ServiceClosedError           the service is not open
+    │   ├── BackgroundTaskNotFoundError  no background task has the id, or not any more
+    │   └── BackgroundTaskLimitError     as many wait as may
     └── ServerError                      try again later
         ├── DatabaseError          E006  PostgreSQL refused or went away
         └── BrokerError                  the broker did not take a message
 
 The first level says who acts: the author of the plan, the one who installs, the
-one who looks after an execution, or nobody but time. StepTimeoutError is Python's
-TimeoutError as well. This module knows nothing of the rest of the package.
+one who looks after an execution, the author of the program, or nobody but time.
+This module knows nothing of the rest of the package.
 """
 
 from dataclasses import dataclass, field
@@ -62,6 +77,8 @@ class ErrorCode(StrEnum):
     WORKER_LOST = "E008"
     RESOURCE_UNAVAILABLE = "E009"
     IN_DOUBT = "E010"
+    INVALID_STATE = "E011"
+    NOT_FOUND = "E012"
 
 
 class PlansError(Exception):
@@ -103,9 +120,29 @@ class PlanValidationError(PlanError):
         self.faults = faults
         super().__init__("\n".join(str(fault) for fault in faults))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # by itself an error is made anew from its text
+        return type(self), (self.faults,), self.__dict__
+
 
 class ParameterError(PlanValidationError):
     """The parameters given to a plan do not fit its declaration."""
+
+
+class FilterError(PlanError):
+    """A filter is none; the message says which part, and what can be asked."""
+
+
+class BatchRequestError(PlanError):
+    """What is asked of many executions cannot be; the message says what can."""
+
+
+class BatchNotFoundError(PlanError):
+    """No batch has this id."""
+
+
+class InvalidBatchStateError(PlanError):
+    """The batch is in a state that does not allow the move."""
 
 
 class PlanNotFoundError(PlanError):
@@ -132,6 +169,26 @@ class ConcurrencyConflictError(PlanError):
         self.holders = holders
 
 
+class SignalNotAwaitedError(PlanError):
+    """No step of the execution's plan could ever take a signal of this name."""
+
+
+class SignalConflictError(PlanError):
+    """The key was used before, for a signal of another name or payload."""
+
+
+class ScheduleError(PlanError):
+    """A schedule says what cannot be meant, or its name is taken."""
+
+
+class ScheduleNotFoundError(PlanError):
+    """There is no schedule of that name."""
+
+
+class CursorError(PlanError):
+    """What was given to continue after is no cursor, or one of another use."""
+
+
 class ActionRegistrationError(PlanError):
     """A function cannot be registered as an action."""
 
@@ -152,6 +209,10 @@ class LocalStackError(SetupError):
     """A server of the local stack cannot be found, started or reached."""
 
 
+class RehearsalError(SetupError):
+    """A test asks for something that cannot be done in its process, or not so."""
+
+
 class ExecutionError(PlansError):
     """About one execution, or one step of it."""
 
@@ -159,9 +220,19 @@ class ExecutionError(PlansError):
 class ExecutionNotFoundError(ExecutionError):
     """No execution has this id."""
 
+    code = ErrorCode.NOT_FOUND
+
+
+class StepNotFoundError(ExecutionError):
+    """The execution has no step of this name."""
+
+    code = ErrorCode.NOT_FOUND
+
 
 class InvalidExecutionStateError(ExecutionError):
-    """The execution is in a state that does not allow the move."""
+    """The execution, or its step, is in a state that does not allow the act."""
+
+    code = ErrorCode.INVALID_STATE
 
 
 class ExecutionNotFinishedError(ExecutionError):
@@ -276,6 +347,22 @@ class FatalError(ExecutionError):
 
 class StaleLeaseError(ExecutionError):
     """The attempt no longer holds its step; nothing it writes is kept."""
+
+
+class ProgramError(PlansError):
+    """The program that calls must change."""
+
+
+class ServiceClosedError(ProgramError):
+    """The service is not open: not yet, or not any more."""
+
+
+class BackgroundTaskNotFoundError(ProgramError):
+    """No background task has this id; one that has ended may be forgotten."""
+
+
+class BackgroundTaskLimitError(ProgramError):
+    """As many background tasks wait for a place as may."""
 
 
 class ServerError(PlansError):

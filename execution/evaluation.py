@@ -7,12 +7,12 @@ not evaluated again. Knows neither the action nor who calls it.
 from collections.abc import Mapping
 from typing import Any
 
-from execution.answers import Claim, LoopState
-from execution.caching import CachePlace, compute_digest
-from execution.errors import ExpressionError, LoopExhaustedError
-from execution.expressions import evaluate_condition, evaluate_list, evaluate_template
-from execution.large_values import identify
-from execution.results import encode_json
+from .answers import Claim, LoopState
+from .caching import CachePlace, compute_digest
+from .errors import ExpressionError, LoopExhaustedError
+from .expressions import evaluate_condition, evaluate_list, evaluate_template
+from .large_values import identify
+from .results import encode_json
 
 MOST_ITEMS = 10_000
 MOST_ITEM_BYTES = 4 * 2**20
@@ -82,6 +82,18 @@ def evaluate_inputs(claim: Claim) -> tuple[Mapping[str, Any], str]:
     if inputs is None:
         inputs = evaluate_template(claim.inputs, claim.scope, place=place)
     return inputs, encode_json(inputs, place=place, remedy=_REMEDY)
+
+
+def evaluate_wait(claim: Claim) -> tuple[Mapping[str, Any], str]:
+    """Return which signal a step waits for, and how, and what is recorded of it.
+
+    Raises ExpressionError and ResultError as for inputs.
+    """
+    place = f"steps.{claim.step}"
+    wait = claim.recorded_input
+    if wait is None:
+        wait = evaluate_template(claim.inputs, claim.scope, place=place)
+    return wait, encode_json(wait, place=place, remedy=_REMEDY)
 
 
 def evaluate_place(claim: Claim, inputs: Mapping[str, Any]) -> CachePlace | None:

@@ -8,12 +8,15 @@ readers down and nobody else: the emitter drops hints while it is away.
 Events, by the names that the timeline keeps:
 
     execution.state_changed   submitted: from nothing to pending
+    execution.delayed         it begins later, at `until`
     execution.held            it waits for its key: as many as may run have it
     execution.admitted        it has its key
     execution.started         the first step was claimed
     execution.paused|resumed  by whom and why
     execution.ending          with its reason: result, abort, cancel, deadline
     execution.completed|failed|cancelled|timed_out   the terminal state, last of all
+    execution.retried         it goes on after its end: by whom and why, from where, and
+                              which steps begin anew
     execution.variables       what a step that succeeded has set
     step.added                it belongs to the end of the execution, which has come
     step.ready                everything that it needs is settled
@@ -24,7 +27,14 @@ Events, by the names that the timeline keeps:
     step.retrying             an attempt ended in an error, and another follows
     step.waiting              the same, and the next one is to begin only later
     step.lost                 the attempt's process vanished; ready again
+    step.yielded              its code has ended at a checkpoint, for its cause: pause,
+                              drain; ready again
+    step.drained              its worker stopped and cut it; ready again
+    step.forced               by whom and why: it is completed with what they say
     step.completed|failed|timed_out|skipped|cancelled   the step's end
+    signal.received           name, by, reason: it is kept until a step takes it
+    signal.taken              the same, by this step, which has ended with it
+    signal.missed             name: this step has waited for it as long as it was to
     recovery.initiated        it has failed, and the execution goes back: to where
     checkpoint.restored       before this step; these steps begin anew
 """
@@ -45,7 +55,8 @@ from weakref import WeakSet
 
 import redis
 
-from execution.coalescing import PAUSE_SECONDS, Coalescer
+from .coalescing import PAUSE_SECONDS, Coalescer
+from .errors import SettingsError
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +68,7 @@ _LINGER_SECONDS = 5.0
 EVENT_TYPES = frozenset(
     {
         "execution.state_changed",
+        "execution.delayed",
         "execution.held",
         "execution.admitted",
         "execution.started",
@@ -67,6 +79,7 @@ EVENT_TYPES = frozenset(
         "execution.failed",
         "execution.cancelled",
         "execution.timed_out",
+        "execution.retried",
         "execution.variables",
         "step.added",
         "step.ready",
@@ -76,11 +89,17 @@ EVENT_TYPES = frozenset(
         "step.retrying",
         "step.waiting",
         "step.lost",
+        "step.yielded",
+        "step.drained",
+        "step.forced",
         "step.completed",
         "step.failed",
         "step.timed_out",
         "step.skipped",
         "step.cancelled",
+        "signal.received",
+        "signal.taken",
+        "signal.missed",
         "recovery.initiated",
         "checkpoint.restored",
     }
@@ -100,7 +119,8 @@ class Hint:
     is_last: bool = False
 
 
-def _channel(installation_id: str, execution_id: str | None = None) -> str:
+def name_channel(installation_id: str, execution_id: str | None = None) -> str:
+    """Return where the hints of one execution travel, or those of all."""
     channel = f"plans:{installation_id}:events"
     return f"{channel}:{execution_id}" if execution_id else channel
 
@@ -117,12 +137,13 @@ class ExecutionEventEmitter:
     """
 
     def __init__(self, url: str | None, installation_id: str) -> None:
-        """Send through the Redis at `url`; without one, every hint is dropped."""
+        """Send through the Redis at `url`; without one, every hint is dropped.
+
+        Raises SettingsError when the URL is malformed.
+        """
         self._redis: redis.Redis | None = None
         if url is not None:
-            self._redis = redis.Redis.from_url(
-                url, socket_timeout=0.5, socket_connect_timeout=0.5
-            )
+            self._redis = _build_client(url, 0.5)
         self._installation_id = installation_id
         self._quiet_until = 0.0
         self._begin_anew()
@@ -133,7 +154,8 @@ class ExecutionEventEmitter:
         # held the locks does not exist here
         self._lock = threading.Lock()
         self._sending = threading.Lock()
-        self._wakes: SimpleQueue[None] = SimpleQueue()
+        # True to look for what is kept, False to end
+        self._wakes: SimpleQueue[bool] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._coalescer = Coalescer()
 
@@ -162,6 +184,7 @@ class ExecutionEventEmitter:
 
     def close(self) -> None:
         """Send what is kept, and close the connections; a later hint opens another."""
+        self._end_thread()
         self.flush()
         if self._redis is not None:
             self._redis.close()
@@ -182,7 +205,10 @@ class ExecutionEventEmitter:
     def _wake_thread(self) -> bool:
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(
-                target=self._send_kept, name="plans-hints", daemon=True
+                target=self._send_kept,
+                args=(self._wakes,),
+                name="plans-hints",
+                daemon=True,
             )
             try:
                 self._thread.start()
@@ -191,19 +217,32 @@ class ExecutionEventEmitter:
                 return False
         if self._wakes.empty():
             # it looks a pause later, whoever else asks it to
-            self._wakes.put(None)
+            self._wakes.put(True)
         return True
 
-    def _send_kept(self) -> None:
+    def _end_thread(self) -> None:
+        with self._lock:
+            thread, self._thread = self._thread, None
+            # the next thread must not find what this one was told
+            wakes, self._wakes = self._wakes, SimpleQueue()
+        if thread is not None:
+            wakes.put(False)
+            thread.join()
+
+    def _send_kept(self, wakes: "SimpleQueue[bool]") -> None:
         while True:
             try:
-                self._wakes.get(timeout=_LINGER_SECONDS)
+                is_woken = wakes.get(timeout=_LINGER_SECONDS)
             except Empty:
                 with self._lock:
+                    if self._wakes is not wakes:
+                        return
                     if self._coalescer.is_empty:
                         self._thread = None
                         return
             else:
+                if not is_woken:
+                    return
                 time.sleep(PAUSE_SECONDS)
             self.flush()
 
@@ -215,7 +254,9 @@ class ExecutionEventEmitter:
                 for execution_id, seq in hints.items():
                     body = json.dumps(vars(Hint(execution_id, seq, is_last)))
                     for channel in (None, execution_id):
-                        pipeline.publish(_channel(self._installation_id, channel), body)
+                        pipeline.publish(
+                            name_channel(self._installation_id, channel), body
+                        )
                 pipeline.execute()
         except redis.RedisError as error:
             self._quiet_until = time.monotonic() + _SILENCE_SECONDS
@@ -244,12 +285,24 @@ atexit.register(_flush_all)
 def _find_client(url: str, pid: int) -> redis.Redis:
     # each process its own; making one costs more than subscribing does, and it holds
     # no connection by itself
-    return redis.Redis.from_url(
-        # a server that takes the connection and never answers is away, too
-        url,
-        socket_connect_timeout=1.0,
-        socket_timeout=1.0,
-    )
+    return _build_client(url, 1.0)
+
+
+def _build_client(url: str, answer_seconds: float) -> redis.Redis:
+    try:
+        return redis.Redis.from_url(
+            # a server that takes the connection and never answers is away, too
+            url,
+            socket_connect_timeout=answer_seconds,
+            socket_timeout=answer_seconds,
+        )
+    except ValueError:
+        # its words quote parts of the URL, which may be of the password
+        raise SettingsError(
+            "PLANS_REDIS_URL, or PLANS_BROKER_URL where that is not set, is malformed;"
+            " it has the form redis://:password@host:6379/0, with %-escapes for what is"
+            " special in URLs"
+        ) from None
 
 
 class EventSubscription:
@@ -260,7 +313,7 @@ class EventSubscription:
     ) -> None:
         """Listen on the Redis at `url`; without one, `wait` only passes the time."""
         self._url = url
-        self._channel = _channel(installation_id, execution_id)
+        self._channel = name_channel(installation_id, execution_id)
         self._pubsub: Any = None
         self._retry_at = 0.0
 
@@ -295,7 +348,7 @@ class EventSubscription:
                 message = self._pubsub.get_message(timeout=left)
                 if message is None:
                     continue
-                hint = _read_hint(message["data"])
+                hint = read_hint(message["data"])
                 if not for_last or (hint is not None and hint.is_last):
                     return hint
         except redis.RedisError:
@@ -329,7 +382,8 @@ def subscription(
         listener.close()
 
 
-def _read_hint(data: bytes) -> Hint | None:
+def read_hint(data: bytes) -> Hint | None:
+    """Return what a message says, or None when it is none of ours."""
     try:
         body = json.loads(data)
         return Hint(

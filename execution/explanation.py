@@ -9,19 +9,21 @@ worker would. Must not know how it is shown.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from execution.caching import CacheRule
-from execution.foresight import Foresight, foresee_step
-from execution.language.breaches import Complaint
-from execution.oddities import find_oddities
-from execution.plan import CompiledStep, Concurrency, OnFailure, Plan, Repetition
-from execution.reads import list_expressions, list_paths, list_secrets, show_bare
-from execution.retry import RetryPolicy
-from execution.skips import find_reasons_to_skip, is_fallback
-from execution.states import Section
-from execution.waves import compute_depths
+from .caching import CacheRule
+from .foresight import Foresight, foresee_step
+from .language.breaches import Complaint
+from .oddities import find_oddities
+from .plan import CompiledStep, Concurrency, OnFailure, Plan, Repetition
+from .reads import list_expressions, list_paths, list_secrets, show_bare
+from .retry import RetryPolicy
+from .skips import find_reasons_to_skip, is_fallback
+from .states import Section
+from .waves import compute_depths
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,10 @@ class StepOutlook:
     time; `items` is how many there are, if parameters alone decide it, and `tolerate`
     how many may be skipped, a number or a share in percent. With `cache`, it may use a
     result that is there already. With `repeat` it is a loop: `action` is what it
-    repeats.
+    repeats. With `sleep` it waits `for` a duration or `until` a moment; with `wait`,
+    for the signal that `wait_for` names, until its `timeout`, and then comes to its
+    `default`. While something is paused that the step `uses`, it waits; its action may
+    use more.
 
     `reads` are the paths in its expressions, `secrets` the names of those in its
     inputs; in `inputs` those are filled in that only parameters decide. `skipped_if`
@@ -52,6 +57,8 @@ class StepOutlook:
     name: str
     action: str | None
     plan: str | None
+    sleep: Mapping[str, object] | None
+    wait: Mapping[str, object] | None
     section: Section
     wave: int | None
     undoes: str | None
@@ -79,6 +86,7 @@ class StepOutlook:
     tolerate: int | str | None
     cache: CacheRule | None
     repeat: Repetition | None
+    uses: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -150,14 +158,14 @@ def _describe(
     foreseen: Foresight,
     reasons: Sequence[str],
 ) -> StepOutlook:
-    def name(position: int | None) -> str | None:
-        return None if position is None else steps[position].name
-
+    name = partial(_find_name, steps)
     return StepOutlook(
         position=step.position,
         name=step.name,
-        action=None if step.subplan else step.action,
+        action=None if step.is_built_in else step.action,
         plan=step.subplan,
+        sleep=foreseen.inputs if step.sleep else None,
+        wait=foreseen.inputs if step.wait else None,
         section=step.section,
         wave=depth + 1 if _is_in_order(step) else None,
         undoes=name(step.undoes),
@@ -166,16 +174,12 @@ def _describe(
         needs=tuple(steps[need].name for need in _list_needs(step)),
         reads=tuple(path.text for path in list_paths(list_expressions(step))),
         secrets=tuple(list_secrets(step)),
-        inputs=foreseen.inputs,
+        inputs={} if step.sleep or step.wait else foreseen.inputs,
         timeout_seconds=step.timeout_seconds,
         deadline_seconds=step.deadline_seconds,
         retry=step.retry,
         max_lost=step.max_lost,
-        on_failure=step.on_failure,
-        fallback=name(step.fallback),
-        restore=name(step.restore),
-        restore_times=step.restore_times,
-        stands_in_for=name(step.stands_in_for),
+        **_describe_failure(step, name),
         skipped_if=tuple(reasons),
         when=None if step.condition is None else show_bare(step.condition),
         when_holds=foreseen.holds,
@@ -185,7 +189,24 @@ def _describe(
         tolerate=_describe_tolerance(step),
         repeat=step.repeat,
         cache=step.cache,
+        uses=step.uses,
     )
+
+
+def _describe_failure(
+    step: CompiledStep, name: Callable[[int | None], str | None]
+) -> dict[str, Any]:
+    return {
+        "on_failure": step.on_failure,
+        "fallback": name(step.fallback),
+        "restore": name(step.restore),
+        "restore_times": step.restore_times,
+        "stands_in_for": name(step.stands_in_for),
+    }
+
+
+def _find_name(steps: Sequence[CompiledStep], position: int | None) -> str | None:
+    return None if position is None else steps[position].name
 
 
 def _describe_tolerance(step: CompiledStep) -> int | str | None:

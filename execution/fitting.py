@@ -18,8 +18,8 @@ from types import NoneType
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from execution.expressions import TemplateError, parse_template_text
-from execution.places import Path, nearest, shown
+from .expressions import TemplateError, parse_template_text
+from .places import Path, nearest, shown
 
 Suggest: TypeAlias = Callable[[str, Iterable[str]], str]
 

@@ -7,18 +7,18 @@ names anything else than parameters stays open. Must not know what follows from 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from execution.errors import ExpressionError
-from execution.expressions import (
+from .errors import ExpressionError
+from .expressions import (
     Expression,
     evaluate_condition,
     evaluate_list,
     evaluate_template,
     parse_bare,
 )
-from execution.language.breaches import Complaint
-from execution.language.rules import Rule
-from execution.plan import CompiledStep
-from execution.reads import list_paths, list_template_expressions
+from .language.breaches import Complaint
+from .language.rules import Rule
+from .plan import CompiledStep
+from .reads import list_paths, list_template_expressions
 
 
 @dataclass

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Self
 
-from execution.waves import sort_by_needs
+from .waves import sort_by_needs
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ from typing import (
 )
 from uuid import UUID
 
-from execution.conversion import describe_model, names_model, unwrap_hint
+from .conversion import describe_model, names_model, unwrap_hint
 
 Schema: TypeAlias = dict[str, Any]
 

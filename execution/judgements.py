@@ -4,12 +4,12 @@ Promises: decided from the claim alone, by `evaluation`; what cannot be evaluate
 end as well. Must not know who records it.
 """
 
-from execution.answers import Claim, LoopState
-from execution.attempts import Outcome, describe_error
-from execution.errors import ExecutionError
-from execution.evaluation import goes_on, is_wanted
-from execution.results import encode_json
-from execution.states import StepStatus
+from .answers import Claim, LoopState
+from .attempts import Outcome, end_by
+from .errors import ExecutionError
+from .evaluation import goes_on, is_wanted
+from .results import encode_json
+from .states import StepStatus
 
 
 def judge_condition(claim: Claim) -> Outcome | None:
@@ -17,7 +17,7 @@ def judge_condition(claim: Claim) -> Outcome | None:
     try:
         return None if is_wanted(claim) else Outcome(StepStatus.SKIPPED)
     except ExecutionError as error:
-        return Outcome(StepStatus.FAILED, error=describe_error(error, claim))
+        return end_by(error, claim)
 
 
 def judge_loop(claim: Claim, loop: LoopState) -> Outcome | None:
@@ -28,6 +28,6 @@ def judge_loop(claim: Claim, loop: LoopState) -> Outcome | None:
         if goes_on(claim, loop):
             return None
     except ExecutionError as error:
-        return Outcome(StepStatus.FAILED, error=describe_error(error, claim))
+        return end_by(error, claim)
     place = f"the result of step {claim.step}"
     return Outcome(StepStatus.COMPLETED, result=encode_json(loop.result, place=place))

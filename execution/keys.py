@@ -7,13 +7,13 @@ database, one execution a transaction; a call too many changes nothing.
 
 import logging
 
-from execution.dispatcher import ExecutionDispatcher
-from execution.errors import DatabaseError
-from execution.events import ExecutionEventEmitter
-from execution.liveness import LivenessRecords
-from execution.patience import ASK_TWICE
-from execution.records import StepRecords
-from execution.relay import ExecutionRelay
+from .dispatcher import ExecutionDispatcher
+from .errors import DatabaseError
+from .events import ExecutionEventEmitter
+from .liveness import LivenessRecords
+from .patience import ASK_TWICE
+from .records import StepRecords
+from .relay import ExecutionRelay
 
 logger = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ listeners, and followed by the messages that it allows. What has returned holds:
 
 from collections.abc import Callable
 
-from execution.dispatcher import ExecutionDispatcher
-from execution.errors import ExecutionNotFoundError, InvalidExecutionStateError
-from execution.events import ExecutionEventEmitter
-from execution.receipts import Move
-from execution.repository import ExecutionRepository
-from execution.states import ExecutionMove, ExecutionStatus, next_status
+from .dispatcher import ExecutionDispatcher
+from .errors import ExecutionNotFoundError, InvalidExecutionStateError
+from .events import ExecutionEventEmitter
+from .receipts import Move
+from .repository import ExecutionRepository
+from .states import ExecutionMove, ExecutionStatus, next_status
 
 _MOVES = {
     ExecutionStatus.PAUSED: ExecutionMove.PAUSE,
@@ -56,14 +56,18 @@ class ExecutionStateManager:
         *,
         by: str | None = None,
         reason: str | None = None,
+        grace_seconds: float | None = None,
     ) -> ExecutionStatus:
         """Bring an execution to `paused`, `running` or `ending`; return its state.
 
-        `by` and `reason` are kept in its history. Raises ExecutionNotFoundError, and
+        `by` and `reason` are kept in its history. Of one that is to end, what runs has
+        `grace_seconds`. Raises ExecutionNotFoundError, and
         InvalidExecutionStateError when its state does not allow the move.
         """
         _find_move(target)  # the repository itself would finish what is due
-        move = self._repository.update_state(execution_id, target, by=by, reason=reason)
+        move = self._repository.update_state(
+            execution_id, target, by=by, reason=reason, grace_seconds=grace_seconds
+        )
         if move.status is None:
             raise ExecutionNotFoundError(f"there is no execution {execution_id}")
         if not move.landed:

@@ -7,17 +7,19 @@ compare-and-set: of several who find the same, one makes it land.
 Knows neither Celery nor Redis nor SQLAlchemy.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
-from execution.answers import Completion, Recorded, read_completion
-from execution.database import Database
-from execution.retry import RetryPolicy
-from execution.windows import Window, read_windows
-
-_T = TypeVar("_T")
+from .answers import Completion, Recorded, read_completion
+from .batch_records import BatchRecords
+from .database import Database
+from .dependency_records import DependencyRecords
+from .overdue import OverdueStep
+from .schedule_records import ScheduleRecords
+from .sweeps import ExpiredStep, LostStep, Sweep, UnsentStep, read_sweep
+from .windows import Window, read_windows
 
 
 @dataclass(frozen=True)
@@ -29,80 +31,26 @@ class Beat:
 
 
 @dataclass(frozen=True)
-class LostStep:
-    """A step that a sweep found, and the token it was held by."""
-
-    execution_id: str
-    position: int
-    token: str
-
-
-@dataclass(frozen=True)
-class OverdueStep:
-    """A step that has outlived its timeout; `failures` counts this one too."""
-
-    execution_id: str
-    position: int
-    token: str
-    attempt: int
-    failures: int
-    retry: RetryPolicy
-
-
-@dataclass(frozen=True)
-class ExpiredStep:
-    """A step that waits beyond its deadline."""
-
-    execution_id: str
-    position: int
-
-
-@dataclass(frozen=True)
-class UnsentStep:
-    """A ready step whose message is missing, and how often it was sent."""
-
-    execution_id: str
-    position: int
-    publishes: int
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """What one look found: of each kind, what somebody has to see to.
-
-    `looking_workers` is how many workers look like this, as far as they have told;
-    `comes_soon` says that there will be something within a few ticks.
-    """
-
-    dead_workers: int = 0
-    looking_workers: int = 0
-    comes_soon: bool = False
-    lost_steps: tuple[LostStep, ...] = ()
-    expired_executions: tuple[str, ...] = ()
-    expired_steps: tuple[ExpiredStep, ...] = ()
-    due_executions: tuple[str, ...] = ()
-    unsent_steps: tuple[UnsentStep, ...] = ()
-    unsent_executions: tuple[str, ...] = ()
-    unfinished_executions: tuple[str, ...] = ()
-    due_keys: tuple[str, ...] = ()
-    overdue_steps: tuple[OverdueStep, ...] = ()
-    relaying_executions: tuple[str, ...] = ()
-
-    @property
-    def is_empty(self) -> bool:
-        """Say whether there is nothing to see to."""
-        return self == Sweep(
-            looking_workers=self.looking_workers, comes_soon=self.comes_soon
-        )
-
-
-@dataclass(frozen=True)
 class Awakening:
     """Steps of an execution that were made ready, and what to send."""
 
     steps: int
     last_seq: int
     windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True)
+class Start:
+    """A delayed execution whose time has come, and what to send.
+
+    `held_key` is the key that it waits for now; without open steps it is to be
+    finished.
+    """
+
+    last_seq: int
+    open_steps: int
+    windows: tuple[Window, ...]
+    held_key: str | None
 
 
 @dataclass(frozen=True)
@@ -133,6 +81,9 @@ class LivenessRecords:
     def __init__(self, database: Database) -> None:
         """Write through `database`."""
         self._database = database
+        self.batches = BatchRecords(database)
+        self.dependencies = DependencyRecords(database)
+        self.schedules = ScheduleRecords(database)
 
     # workers
 
@@ -146,10 +97,14 @@ class LivenessRecords:
         slots: int,
         queues: Sequence[str],
         actions: str,
+        grace_seconds: float = 30.0,
+        lease_seconds: float | None = None,
     ) -> Beat:
         """Enter a worker, and publish its actions (a JSON array) in the catalogue.
 
-        Returns what its first beat follows.
+        What it runs has `grace_seconds` to end after a cancel that does not say
+        otherwise. It may be silent for `lease_seconds`, by default for as long as who
+        looks for the silent may be. Returns what its first beat follows.
         """
         row = self._database.call(
             "register_worker",
@@ -160,6 +115,8 @@ class LivenessRecords:
             slots,
             list(queues),
             actions,
+            grace_seconds,
+            lease_seconds,
         )
         return Beat(row["seen_at"], 0)
 
@@ -223,7 +180,7 @@ class LivenessRecords:
         row = self._database.call(
             "sweep", worker_id, tick_seconds, lease_seconds, beat_seconds, most
         )
-        return _read_sweep(row)
+        return read_sweep(row)
 
     def take_lost(self, step: LostStep, *, is_patient: bool) -> Completion | None:
         """Give a lost step back, or end it; None when it is not lost any more.
@@ -235,11 +192,16 @@ class LivenessRecords:
     def take_overdue(
         self, step: OverdueStep, *, wait_seconds: float
     ) -> Completion | None:
-        """Take a step from an attempt that has outlived its timeout.
+        """Take a step from an attempt that has outlived its time.
 
         The next attempt, if there is one, begins after `wait_seconds`.
         """
-        return self._take(step, "timeout", wait_seconds=wait_seconds, is_patient=True)
+        return self._take(step, step.cause, wait_seconds=wait_seconds, is_patient=True)
+
+    def find_told(self, worker_id: str) -> tuple[str, ...]:
+        """Return the tokens of a worker's steps that are told to end."""
+        rows = self._database.call_all("told_tokens", worker_id)
+        return tuple(str(row["told_tokens"]) for row in rows)
 
     def is_held(self, step: OverdueStep) -> bool:
         """Say whether nobody took it: it runs, or has succeeded, under that token."""
@@ -321,11 +283,34 @@ class LivenessRecords:
 
     def wake_steps(self, execution_id: str) -> Awakening | None:
         """Make the due steps of an execution ready; None when there are none."""
-        row = self._database.call("wake_steps", execution_id)
+        return self._wake("wake_steps", execution_id)
+
+    def find_resumable_executions(self, most: int) -> tuple[str, ...]:
+        """Return executions with steps that are parked, and held no more."""
+        rows = self._database.call_all("resumable_executions", most)
+        return tuple(row["resumable_executions"] for row in rows)
+
+    def unpark_steps(self, execution_id: str) -> Awakening | None:
+        """Make the parked steps of an execution ready that are held no more.
+
+        None when there are none, or somebody has locked it.
+        """
+        return self._wake("unpark_steps", execution_id)
+
+    def _wake(self, function: str, execution_id: str) -> Awakening | None:
+        row = self._database.call(function, execution_id)
         if not row["woken"]:
             return None
         windows = read_windows(execution_id, row["epoch"], row["windows"])
         return Awakening(row["woken"], row["last_seq"], windows)
+
+    def start_delayed(self, execution_id: str) -> Start | None:
+        """Let a delayed execution begin; None when its time has not come."""
+        row = self._database.call("start_delayed", execution_id)
+        if not row["landed"]:
+            return None
+        windows = read_windows(execution_id, row["epoch"], row["windows"])
+        return Start(row["last_seq"], row["open_steps"], windows, row["held_key"])
 
     def expire_execution(self, execution_id: str) -> Expiry | None:
         """Let an execution end for its deadline; None when it is not due."""
@@ -354,39 +339,3 @@ def _read_ended(execution_id: str, row: Mapping[str, Any]) -> Completion | None:
     if row["outcome"] == "nothing":
         return None
     return read_completion(execution_id, Recorded.RECORDED, row)
-
-
-def _read_sweep(row: Mapping[str, Any]) -> Sweep:
-    return Sweep(
-        dead_workers=row["dead_workers"],
-        looking_workers=row["looking_workers"],
-        comes_soon=row["comes_soon"],
-        lost_steps=_read_each(LostStep, row["lost"]),
-        expired_executions=_read_each(str, row["expired_executions"]),
-        expired_steps=_read_each(ExpiredStep, row["expired_steps"]),
-        due_executions=_read_each(str, row["due"]),
-        unsent_steps=_read_each(UnsentStep, row["unsent_steps"]),
-        unsent_executions=_read_each(str, row["unsent_executions"]),
-        unfinished_executions=_read_each(str, row["unfinished"]),
-        due_keys=_read_each(str, row["due_keys"]),
-        overdue_steps=_read_each(_read_overdue, row["overdue"]),
-        relaying_executions=_read_each(str, row["relaying"]),
-    )
-
-
-def _read_each(
-    build: Callable[..., _T], found: Sequence[Sequence[Any]] | None
-) -> tuple[_T, ...]:
-    return tuple(build(*columns) for columns in found or ())
-
-
-def _read_overdue(
-    execution_id: str,
-    position: int,
-    token: str,
-    attempt: int,
-    failures: int,
-    retry: Any,
-) -> OverdueStep:
-    policy = RetryPolicy.from_json(retry)
-    return OverdueStep(execution_id, position, token, attempt, failures, policy)

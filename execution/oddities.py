@@ -6,14 +6,14 @@ engine refuses it. Must not know how it is shown.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from execution.expressions import Expression, PlainPath, parse_bare
-from execution.gates import Gates
-from execution.language.breaches import Complaint
-from execution.language.rules import Rule
-from execution.plan import CompiledStep, Plan
-from execution.reads import list_expressions, list_paths, list_template_expressions
-from execution.skips import is_fallback, name_some
-from execution.states import Section
+from .expressions import Expression, PlainPath, parse_bare
+from .gates import Gates
+from .language.breaches import Complaint
+from .language.rules import Rule
+from .plan import CompiledStep, Plan
+from .reads import list_expressions, list_paths, list_template_expressions
+from .skips import is_fallback, name_some
+from .states import Section
 
 
 def find_oddities(plan: Plan, reasons: Sequence[Sequence[str]]) -> Iterator[Complaint]:

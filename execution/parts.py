@@ -8,7 +8,7 @@ step is called, nor what becomes of those that it waits for.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from execution.answers import (
+from .answers import (
     Claim,
     ExpandAnswer,
     Expanded,
@@ -16,16 +16,13 @@ from execution.answers import (
     Repeated,
     Rider,
 )
-from execution.attempts import Outcome, StepParkedError, describe_error
-from execution.dispatcher import ExecutionDispatcher
-from execution.errors import ExecutionError
-from execution.evaluation import evaluate_items
-from execution.events import ExecutionEventEmitter
-from execution.judgements import judge_loop
-from execution.patience import Patience
-from execution.records import StepRecords
-from execution.ride import Ride
-from execution.states import StepStatus
+from .attempts import Outcome, StepParkedError, end_by
+from .errors import ExecutionError
+from .evaluation import evaluate_items
+from .judgements import judge_loop
+from .recorder import StepRecorder
+from .ride import Ride
+from .states import StepStatus
 
 
 @dataclass(frozen=True)
@@ -35,10 +32,7 @@ class StepParts:
     `board_next(ride)` draws a token for the next step of a ride, if it may go on.
     """
 
-    records: StepRecords
-    emitter: ExecutionEventEmitter
-    dispatcher: ExecutionDispatcher
-    patience: Patience
+    recorder: StepRecorder
     board_next: Callable[[Ride], Rider | None]
 
     def expand(self, claim: Claim) -> Outcome | None:
@@ -51,10 +45,10 @@ class StepParts:
         try:
             items = evaluate_items(claim)
         except ExecutionError as error:
-            record = describe_error(error, claim)
-            return Outcome(StepStatus.FAILED, None, error=record)
-        answer = self.patience.until_answered(
-            lambda: self.records.expand(claim.held, attempt=claim.attempt, items=items)
+            return end_by(error, claim)
+        write = self.recorder.records.expand
+        answer = self.recorder.ask(
+            lambda: write(claim.held, attempt=claim.attempt, items=items)
         )
         match answer.outcome:
             case Expanded.EMPTY:
@@ -76,8 +70,8 @@ class StepParts:
         if end := judge_loop(claim, loop):
             return end
         rider, epoch = self.board_next(ride), ride.delivery.epoch
-        answer = self.patience.until_answered(
-            lambda: self.records.repeat(
+        answer = self.recorder.ask(
+            lambda: self.recorder.records.repeat(
                 claim.held, index=loop.begun, epoch=epoch, rider=rider
             )
         )
@@ -91,5 +85,5 @@ class StepParts:
                 raise StepParkedError
 
     def _tell(self, claim: Claim, answer: ExpandAnswer | RepeatAnswer) -> None:
-        self.emitter.emit(claim.held.execution_id, answer.last_seq)
-        self.dispatcher.publish(answer.windows)
+        execution_id = claim.held.execution_id
+        self.recorder.tell(execution_id, answer.last_seq, answer.windows)

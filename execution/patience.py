@@ -20,7 +20,7 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
-from execution.database import DatabaseUnavailableError
+from .database import DatabaseUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -37,16 +37,22 @@ ASK_TWICE = Retrying(
 """For connections that lie idle for long: one that was cut says so when it is used."""
 
 
+def never_stop() -> bool:
+    """Say that nobody stops, in the name of those whom nobody tells to."""
+    return False
+
+
 class Patience:
     """Makes calls again until they are answered, or until the process stops."""
 
     def __init__(
         self,
-        is_stopping: Callable[[], bool] = lambda: False,
+        is_stopping: Callable[[], bool] = never_stop,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Wait by `sleep(seconds)`, and give up once `is_stopping()` says so."""
         self.is_stopping = is_stopping
+        self.may_stop = is_stopping is not never_stop
         self._sleep = sleep
 
     def until_answered(self, call: Callable[[], _T]) -> _T:

@@ -23,17 +23,17 @@ from tenacity import (
     wait_exponential,
 )
 
-from execution.errors import (
+from .errors import (
     PayloadError,
     PayloadLostError,
     PlansError,
     ResultError,
     SettingsError,
 )
-from execution.identity import is_execution_id
-from execution.large_values import LargeValue, is_safe_path, load_all, revive
-from execution.results import MAX_VALUE_BYTES, decode_json, encode_json
-from execution.settings import Settings
+from .identity import is_execution_id
+from .large_values import LargeValue, is_safe_path, load_all, revive
+from .results import MAX_VALUE_BYTES, decode_json, encode_json
+from .settings import Settings
 
 MAX_PAYLOAD_BYTES = 256 * 2**20
 """The most that one value may take in the store, as JSON in UTF-8."""

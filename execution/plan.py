@@ -13,30 +13,30 @@ from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Self
 
-from execution.errors import Fault, PlanValidationError
-from execution.language.breaches import Complaint
-from execution.language.canvas import draw_plan
-from execution.language.compilation import (
+from .errors import Fault, PlanValidationError
+from .language.breaches import Complaint
+from .language.canvas import draw_plan
+from .language.compilation import (
     CompiledStep,
     OnFailure,
     Repetition,
     is_recovery,
 )
-from execution.language.concurrency import Concurrency, OnConflict
-from execution.language.findings import Findings
-from execution.language.json_schema import build_schema
-from execution.language.parameters import bind_parameters, bind_text_parameters
-from execution.language.rules import Rule
-from execution.language.sources import (
+from .language.concurrency import Concurrency, OnConflict
+from .language.findings import Findings
+from .language.json_schema import build_schema
+from .language.parameters import bind_parameters, bind_text_parameters
+from .language.rules import Rule
+from .language.sources import (
     Origin,
     compile_mapping,
     compile_text,
     read_text,
 )
-from execution.language.steps import NamedAction, Step, drop_unwritten
-from execution.language.tree import MAX_DOCUMENT_BYTES
-from execution.language.validation import CompiledPlan, warn_of_endless
-from execution.states import EndReason
+from .language.steps import NamedAction, Step, drop_unwritten
+from .language.tree import MAX_DOCUMENT_BYTES
+from .language.validation import CompiledPlan, warn_of_endless
+from .states import EndReason
 
 __all__ = [
     "FORMAT",
@@ -84,13 +84,9 @@ class Plan:
     ) -> None:
         """Build a plan in Python; the arguments are the fields of a document.
 
-        `parameters` maps names to declarations, `profiles` names to policies,
-        `result` is a JSON value with `${…}` in its texts, `deadline` a duration from
-        the submit on. `rollback` says when to undo (`on_failure`, `on_cancel`, or both
-        in a list), `failing` what becomes of running steps (`finish_running` or
-        `cancel_running`) when one fails. `concurrency` is a mapping with the `key`
-        under which a `limit` of executions run at once, and what becomes of more
-        (`on_conflict`). Raises PlanValidationError with every fault.
+        Each takes what stands in a document, as Python has it: `parameters` names and
+        their declarations, `result` a value with `${…}` in its texts, `deadline` a
+        duration such as "2h". Raises PlanValidationError with every fault.
         """
         fields: dict[str, object] = {
             "format": FORMAT,

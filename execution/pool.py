@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from psycopg2.extensions import connection as Connection  # noqa: N812  # a class with a small name
 
-from execution.database import Database, DatabaseBusyError
+from .database import Database, DatabaseBusyError
 
 MOST_CONNECTIONS = 8
 """Threads beyond that wait for each other: the server has few cores, too."""

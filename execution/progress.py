@@ -6,10 +6,10 @@ takes the pace so far for the pace to come, and is None before there is one.
 
 from datetime import datetime
 
-from execution.errors import ExecutionNotFoundError
-from execution.repository import ExecutionRepository
-from execution.results import ExecutionProgress, ExecutionSummary, RunningSteps
-from execution.states import ExecutionStatus
+from .errors import ExecutionNotFoundError
+from .repository import ExecutionRepository
+from .results import ExecutionProgress, ExecutionSummary, RunningSteps
+from .states import ExecutionStatus
 
 
 class ExecutionProgressTracker:

@@ -4,13 +4,16 @@ Promises: a version that was published says the same for ever; a name stands for
 was published last, which may be an older version. It must not know of executions.
 """
 
-from execution.admission import PlanAdmission
-from execution.errors import PlanNotFoundError
-from execution.plan import Plan
-from execution.reference import PlanReference
-from execution.repository import ExecutionRepository
-from execution.results import PlanVersion
-from execution.settings import Settings
+from .admission import PlanAdmission
+from .errors import Fault, ParameterError, PlanNotFoundError
+from .language.rules import Rule
+from .plan import Plan
+from .reference import PlanReference
+from .repository import ExecutionRepository
+from .results import PlanVersion
+from .settings import Settings
+
+_FILES = (".yaml", ".yml", ".json")
 
 
 class PublishedPlans:
@@ -47,6 +50,17 @@ class PublishedPlans:
             raise _not_published(wanted)
         return Plan.from_mapping(definition)
 
+    def _take(self, plan: Plan | str) -> Plan:
+        if isinstance(plan, str):
+            return self.get_plan(plan)
+        if not isinstance(plan, Plan):
+            message = (
+                f"is a {type(plan).__name__}, not a plan or the name of one; see"
+                " Plan.from_file and Plan.from_mapping"
+            )
+            raise ParameterError((Fault("plan", message, rule=Rule.WRONG_SUBMIT),))
+        return plan
+
     def list_versions(self, name: str) -> tuple[PlanVersion, ...]:
         """Return what was published under `name`, the current one first.
 
@@ -59,6 +73,11 @@ class PublishedPlans:
 
 
 def _not_published(wanted: PlanReference) -> PlanNotFoundError:
+    if wanted.name.endswith(_FILES):
+        return PlanNotFoundError(
+            f"no plan {wanted.name!r} is published; if that is a file, read it:"
+            f" Plan.from_file({wanted.name!r})"
+        )
     if wanted.version is None:
         return PlanNotFoundError(
             f"no plan {wanted.name!r} is published; publish it: plans publish FILE"

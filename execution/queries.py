@@ -4,15 +4,16 @@ Reads only. Rows stay in here: what leaves is frozen.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
-from execution.catalogue import ActionSignature, ActionSummary
-from execution.models import (
+from .catalogue import ActionSignature, ActionSummary
+from .filters import ExecutionFilter, PageCursor
+from .log_queries import LogQueries
+from .models import (
     Action,
     Execution,
     ExecutionEvent,
@@ -21,56 +22,53 @@ from execution.models import (
     Installation,
     Worker,
 )
-from execution.models import (
+from .models import (
     Plan as PlanRow,
 )
-from execution.plan import Plan
-from execution.results import (
+from .plan import Plan
+from .results import (
     Event,
     ExecutionPage,
     ExecutionSummary,
+    Headway,
     PlanVersion,
+    RunningStep,
     RunningSteps,
     StateChange,
     StepSummary,
     WorkerSummary,
 )
-from execution.sessions import Sessions
-from execution.states import ExecutionStatus
-from execution.summaries import (
+from .selection import build_conditions, build_continuation
+from .standstills import StandstillQueries
+from .states import ExecutionStatus, Section, StepStatus
+from .summaries import (
     STEP_COLUMNS,
     read_action,
     read_execution,
     read_execution_row,
+    read_latest_metrics,
     read_running,
     read_signature,
     read_step,
     read_worker,
     select_executions,
+    select_latest_metrics,
     select_running,
+    write_holds,
 )
+from .updates import Standing
 
 _MOST_PAGE_SIZE = 500
 
-_EXECUTION = """
-SELECT e.*, p.name AS plan_name, p.version AS plan_version
-  FROM {schema}.executions e JOIN {schema}.plans p ON p.id = e.plan_id
+_EXECUTION = f"""
+SELECT e.*, p.name AS plan_name, p.version AS plan_version,
+       {write_holds("{schema}", "e")}
+  FROM {{schema}}.executions e JOIN {{schema}}.plans p ON p.id = e.plan_id
  WHERE e.id = %s
-"""
+"""  # noqa: S608  # names of our own
 
 
-@dataclass(frozen=True)
-class ExecutionFilter:
-    """Which executions a list shows; None means all."""
-
-    status: ExecutionStatus | None = None
-    plan: str | None = None
-    tag: str | None = None
-    since: datetime | None = None
-    parent_id: str | None = None
-
-
-class ExecutionQueries(Sessions):
+class ExecutionQueries(LogQueries, StandstillQueries):
     """Reads of executions; `ExecutionRepository` adds the writes."""
 
     def get_installation_id(self) -> str:
@@ -96,6 +94,18 @@ class ExecutionQueries(Sessions):
         )
         return ExecutionStatus(rows[0]["status"]) if rows else None
 
+    def read_headway(self, ids: Collection[str]) -> Mapping[str, Headway]:
+        """Return how far those of the executions have come that there are."""
+        rows = self._database.query(
+            "SELECT id::text, status, next_seq - 1 AS last_seq"
+            " FROM {schema}.executions WHERE id = ANY (%s::uuid[])",
+            (list(ids),),
+        )
+        return {
+            row["id"]: Headway(ExecutionStatus(row["status"]), row["last_seq"])
+            for row in rows
+        }
+
     def has_begun(self, keys: Collection[str]) -> bool:
         """Say whether an execution stands under every one of these idempotency keys."""
         rows = self._database.query(
@@ -111,51 +121,67 @@ class ExecutionQueries(Sessions):
 
         It costs what runs, not what the execution consists of.
         """
+        found = self.get_standing(execution_id)
+        return None if found is None else (found.execution, found.running)
+
+    def get_standing(self, execution_id: str) -> Standing | None:
+        """Return an execution, what of it runs and its latest metrics; or None.
+
+        All of one moment. It costs what runs, not what the execution consists of.
+        """
         running = select_running(execution_id).lateral("running")
+        metrics = select_latest_metrics(execution_id).lateral("metrics")
         with self._reading() as session:
             row = session.execute(
-                select_executions()
-                .add_columns(*running.c)
+                select_executions(self._functions)
+                .add_columns(*running.c, *metrics.c)
                 .join(running, sa.true())
+                .join(metrics, sa.true())
                 .where(Execution.id == execution_id)
             ).one_or_none()
         if row is None:
             return None
-        return read_execution(row[:3]), read_running(row[3:])
+        return Standing(
+            read_execution(row[:4]),
+            read_running(row[4:-1]),
+            read_latest_metrics(row[-1]),
+        )
 
     def list_executions(
         self,
         wanted: ExecutionFilter | None = None,
         *,
-        page: int = 1,
+        after: str | None = None,
         page_size: int = 50,
     ) -> ExecutionPage:
-        """Return one page of executions, newest first, and the total.
+        """Return one page of executions, newest first, that begins after a cursor.
 
-        Raises ValueError when `page` is below 1 or `page_size` not in 1..500.
+        Raises CursorError when `after` is none, and ValueError when `page_size` is not
+        in 1..500.
         """
-        if page < 1 or not 1 <= page_size <= _MOST_PAGE_SIZE:
-            raise ValueError(
-                f"page counts from 1, page_size from 1 to {_MOST_PAGE_SIZE}"
-            )
-        conditions = _build_conditions(wanted or ExecutionFilter())
+        if not 1 <= page_size <= _MOST_PAGE_SIZE:
+            raise ValueError(f"page_size counts from 1 to {_MOST_PAGE_SIZE}")
+        conditions = build_conditions(wanted or ExecutionFilter())
+        if after is not None:
+            conditions += build_continuation(PageCursor.read(after))
         with self._reading() as session:
             rows = session.execute(
-                select_executions()
+                select_executions(self._functions)
                 .where(*conditions)
                 .order_by(Execution.created_at.desc(), Execution.id.desc())
-                .limit(page_size)
-                .offset((page - 1) * page_size)
+                # one more says whether there is a next page
+                .limit(page_size + 1)
             ).all()
-            total = session.scalar(
-                sa.select(sa.func.count())
-                .select_from(Execution)
-                .join(PlanRow)
-                .where(*conditions)
-            )
-        return ExecutionPage(
-            tuple(read_execution(row) for row in rows), total or 0, page, page_size
-        )
+        items = tuple(read_execution(row) for row in rows[:page_size])
+        has_next = len(rows) > page_size
+        return ExecutionPage(items, _place(items[-1]) if has_next else None)
+
+    def count_executions(self, wanted: ExecutionFilter | None = None) -> int:
+        """Return how many executions a filter finds; it reads all of them."""
+        conditions = build_conditions(wanted or ExecutionFilter())
+        query = sa.select(sa.func.count()).select_from(Execution).join(PlanRow)
+        with self._reading() as session:
+            return session.scalar(query.where(*conditions)) or 0
 
     def list_steps(self, execution_id: str) -> tuple[StepSummary, ...]:
         """Return the steps of an execution in their order."""
@@ -167,6 +193,39 @@ class ExecutionQueries(Sessions):
         )
         with self._reading() as session:
             return tuple(read_step(tuple(row)) for row in session.execute(statement))
+
+    def list_running_steps(self, execution_id: str) -> tuple[RunningStep, ...]:
+        """Return what runs of an execution, and of those within it."""
+        family = (
+            sa.select(Execution.id)
+            .where(Execution.id == execution_id)
+            .cte(recursive=True)
+        )
+        family = family.union_all(
+            sa.select(Execution.id).join(family, Execution.parent_id == family.c.id)
+        )
+        is_told = (Execution.status == ExecutionStatus.ENDING) & (
+            ExecutionStep.section == Section.STEPS
+        )
+        grace_seconds = sa.func.coalesce(Execution.grace_seconds, Worker.grace_seconds)
+        cut_at = Execution.told_at + sa.func.make_interval(
+            0, 0, 0, 0, 0, 0, grace_seconds
+        )
+        statement = (
+            sa.select(
+                ExecutionStep.execution_id,
+                ExecutionStep.name,
+                Worker.pool,
+                sa.case((is_told, cut_at)),
+            )
+            .join(family, family.c.id == ExecutionStep.execution_id)
+            .join(Execution, Execution.id == ExecutionStep.execution_id)
+            .outerjoin(Worker, Worker.id == ExecutionStep.worker_id)
+            .where(ExecutionStep.status == StepStatus.RUNNING)
+            .order_by(ExecutionStep.execution_id, ExecutionStep.position)
+        )
+        with self._reading() as session:
+            return tuple(RunningStep(*row) for row in session.execute(statement))
 
     def list_events(
         self, execution_id: str, *, after: int = 0, limit: int = 1000
@@ -213,8 +272,17 @@ class ExecutionQueries(Sessions):
 
     def list_unserved_actions(self, plan: Plan) -> tuple[str, ...]:
         """Return the actions of `plan` that no worker has ever published, sorted."""
-        wanted = {step.action for step in plan.steps if step.subplan is None}
+        wanted = {step.action for step in plan.steps if not step.is_built_in}
         return tuple(sorted(wanted - self.find_signatures(wanted).keys()))
+
+    def find_queues(self, names: Collection[str]) -> dict[str, str]:
+        """Return the queues of those actions that have one of their own."""
+        rows = self._database.query(
+            "SELECT name, queue FROM {schema}.actions"
+            " WHERE name = ANY (%s) AND queue IS NOT NULL",
+            (list(names),),
+        )
+        return {row["name"]: row["queue"] for row in rows}
 
     def find_signatures(
         self, names: Collection[str]
@@ -328,16 +396,5 @@ def _select_published(
     )
 
 
-def _build_conditions(wanted: ExecutionFilter) -> list[sa.ColumnElement[bool]]:
-    conditions: list[sa.ColumnElement[bool]] = []
-    if wanted.status is not None:
-        conditions.append(Execution.status == wanted.status)
-    if wanted.plan is not None:
-        conditions.append(PlanRow.name == wanted.plan)
-    if wanted.tag is not None:
-        conditions.append(sa.literal(wanted.tag) == sa.any_(Execution.tags))
-    if wanted.since is not None:
-        conditions.append(Execution.created_at >= wanted.since)
-    if wanted.parent_id is not None:
-        conditions.append(Execution.parent_id == wanted.parent_id)
-    return conditions
+def _place(last: ExecutionSummary) -> str:
+    return str(PageCursor(last.created_at, last.id))

@@ -6,8 +6,8 @@ plan without faults. Must not know what a path comes to.
 
 from collections.abc import Iterable, Iterator
 
-from execution.durations import write_duration
-from execution.expressions import (
+from .durations import write_duration
+from .expressions import (
     Expression,
     PlainPath,
     parse_bare,
@@ -15,8 +15,8 @@ from execution.expressions import (
     quote,
     texts_of,
 )
-from execution.plan import CompiledStep, Repetition
-from execution.secrets import SCHEME
+from .plan import CompiledStep, Repetition
+from .secrets import SCHEME
 
 
 def list_expressions(step: CompiledStep) -> Iterator[Expression]:

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from execution.states import ExecutionStatus
-from execution.windows import Link, Window, read_windows
+from .holds import Hold
+from .results import RunningStep
+from .states import ExecutionStatus
+from .windows import Link, Window, read_windows
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,21 @@ class Move:
     last_seq: int | None = None
     open_steps: int | None = None
     windows: tuple[Window, ...] = ()
+
+
+@dataclass(frozen=True)
+class HoldAnswer:
+    """What a pause or a resume of all of a plan, a tag or a queue came to.
+
+    `hold` is the one that was set or ended. A pause that did not land tells of the one
+    that there was; a resume that did not found none. `running_steps` are the first
+    thousand that still run of what is paused.
+    """
+
+    landed: bool
+    hold: Hold | None
+    running_steps: tuple[RunningStep, ...] = ()
+    warning: str | None = None
 
 
 def read_submitted(

@@ -15,22 +15,21 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from execution.answers import Completion
-from execution.database import DatabaseBusyError, DatabaseUnavailableError
-from execution.dispatcher import ExecutionDispatcher
-from execution.errors import DatabaseError
-from execution.events import ExecutionEventEmitter
-from execution.keys import KeyedExecutions
-from execution.liveness import (
-    ExpiredStep,
-    LivenessRecords,
-    LostStep,
-    Sweep,
-    UnsentStep,
-)
-from execution.records import StepRecords
-from execution.relay import ExecutionRelay
-from execution.settings import Settings
+from .answers import Completion
+from .carrying import BatchCarrier
+from .database import DatabaseBusyError, DatabaseUnavailableError
+from .dispatcher import ExecutionDispatcher
+from .errors import DatabaseError
+from .events import ExecutionEventEmitter
+from .keys import KeyedExecutions
+from .liveness import LivenessRecords
+from .parking import ParkedExecutions
+from .records import StepRecords
+from .relay import ExecutionRelay
+from .scheduled_runs import ScheduledRuns
+from .settings import Settings
+from .sweeps import ExpiredStep, LostStep, Sweep, UnsentStep
+from .trials import DependencyTrials
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +53,11 @@ class Round:
     finished_executions: int = 0
     told_executions: int = 0
     settled_keys: int = 0
+    started_executions: int = 0
+    acted_executions: int = 0
+    signalled_executions: int = 0
+    settled_dependencies: int = 0
+    scheduled_runs: int = 0
 
     @property
     def is_idle(self) -> bool:
@@ -85,6 +89,20 @@ class Reconciler:
         self._settings = settings
         self._relay = ExecutionRelay(records, dispatcher, emitter)
         self._keys = KeyedExecutions(liveness, records, dispatcher, emitter)
+        self._parking = ParkedExecutions(liveness, dispatcher, emitter)
+        self._batches = BatchCarrier(
+            liveness.batches,
+            dispatcher,
+            emitter,
+            self._relay,
+            self._keys.try_settle,
+            grace_seconds=settings.lease_seconds,
+            most_rest_seconds=settings.tick_seconds,
+        )
+        self._signals = records.signals
+        self._dependencies = liveness.dependencies
+        self._trials = DependencyTrials(liveness.dependencies, self._parking)
+        self._scheduled = ScheduledRuns(liveness, records, dispatcher, emitter)
         self._passed_over: Counter[str] = Counter()
 
     def look(self, worker_id: str) -> Sweep:
@@ -110,24 +128,56 @@ class Reconciler:
             lost_steps=self._take_lost_steps(found.lost_steps),
             expired_executions=_count(self._expire_execution, found.expired_executions),
             expired_steps=_count(self._expire_step, found.expired_steps),
-            woken_steps=_count(self._wake_steps, found.due_executions),
+            woken_steps=_count(self._wake_steps, found.due_executions)
+            + _count(self._parking.release, found.resumable_executions),
             resent_steps=_count(self._resend_step, found.unsent_steps),
             sent_executions=_count(self._send_steps, found.unsent_executions),
             finished_executions=_count(self._finish, found.unfinished_executions),
             told_executions=_count(self._relay.carry, found.relaying_executions),
             settled_keys=_count(self._keys.settle, found.due_keys),
+            started_executions=_count(self._start, found.delayed_executions),
+            acted_executions=_count(self._batches.carry, found.due_batches),
+            signalled_executions=_count(
+                self._deliver_signals, found.signalled_executions
+            ),
+            settled_dependencies=_count(self._trials.settle, found.due_dependencies),
+            scheduled_runs=_count(self._scheduled.fire, found.due_schedules)
+            + _count(self._scheduled.settle, found.queued_schedules),
         )
 
     def answer_notice(self) -> Round:
-        """Do what a transaction has left: send, tell, give keys; say what was done."""
+        """Do what a transaction has left: send, tell, give keys, act on many.
+
+        Says what was done.
+        """
         unsent = self._liveness.find_unsent_executions(_MOST_AT_ONCE)
         relaying = self._liveness.find_relaying_executions(_MOST_AT_ONCE)
         keys = self._liveness.find_due_keys(_MOST_AT_ONCE)
+        resumable = self._liveness.find_resumable_executions(_MOST_AT_ONCE)
+        batches = self._liveness.batches.find_due(_MOST_AT_ONCE)
+        signalled = self._signals.find_signalled_executions(_MOST_AT_ONCE)
+        queued = self._liveness.schedules.find_queued(_MOST_AT_ONCE)
         return Round(
+            woken_steps=_count(self._parking.release, resumable),
             sent_executions=_count(self._send_steps, unsent),
             told_executions=_count(self._relay.carry, relaying),
+            scheduled_runs=_count(self._scheduled.settle, queued),
             settled_keys=_count(self._keys.settle, keys),
+            acted_executions=_count(self._batches.carry, batches),
+            signalled_executions=_count(self._deliver_signals, signalled),
+            settled_dependencies=_count(
+                self._trials.settle, self._dependencies.find_due(_MOST_AT_ONCE)
+            ),
         )
+
+    def carry_batches(self) -> Round:
+        """Go on with the batches that were found, as far as their rates allow."""
+        return Round(acted_executions=self._batches.carry_known())
+
+    @property
+    def rest_seconds(self) -> float:
+        """In how many seconds `carry_batches` may have something to do."""
+        return self._batches.rest_seconds
 
     def follow(self, execution_id: str, completion: Completion) -> None:
         """Do what follows from a step that was taken away: tell, send, finish."""
@@ -183,6 +233,13 @@ class Reconciler:
         self.follow(step.execution_id, completion)
         return 1
 
+    def _deliver_signals(self, execution_id: str) -> int:
+        completion = self._signals.deliver(execution_id)
+        if completion is None:
+            return 0
+        self.follow(execution_id, completion)
+        return 1
+
     def _wake_steps(self, execution_id: str) -> int:
         woken = self._liveness.wake_steps(execution_id)
         if woken is None:
@@ -190,6 +247,18 @@ class Reconciler:
         self._emitter.emit(execution_id, woken.last_seq)
         self._dispatcher.publish(woken.windows)
         return woken.steps
+
+    def _start(self, execution_id: str) -> int:
+        start = self._liveness.start_delayed(execution_id)
+        if start is None:
+            return 0
+        self._emitter.emit(execution_id, start.last_seq)
+        self._dispatcher.publish(start.windows)
+        if start.held_key is not None:
+            self._keys.settle(start.held_key)
+        elif start.open_steps == 0:
+            self._finish(execution_id)
+        return 1
 
     def _resend_step(self, step: UnsentStep) -> int:
         if self._dispatcher.is_quiet:

@@ -9,9 +9,10 @@ Knows neither Celery nor Redis nor SQLAlchemy.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from execution.answers import (
+from .answers import (
     Claim,
     ClaimAnswer,
     ClaimOutcome,
@@ -29,17 +30,22 @@ from execution.answers import (
     Reused,
     Rider,
     Run,
+    Saved,
+    SleepAnswer,
+    Slept,
     read_claim,
     read_completion,
     read_outcomes,
 )
-from execution.caching import CachePlace
-from execution.children import ChildRecords
-from execution.database import Database
-from execution.payloads import PayloadStore
-from execution.settings import Settings
-from execution.states import EndReason, ExecutionStatus, StepStatus
-from execution.windows import read_windows
+from .caching import CachePlace
+from .children import ChildRecords
+from .database import Database
+from .drains import DrainRecords, YieldAnswer, YieldCause, Yielded
+from .payloads import PayloadStore
+from .settings import Settings
+from .signal_records import SignalRecords
+from .states import EndReason, ExecutionStatus, StepStatus
+from .windows import read_windows
 
 
 class StepRecords:
@@ -52,6 +58,8 @@ class StepRecords:
         self._database = database
         self._payloads = payloads or PayloadStore.from_settings(Settings())
         self.children = ChildRecords(database)
+        self.drains = DrainRecords(database)
+        self.signals = SignalRecords(database)
 
     # claims and their ends
 
@@ -106,13 +114,14 @@ class StepRecords:
         rider: Rider | None = None,
         place: CachePlace | None = None,
         decision: str | None = None,
+        guards: tuple[str, ...] = (),
     ) -> Completion:
         """Record how the last attempt of a step ended; values are JSON texts.
 
         `covered` is the position that the message's own chain sends next, in `epoch`.
         A `rider` claims after a success, in the same transaction, what it can go on to.
         With a `place`, the result of a success is stored there, too. A `decision` is
-        that of a recovery strategy.
+        a recovery strategy's. `guards` are dependencies that were used well, or failed.
         """
         row = self._database.call(
             "complete_step",
@@ -126,16 +135,15 @@ class StepRecords:
             variables,
             covered,
             epoch,
-            *_list_rare(rider, place, decision),
+            *_list_rare(rider, place, decision, guards),
         )
-        claim = None
-        if rider is not None and row["next"] is not None:
-            claim = self._read_next(rider, row)
-        return read_completion(
-            held.execution_id, Recorded(row["outcome"]), row, next_claim=claim
-        )
+        outcome = Recorded(row["outcome"])
+        claim = self._read_next(rider, row)
+        return read_completion(held.execution_id, outcome, row, next_claim=claim)
 
-    def _read_next(self, rider: Rider, row: Mapping[str, Any]) -> Claim:
+    def _read_next(self, rider: Rider | None, row: Mapping[str, Any]) -> Claim | None:
+        if rider is None or row["next"] is None:
+            return None
         return read_claim(
             rider.run, rider.token, row["next"], row["variables"], self._payloads.read
         )
@@ -145,15 +153,17 @@ class StepRecords:
         held: HeldStep,
         *,
         attempt: int,
-        recorded_input: str,
+        recorded_input: str | None,
         error: str,
         wait_seconds: float,
         parks: bool,
+        blamed: tuple[str, ...] = (),
     ) -> RetryAnswer:
         """Count a failed `attempt`; another one follows after `wait_seconds`.
 
         It begins in place, or, if the step `parks`, is sent again when its time has
-        come: the step is not held any more then.
+        come: the step is not held any more then. So it does where something is paused
+        that it uses. `blamed` are the dependencies that it failed of.
         """
         row = self._database.call(
             "retry_step",
@@ -165,10 +175,35 @@ class StepRecords:
             error,
             wait_seconds,
             parks,
+            *([list(blamed)] if blamed else ()),
         )
         return RetryAnswer(
             Retried(row["outcome"]),
             row["attempt"],
+            row["last_seq"],
+            read_windows(held.execution_id, row["epoch"], row["windows"]),
+        )
+
+    def sleep(
+        self,
+        held: HeldStep,
+        *,
+        recorded_input: str,
+        seconds: float | None,
+        until: datetime | None,
+    ) -> SleepAnswer:
+        """Let a step sleep for `seconds`, or `until` a moment: it is not held then."""
+        row = self._database.call(
+            "sleep_step",
+            held.execution_id,
+            held.position,
+            held.token,
+            recorded_input,
+            seconds,
+            until,
+        )
+        return SleepAnswer(
+            Slept(row["outcome"]),
             row["last_seq"],
             read_windows(held.execution_id, row["epoch"], row["windows"]),
         )
@@ -246,12 +281,43 @@ class StepRecords:
         )
         return row["last_seq"] if row["landed"] else None
 
-    def save_checkpoint(self, held: HeldStep, data: str) -> bool:
-        """Store what a step has done so far; say whether the token still held."""
+    def save_checkpoint(self, held: HeldStep, data: str) -> Saved:
+        """Store what a step has done so far; hear whether it is asked to yield."""
         row = self._database.call(
             "save_checkpoint", held.execution_id, held.position, held.token, data
         )
-        return bool(row["landed"])
+        return Saved(row["outcome"])
+
+    def is_wanted_to_yield(self, held: HeldStep) -> bool:
+        """Say whether the attempt is asked to yield, or no longer ours."""
+        row = self._database.call(
+            "is_wanted_to_yield", held.execution_id, held.position, held.token
+        )
+        return bool(row["is_wanted_to_yield"])
+
+    def yield_step(
+        self,
+        held: HeldStep,
+        *,
+        attempt: int,
+        cause: YieldCause,
+        recorded_input: str | None,
+    ) -> YieldAnswer:
+        """Give a step back, for an attempt that begins where its checkpoint says."""
+        row = self._database.call(
+            "yield_step",
+            held.execution_id,
+            held.position,
+            held.token,
+            attempt,
+            cause.value,
+            recorded_input,
+        )
+        return YieldAnswer(
+            Yielded(row["outcome"]),
+            row["last_seq"],
+            read_windows(held.execution_id, row["epoch"], row["windows"]),
+        )
 
     def append_observations(self, held: HeldStep, logs: str, metrics: str) -> bool:
         """Store log lines and metrics; say whether the token still held."""
@@ -309,15 +375,19 @@ class StepRecords:
 
 
 def _list_rare(
-    rider: Rider | None, place: CachePlace | None, decision: str | None
+    rider: Rider | None,
+    place: CachePlace | None,
+    decision: str | None,
+    guards: tuple[str, ...],
 ) -> list[object]:
     """Return the last arguments of a completion, as far as there are any."""
-    rare: list[object] = [None] * 6
+    rare: list[object] = [None] * 7
     if rider is not None:
         rare[:3] = rider.token, rider.worker_id, rider.delivery
     if place is not None:
         rare[3:5] = place.digest, place.ttl_seconds
     rare[5] = decision
+    rare[6] = list(guards) or None
     while rare and rare[-1] is None:
         rare.pop()
     return rare

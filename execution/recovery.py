@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
-from execution.errors import ResultError
+from .errors import ResultError
 
 STRATEGY_PREFIX = "strategy:"
 """What the name of a strategy begins with, where those of actions stand."""

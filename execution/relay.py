@@ -9,11 +9,11 @@ Knows nothing of plans, and of Celery only the dispatcher that it hands windows 
 
 import logging
 
-from execution.children import Word
-from execution.dispatcher import ExecutionDispatcher
-from execution.ending import finish_execution
-from execution.events import ExecutionEventEmitter
-from execution.records import StepRecords
+from .children import Word
+from .dispatcher import ExecutionDispatcher
+from .ending import finish_execution
+from .events import ExecutionEventEmitter
+from .records import StepRecords
 
 logger = logging.getLogger(__name__)
 

@@ -8,52 +8,59 @@ import this.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from execution.errors import (
+from .batch_repository import BatchRepository
+from .errors import (
     ConcurrencyConflictError,
     ExpressionError,
     PlanVersionConflictError,
     SubmissionConflictError,
 )
-from execution.identity import draw_execution_id
-from execution.models import Execution, Submission
-from execution.payloads import PayloadStore
-from execution.plan import Plan
-from execution.queries import ExecutionQueries
-from execution.receipts import (
+from .hold_records import HoldRecords
+from .identity import draw_execution_id
+from .models import Execution, Submission
+from .payloads import PayloadStore
+from .plan import Plan
+from .pool import MOST_CONNECTIONS
+from .receipts import (
     Move,
     Submitted,
     SubmittedChunk,
     read_move,
     read_submitted,
 )
-from execution.results import ErrorRecord
-from execution.sessions import Transaction
-from execution.settings import Settings
-from execution.states import (
+from .results import ErrorRecord
+from .settings import Settings
+from .states import (
     TERMINAL_EXECUTION_STATUSES,
     ExecutionStatus,
     Section,
 )
-from execution.stored_steps import describe_concurrency, describe_step
-from execution.windows import Link, Window, open_window
+from .stored_steps import describe_concurrency, describe_step
+from .transactions import Transaction
+from .windows import Link, Window, open_window
 
 _MOST_NAMED_HOLDERS = 5
 
 
-class ExecutionRepository(ExecutionQueries):
-    """Executions in PostgreSQL: what `ExecutionQueries` reads, and the writes."""
+class ExecutionRepository(HoldRecords, BatchRepository):
+    """Executions in PostgreSQL: what others read of them, and the writes."""
 
     def __init__(
-        self, url: str, schema: str, payloads: PayloadStore | None = None
+        self,
+        url: str,
+        schema: str,
+        payloads: PayloadStore | None = None,
+        *,
+        most_connections: int = MOST_CONNECTIONS,
     ) -> None:
         """Connect to `url` when needed; rows lie in `schema`, others in `payloads`."""
-        super().__init__(url, schema)
+        super().__init__(url, schema, most_connections=most_connections)
         self._payloads = payloads or PayloadStore.from_settings(Settings(schema=schema))
         self._plan_ids: dict[str, str] = {}
 
@@ -67,39 +74,35 @@ class ExecutionRepository(ExecutionQueries):
         key: str | None = None,
         tags: Sequence[str] = (),
         priority: int = 0,
+        at: datetime | None = None,
         transaction: Transaction | None = None,
     ) -> Submitted:
-        """Store an execution of `plan` with bound `parameters`.
+        """Store an execution of `plan` with bound `parameters`, to begin `at` a moment.
 
-        `key` is the idempotency key; `queue` serves the steps that have none. The same
-        key (or id) with the same body answers the execution that it began before. In
-        a `transaction` of the caller's it is there once that commits, and nothing is
-        to be sent: the reconcilers do. Raises SubmissionConflictError for the same key
-        with another body, ConcurrencyConflictError when the plan rejects it, and
-        ExpressionError when its parameters make no key for that.
+        `key` is the idempotency key: the same one (or id) with the same body answers
+        what it began before. In a caller's `transaction` it is there once that commits;
+        reconcilers send. Raises SubmissionConflictError for a key with another body,
+        ConcurrencyConflictError when the plan rejects it, ExpressionError without key.
         """
+        execution_id = execution_id or draw_execution_id()
         arguments = (
-            execution_id or draw_execution_id(),
-            # before the caller's transaction holds anything: in one that stays open, a
-            # new plan would make everybody else's submits of it wait
-            self._register_plan(plan),
             json.dumps(parameters, ensure_ascii=False),
             key,
             priority,
             list(tags),
             queue,
             transaction is None,
+            at,
         )
-        if transaction is None:
-            row = self._call("submit_execution", *arguments)
-        else:
-            row = self._call_within(transaction, "submit_execution", *arguments)
-        _refuse_unkeyed(row)
-        if row["outcome"] == "refused":
-            raise _rejected(plan, row["holders"])
-        if row["outcome"] == "conflict":
-            used = f"the idempotency key {key!r}" if key else "the id"
-            raise _conflict(used, str(row["execution_id"]))
+
+        def ask(plan_id: str) -> Mapping[str, Any]:
+            given = ("submit_execution", execution_id, plan_id, *arguments)
+            if transaction is None:
+                return self._call(*given)
+            return self._call_within(transaction, *given)
+
+        row = self._ask_of_plan(plan, ask)
+        _refuse_rejected(row, plan, key)
         return read_submitted(row, _open_windows(row, plan, queue, priority))
 
     def submit_chunk(
@@ -112,6 +115,7 @@ class ExecutionRepository(ExecutionQueries):
         queue: str,
         tags: Sequence[str] = (),
         priority: int = 0,
+        at: datetime | None = None,
     ) -> SubmittedChunk:
         """Store an execution of `plan` for each of `parameters`, all or none.
 
@@ -119,21 +123,21 @@ class ExecutionRepository(ExecutionQueries):
         that began an execution with the same body answers that. Raises
         SubmissionConflictError, naming the key, for one with another body.
         """
-        row = self._call(
-            "submit_executions",
-            list(execution_ids),
-            self._register_plan(plan),
+        arguments = (
             json.dumps(parameters, ensure_ascii=False),
             None if keys is None else list(keys),
             priority,
             list(tags),
             queue,
+            at,
         )
-        _refuse_unkeyed(row)
-        if row["outcome"] == "conflict":
-            assert keys is not None  # noqa: S101  # what else would conflict
-            used = f"the idempotency key {keys[row['refused']]!r}"
-            raise _conflict(used, row["owner"])
+        row = self._ask_of_plan(
+            plan,
+            lambda plan_id: self._call(
+                "submit_executions", list(execution_ids), plan_id, *arguments
+            ),
+        )
+        _refuse_used(row, keys)
         runs = _open_windows(row, plan, queue, priority)
         new = [i for i, d in zip(row["ids"], execution_ids, strict=True) if i == d]
         return SubmittedChunk(
@@ -148,6 +152,8 @@ class ExecutionRepository(ExecutionQueries):
         `queue` serves the steps that have none, where it is submitted by SQL. Raises
         PlanVersionConflictError when this version is published with another body.
         """
+        # seldom enough to be stored anew: a restored backup may lack it
+        self._plan_ids.pop(plan.digest, None)
         row = self._call("publish_plan", self._register_plan(plan), queue)
         if row["taken_by"] is not None:
             raise PlanVersionConflictError(
@@ -157,6 +163,18 @@ class ExecutionRepository(ExecutionQueries):
             )
         published_at: datetime = row["moment"]
         return published_at
+
+    def _ask_of_plan(
+        self, plan: Plan, ask: Callable[[str], Mapping[str, Any]]
+    ) -> Mapping[str, Any]:
+        """Ask something of a stored plan; once more if a restored backup lacks it."""
+        # before the caller's transaction holds anything: in one that stays open, a new
+        # plan would make everybody else's submits of it wait
+        row = ask(self._register_plan(plan))
+        if row["outcome"] != "unplanned":
+            return row
+        del self._plan_ids[plan.digest]
+        return ask(self._register_plan(plan))
 
     def _register_plan(self, plan: Plan) -> str:
         known = self._plan_ids.get(plan.digest)
@@ -189,12 +207,14 @@ class ExecutionRepository(ExecutionQueries):
         reason: str | None = None,
         result: Any = None,
         error: ErrorRecord | None = None,
+        grace_seconds: float | None = None,
     ) -> Move:
         """Move an execution to `target` if its present state allows that.
 
-        `paused`, `running` (from paused) and `ending` (a cancel) are what people ask
-        for; a terminal `target` lands only when nothing of the execution runs any more.
-        Raises ValueError for `pending`, which is where executions begin.
+        `paused`, `running` (from paused) and `ending` (a cancel, after which what runs
+        has `grace_seconds`) are what people ask for; a terminal `target` lands only
+        when nothing of the execution runs any more. Raises ValueError for `pending`,
+        which is where executions begin.
         """
         match target:
             case ExecutionStatus.PAUSED:
@@ -202,7 +222,9 @@ class ExecutionRepository(ExecutionQueries):
             case ExecutionStatus.RUNNING:
                 row = self._call("resume_execution", execution_id, by, reason)
             case ExecutionStatus.ENDING:
-                row = self._call("cancel_execution", execution_id, by, reason)
+                row = self._call(
+                    "cancel_execution", execution_id, by, reason, grace_seconds
+                )
             case (
                 ExecutionStatus.COMPLETED
                 | ExecutionStatus.FAILED
@@ -335,6 +357,23 @@ def _refuse_unkeyed(row: Mapping[str, Any]) -> None:
         raise ExpressionError(f"{at}{row['detail']}")
 
 
+def _refuse_rejected(row: Mapping[str, Any], plan: Plan, key: str | None) -> None:
+    _refuse_unkeyed(row)
+    if row["outcome"] == "refused":
+        raise _rejected(plan, row["holders"])
+    if row["outcome"] == "conflict":
+        used = f"the idempotency key {key!r}" if key else "the id"
+        raise _conflict(used, str(row["execution_id"]))
+
+
+def _refuse_used(row: Mapping[str, Any], keys: Sequence[str] | None) -> None:
+    _refuse_unkeyed(row)
+    if row["outcome"] == "conflict":
+        assert keys is not None  # noqa: S101  # what else would conflict
+        used = f"the idempotency key {keys[row['refused']]!r}"
+        raise _conflict(used, row["owner"])
+
+
 def _rejected(plan: Plan, ids: Sequence[str]) -> ConcurrencyConflictError:
     return ConcurrencyConflictError(
         f"plan {plan.name} has `on_conflict: reject`, and its key belongs to execution"
@@ -347,5 +386,5 @@ def _rejected(plan: Plan, ids: Sequence[str]) -> ConcurrencyConflictError:
 def _conflict(used: str, execution_id: str) -> SubmissionConflictError:
     return SubmissionConflictError(
         f"{used} belongs to execution {execution_id}, which has another plan,"
-        " parameters, tags or priority"
+        " parameters, tags, priority or moment"
     )

@@ -11,16 +11,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from execution.errors import (
+from .errors import (
     ErrorCode,
     ExecutionFailedError,
     ExecutionNotFinishedError,
     PlansError,
     ResultError,
 )
-from execution.large_values import LargeValue
-from execution.states import ExecutionStatus, StepStatus, is_terminal
-from execution.storable import MAX_INTEGER, refuse_foreign
+from .holds import Hold
+from .large_values import LargeValue
+from .states import ExecutionStatus, StepStatus, is_terminal
+from .storable import MAX_INTEGER, refuse_foreign
 
 MAX_VALUE_BYTES = 256 * 1024
 """The most that one value may take inline, as JSON in UTF-8."""
@@ -197,6 +198,8 @@ class StepSummary:
     iterations: int | None = None
     """How many it has begun, if it is a loop that has begun."""
     cached_from: Mapping[str, Any] | None = None
+    waits_for: str | None = None
+    """What it is parked for: `queue:io`, `plan:etl`, `tag:eu` or the like."""
     """Where its result was taken from: execution_id, step, stored_at, attempt."""
 
 
@@ -229,6 +232,16 @@ class ExecutionSummary:
     """The execution one of whose steps runs this one."""
     concurrency_key: str | None = None
     admitted_at: datetime | None = None
+    holds: tuple[Hold, ...] = ()
+    """What keeps it from going on: a pause of its plan, of a tag, of a queue."""
+    starts_at: datetime | None = None
+    """When it was to begin, where that was to come when it was submitted."""
+    is_delayed: bool = False
+    """Whether it still waits for that."""
+    schedule: str | None = None
+    """The schedule that has begun it."""
+    scheduled_at: datetime | None = None
+    """For which of its times, which may be earlier than its begin."""
 
     @property
     def waits_for_key(self) -> bool:
@@ -238,6 +251,19 @@ class ExecutionSummary:
             ExecutionStatus.PENDING,
             ExecutionStatus.PAUSED,
         )
+
+    @property
+    def has_ended(self) -> bool:
+        """Say whether the state is terminal."""
+        return is_terminal(self.status)
+
+
+@dataclass(frozen=True)
+class Headway:
+    """How far an execution has come: its state, and the number of its last event."""
+
+    status: ExecutionStatus
+    last_seq: int
 
     @property
     def has_ended(self) -> bool:
@@ -261,12 +287,10 @@ class PlanVersion:
 
 @dataclass(frozen=True)
 class ExecutionPage:
-    """One page of a list, and how many rows there are in all."""
+    """One page of a list; `next_cursor` leads to the next one, None: it is the last."""
 
     items: tuple[ExecutionSummary, ...]
-    total: int
-    page: int
-    page_size: int
+    next_cursor: str | None
 
 
 @dataclass(frozen=True)
@@ -285,6 +309,24 @@ class RunningSteps:
 
 
 @dataclass(frozen=True)
+class RunningStep:
+    """A step that runs, and the execution that it is of.
+
+    `pool` is that of its worker. `cut_at` is when it is cut, if it was told to end.
+    """
+
+    execution_id: str
+    name: str
+    pool: str | None = None
+    cut_at: datetime | None = None
+
+    @property
+    def is_killable(self) -> bool:
+        """Whether the process that runs it can be killed; a thread cannot."""
+        return self.pool == "prefork"
+
+
+@dataclass(frozen=True)
 class ExecutionProgress:
     """How far an execution is. `eta_seconds` is None while nothing can be said.
 
@@ -299,17 +341,6 @@ class ExecutionProgress:
     message: str | None
     eta_seconds: float | None
     running_steps: int = 0
-
-
-@dataclass(frozen=True)
-class ExecutionUpdate:
-    """What `monitor` yields: where an execution stands, and what is new since."""
-
-    execution_id: str
-    status: ExecutionStatus
-    progress: ExecutionProgress
-    events: tuple[Event, ...]
-    last_seq: int
 
 
 @dataclass(frozen=True)

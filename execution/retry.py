@@ -20,7 +20,7 @@ from typing import Any, Self
 from tenacity import RetryCallState, wait_exponential, wait_fixed, wait_random
 from tenacity.wait import wait_base
 
-from execution.errors import (
+from .errors import (
     ActionInputError,
     ErrorCode,
     ExecutionCancelledError,
@@ -28,13 +28,14 @@ from execution.errors import (
     FatalError,
     LoopExhaustedError,
     PayloadLostError,
+    PlansError,
     ResultError,
     RetryableError,
     SecretError,
     StaleLeaseError,
     StepTimeoutError,
 )
-from execution.results import error_code
+from .results import error_code
 
 FATAL_ERRORS: tuple[type[Exception], ...] = (
     ActionInputError,
@@ -122,7 +123,7 @@ class RetryPolicy:
             isinstance(error, Exception)
             and not isinstance(error, FATAL_ERRORS)
             and failures < self.max_attempts
-            and self._covers(error)
+            and self.covers(error)
         )
 
     @property
@@ -131,7 +132,7 @@ class RetryPolicy:
 
         Says nothing of how many attempts are left.
         """
-        return self._covers(StepTimeoutError())
+        return self.covers(StepTimeoutError())
 
     def compute_wait_seconds(
         self, failures: int, error: BaseException | None = None
@@ -158,7 +159,8 @@ class RetryPolicy:
             case RetryWait.RANDOM:
                 return wait_random(self.initial_seconds, self.max_seconds)
 
-    def _covers(self, error: Exception) -> bool:
+    def covers(self, error: Exception) -> bool:
+        """Say whether `on` and `not_on` let an attempt follow `error`."""
         if any(_is_named(name, error) for name in self.not_on):
             return False
         return (
@@ -175,7 +177,10 @@ def _is_named(name: str, error: Exception) -> bool:
     """
     if name in _ERROR_CODES:
         return error_code(error) == name
-    path = _find_path(name)
+    return any(_is_at(path, error) for path in _list_paths(name))
+
+
+def _is_at(path: str, error: Exception) -> bool:
     named = _find_loaded(path)
     return any(
         kind is named or f"{kind.__module__}.{kind.__qualname__}" == path
@@ -183,12 +188,20 @@ def _is_named(name: str, error: Exception) -> bool:
     )
 
 
-def _find_path(name: str) -> str:
-    package, _, last = name.rpartition(".")
-    if package in _PUBLIC_PACKAGES:
-        # their names are in them only after the first use
-        return f"execution.errors.{last}"
-    return name if package else f"builtins.{name}"
+def _list_paths(name: str) -> tuple[str, ...]:
+    """Return where the error may be that a name means.
+
+    Ours are found by either name of this package, whichever it was loaded under; one
+    of them may be that of a package of the project's as well.
+    """
+    root, _, rest = name.partition(".")
+    if not rest:
+        return (f"builtins.{name}",)
+    if root not in _PUBLIC_PACKAGES:
+        return (name,)
+    # the public names are in the package only after their first use
+    ours = f"{__package__}.{rest}" if "." in rest else f"{PlansError.__module__}.{rest}"
+    return (ours, name)
 
 
 def _find_loaded(path: str) -> object:

@@ -5,37 +5,30 @@ it was; what is kept is all that came of a step. Knows neither how results are r
 nor what they are known by.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from execution.answers import Claim, Reused
-from execution.attempts import Outcome
-from execution.caching import CachePlace
-from execution.errors import StaleLeaseError
-from execution.events import ExecutionEventEmitter
-from execution.large_values import is_reference
-from execution.patience import Patience
-from execution.records import StepRecords
-from execution.states import StepStatus
+from .answers import Claim, Reused
+from .attempts import Outcome
+from .caching import CachePlace
+from .errors import StaleLeaseError
+from .large_values import is_reference
+from .recorder import StepRecorder
+from .states import StepStatus
 
 
+@dataclass(frozen=True)
 class ResultCache:
     """The results of all executions, as one worker process asks for them."""
 
-    def __init__(
-        self, records: StepRecords, emitter: ExecutionEventEmitter, patience: Patience
-    ) -> None:
-        """Ask `records`, with `patience`, and tell what was found by `emitter`."""
-        self._records = records
-        self._emitter = emitter
-        self._patience = patience
+    recorder: StepRecorder
 
     def find(self, claim: Claim, place: CachePlace) -> str | None:
         """Return the result that a step may use, as JSON text; None without one.
 
         Raises StaleLeaseError when the step belongs to somebody else by now.
         """
-        answer = self._patience.until_answered(
-            lambda: self._records.reuse(claim.held, place)
+        answer = self.recorder.ask(
+            lambda: self.recorder.records.reuse(claim.held, place)
         )
         match answer.outcome:
             case Reused.MISSED:
@@ -43,7 +36,7 @@ class ResultCache:
             case Reused.STALE:
                 raise StaleLeaseError(f"step {claim.step} belongs to somebody else")
             case Reused.REUSED:
-                self._emitter.emit(claim.held.execution_id, answer.last_seq)
+                self.recorder.tell(claim.held.execution_id, answer.last_seq)
                 return answer.result
 
     def keep(self, outcome: Outcome, place: CachePlace) -> Outcome:

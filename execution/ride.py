@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
 
-from execution.answers import Claim
+from .answers import Claim
 
 
 @dataclass(frozen=True)

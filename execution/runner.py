@@ -14,47 +14,46 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Protocol
 
-from execution.actions import Action, ActionRegistry
-from execution.answers import (
+from .actions import Action, ActionRegistry
+from .answers import (
     Claim,
     ClaimAnswer,
     ClaimOutcome,
     Completion,
     Recorded,
-    Retried,
     Rider,
 )
-from execution.attempts import (
-    NoMoreAttemptsError,
+from .attempts import (
     Outcome,
     StepAttempts,
     StepParkedError,
-    describe_error,
+    end_by,
 )
-from execution.context import Context
-from execution.dispatcher import ExecutionDispatcher
-from execution.ending import finish_execution
-from execution.errors import ActionInputError, ExecutionError
-from execution.evaluation import evaluate_inputs, evaluate_place
-from execution.events import ExecutionEventEmitter
-from execution.faults import FaultPoint, reach
-from execution.judgements import judge_condition
-from execution.parts import StepParts
-from execution.patience import Patience
-from execution.payloads import PayloadStore
-from execution.records import StepRecords
-from execution.relay import ExecutionRelay
-from execution.reuse import ResultCache
-from execution.ride import Delivery, Ride, RideLimits
-from execution.secrets import NO_SECRETS, SCHEME, SecretStore, StepSecrets
-from execution.settings import Settings
-from execution.states import ExecutionStatus, StepStatus
-from execution.subplans import SubplanStarter
+from .capture import Capture
+from .context import Context, StepYield
+from .ending import finish_execution
+from .errors import ActionInputError, DatabaseError, ExecutionError, PayloadError
+from .evaluation import evaluate_inputs, evaluate_place
+from .faults import FaultPoint, reach
+from .judgements import judge_condition
+from .parts import StepParts
+from .payloads import PayloadStore
+from .recorder import StepRecorder
+from .relay import ExecutionRelay
+from .retrials import StepRetrials
+from .reuse import ResultCache
+from .ride import Delivery, Ride, RideLimits
+from .secrets import NO_SECRETS, SCHEME, SecretStore, StepSecrets
+from .settings import Settings
+from .signal_waits import SignalWaits
+from .sleeps import StepSleeps
+from .states import ExecutionStatus, StepStatus
+from .subplans import SubplanStarter
+from .summons import StepCalls
+from .telling import LineWriter
+from .yields import StepYields
 
 logger = logging.getLogger(__name__)
-
-MOST_SECONDS_IN_PLACE = 2.0
-"""The longest wait between two attempts that a slot is held for."""
 
 
 class Holder(Protocol):
@@ -76,17 +75,29 @@ class Holder(Protocol):
     def withdraw(self) -> None:
         """Show that this process holds nothing any more."""
 
+    def listen(self, token: str) -> StepCalls | None:
+        """Return what is called out to the holder of `token`, which this thread is."""
+
 
 class RideObserver(Protocol):
-    """Who is told of the steps that have no message of their own."""
+    """Who is told of the steps, also of those without a message of their own."""
 
-    def began(self, delivery: Delivery, claim: Claim) -> None:
-        """Hear that a ridden step begins."""
+    def began(self, delivery: Delivery, claim: Claim, *, is_ridden: bool) -> None:
+        """Hear that a step begins, by the delivery itself or ridden."""
 
     def ended(
-        self, delivery: Delivery, claim: Claim, outcome: Outcome | None, seconds: float
+        self,
+        delivery: Delivery,
+        claim: Claim,
+        outcome: Outcome | None,
+        seconds: float,
+        *,
+        is_ridden: bool,
     ) -> None:
         """Hear how it ended, before it is recorded; None: it is to be tried later."""
+
+
+_Interruption = Callable[[Claim, int], AbstractContextManager[None]]
 
 
 class ExecutionTaskRunner:
@@ -94,45 +105,44 @@ class ExecutionTaskRunner:
 
     def __init__(
         self,
-        records: StepRecords,
-        emitter: ExecutionEventEmitter,
-        dispatcher: ExecutionDispatcher,
+        recorder: StepRecorder,
         registry: ActionRegistry,
         holder: Holder,
-        patience: Patience,
-        interruptible: Callable[
-            [Claim, int], AbstractContextManager[None]
-        ] = lambda *_: nullcontext(),
+        interruptible: _Interruption = lambda *_: nullcontext(),
         ride_limits: RideLimits | None = None,
         observer: RideObserver | None = None,
         secrets: SecretStore | None = None,
         payloads: PayloadStore | None = None,
+        capture: Capture | None = None,
+        writer: LineWriter | None = None,
     ) -> None:
-        """Claim for `holder`; wait for PostgreSQL with `patience`.
+        """Claim for `holder`; what comes of it is written and told by `recorder`.
 
-        `interruptible(claim, attempt)` is a block in which StepTimeoutError may be
-        raised from outside: in it, actions are called. One delivery runs on to further
-        steps of its execution as far as `ride_limits` allow; `observer` hears of these.
-        `secrets` finds those that inputs name, by default in the environment; large
-        results go to `payloads`, by default a folder of the home.
+        Actions are called in `interruptible(claim, attempt)`, where StepTimeoutError or
+        ExecutionCancelledError may be raised from outside. One delivery runs on to
+        further steps as far as `ride_limits` allow; `observer` hears of each. By
+        default `secrets` are in the environment and `payloads` in a folder of the home.
+        `capture` hears what actions log and print; a `writer` writes lines as they run.
         """
-        self._records = records
-        self._emitter = emitter
-        self._dispatcher = dispatcher
+        self._recorder = recorder
+        self._records = records = recorder.records
         self._registry = registry
         self._holder = holder
-        self._patience = patience
         self._interruptible = interruptible
         self._ride_limits = ride_limits or RideLimits()
         self._observer = observer
-        self._relay = ExecutionRelay(records, dispatcher, emitter)
-        self._subplans = SubplanStarter(records.children, emitter, dispatcher, patience)
-        self._cache = ResultCache(records, emitter, patience)
+        self._relay = ExecutionRelay(records, recorder.dispatcher, recorder.emitter)
+        self._subplans = SubplanStarter(recorder)
+        self._sleeps = StepSleeps(recorder)
+        self._waits = SignalWaits(recorder, self._relay)
+        self._cache = ResultCache(recorder)
         self._secrets = secrets or SecretStore()
         self._payloads = payloads or PayloadStore.from_settings(Settings())
-        self._parts = StepParts(
-            records, emitter, dispatcher, patience, self._board_next
-        )
+        self._capture = capture or Capture()
+        self._writer = writer
+        self._retrials = StepRetrials(recorder)
+        self._parts = StepParts(recorder, self._board_next)
+        self._yields = StepYields(recorder)
 
     def run(self, delivery: Delivery) -> tuple[int, ...]:
         """Run the first step of the delivery that may run, and those that follow it.
@@ -140,6 +150,8 @@ class ExecutionTaskRunner:
         Returns the positions with which the message's chain goes on; none: it ends.
         Raises DatabaseUnavailableError only when the process is stopping.
         """
+        if self._recorder.patience.is_stopping():
+            return self._return(delivery)
         ride = Ride(delivery, self._ride_limits)
         token = str(uuid.uuid4())
         self._holder.expose(token)
@@ -148,7 +160,7 @@ class ExecutionTaskRunner:
             match answer.outcome:
                 case ClaimOutcome.CLAIMED:
                     assert answer.claim is not None  # noqa: S101  # what CLAIMED means
-                    self._emitter.emit(delivery.execution_id, answer.last_seq)
+                    self._recorder.tell(delivery.execution_id, answer.last_seq)
                     ride.begin(answer.claim, delivery.positions[answer.skipped + 1 :])
                     while self._run_step(ride):
                         pass
@@ -157,24 +169,38 @@ class ExecutionTaskRunner:
                     return delivery.positions[answer.skipped :]
                 case ClaimOutcome.REFUSED:
                     logger.warning("message refused", extra=_ids(delivery, answer))
+                case ClaimOutcome.PARKED:
+                    self._recorder.tell(delivery.execution_id, answer.last_seq)
+                    logger.info("step parked", extra=_ids(delivery, answer))
                 case ClaimOutcome.DROPPED | ClaimOutcome.UNREGISTERED:
                     logger.info("message dropped", extra=_ids(delivery, answer))
             return ()
         finally:
             self._holder.withdraw()
 
+    def _return(self, delivery: Delivery) -> tuple[()]:
+        """Let others have a message that comes when the process is to stop."""
+        try:
+            windows = self._records.drains.return_message(
+                delivery.execution_id, delivery.positions, delivery.epoch
+            )
+        except DatabaseError as error:
+            # it will be missed
+            logger.warning("message not returned", extra={"cause": str(error)})
+        else:
+            self._recorder.tell(delivery.execution_id, None, windows)
+        return ()
+
     def _claim(self, delivery: Delivery, token: str) -> ClaimAnswer:
         # a delivery that is in hand is kept until the database answers: acknowledged
         # away, it would be found again only by a sweep
         while True:
-            answer = self._patience.until_answered(
-                lambda: self._try_claim(delivery, token)
-            )
+            answer = self._recorder.ask(lambda: self._try_claim(delivery, token))
             if answer.outcome is not ClaimOutcome.UNREGISTERED:
                 return answer
             # the main process sees at its next beat that it was declared dead
-            self._patience.rest(0.2)
-            if self._patience.is_stopping():
+            self._recorder.patience.rest(0.2)
+            if self._recorder.patience.is_stopping():
                 return answer
 
     def _try_claim(self, delivery: Delivery, token: str) -> ClaimAnswer:
@@ -197,7 +223,7 @@ class ExecutionTaskRunner:
         reach(FaultPoint.CALLED)
         has_succeeded = outcome.status is StepStatus.COMPLETED
         rider = self._board_next(ride) if has_succeeded else None
-        completion = self._patience.until_answered(
+        completion = self._recorder.ask(
             lambda: self._records.complete(
                 claim.held,
                 outcome.status,
@@ -210,6 +236,7 @@ class ExecutionTaskRunner:
                 rider=rider,
                 place=outcome.place,
                 decision=outcome.decision,
+                guards=outcome.guards,
             )
         )
         reach(FaultPoint.COMPLETED)
@@ -217,25 +244,40 @@ class ExecutionTaskRunner:
 
     def _call_observed(self, ride: Ride) -> Outcome | None:
         """Call what the step calls; None when it is not over, and held no more."""
-        observer = self._observer if ride.has_left_message else None
+        observer, is_ridden = self._observer, ride.has_left_message
         if observer is not None:
-            observer.began(ride.delivery, ride.claim)
+            observer.began(ride.delivery, ride.claim, is_ridden=is_ridden)
         outcome = None
         with suppress(StepParkedError):
-            outcome = (
-                judge_condition(ride.claim)
-                or self._parts.expand(ride.claim)
-                or self._parts.repeat(ride)
-                or self._subplans.begin(ride.claim)
-                or self._call(ride.claim)
-            )
+            outcome = self._decide(ride)
         if observer is not None:
-            observer.ended(ride.delivery, ride.claim, outcome, ride.step_seconds)
+            observer.ended(
+                ride.delivery,
+                ride.claim,
+                outcome,
+                ride.step_seconds,
+                is_ridden=is_ridden,
+            )
         return outcome
+
+    def _decide(self, ride: Ride) -> Outcome:
+        claim = ride.claim
+        try:
+            return (
+                judge_condition(claim)
+                or self._parts.expand(claim)
+                or self._parts.repeat(ride)
+                or self._subplans.begin(claim)
+                or self._sleeps.begin(claim)
+                or self._waits.begin(claim)
+                or self._call(claim)
+            )
+        except PayloadError as error:
+            return self._retrials.put_off(claim, error)
 
     def _board_next(self, ride: Ride) -> Rider | None:
         """Show the token of the next step, if this delivery may run one more."""
-        if not ride.may_go_on or self._patience.is_stopping():
+        if not ride.may_go_on or self._recorder.patience.is_stopping():
             return None
         token = str(uuid.uuid4())
         # beside that of the step that is to be written, which is held until then
@@ -263,19 +305,23 @@ class ExecutionTaskRunner:
         if completion.next_claim is not None:
             # at once: a token that is shown is one that its process is killed for
             self._holder.settle()
-        self._emitter.emit(
-            execution_id, completion.last_seq, is_last=completion.has_ended
+        self._recorder.tell(
+            execution_id,
+            completion.last_seq,
+            completion.windows,
+            is_last=completion.has_ended,
         )
-        self._dispatcher.publish(completion.windows)
         if completion.next_claim is not None:
             ride.go_on(completion.next_claim)
             return True
         if completion.is_last:
-            self._patience.until_answered(
-                lambda: finish_execution(self._records, self._emitter, execution_id)
+            self._recorder.ask(
+                lambda: finish_execution(
+                    self._records, self._recorder.emitter, execution_id
+                )
             )
         if ride.claim.run.has_parent and (completion.is_last or completion.has_ended):
-            self._patience.until_answered(lambda: self._relay.tell_parent(execution_id))
+            self._recorder.ask(lambda: self._relay.tell_parent(execution_id))
         # the chain sends the next link only in the epoch that was completed in: after
         # a resume, that link was sent by somebody else
         is_current = completion.epoch == ride.delivery.epoch
@@ -298,58 +344,37 @@ class ExecutionTaskRunner:
             attempts = StepAttempts(
                 claim,
                 action,
-                context := self._build_context(claim, secrets),
-                self._build_retry(claim, context, recorded),
-                self._patience.rest,
+                context := self._build_context(claim, secrets, may_yield=action.yields),
+                self._retrials.build(claim, context, recorded),
+                self._recorder.patience.rest,
                 self._interruptible,
                 secrets,
                 self._payloads,
+                self._capture,
             )
-            outcome = attempts.run(inputs, recorded)
+            try:
+                outcome = attempts.run(inputs, recorded)
+            except StepYield as end:
+                return self._yields.give_back(claim, context, recorded, end.cause)
             return outcome if place is None else self._cache.keep(outcome, place)
         except ExecutionError as error:
             # after StaleLeaseError the completion is refused, and the log says so
-            said = describe_error(error, claim, secrets=secrets)
-            return Outcome(StepStatus.FAILED, recorded, error=said)
+            return end_by(error, claim, recorded, secrets)
 
-    def _build_context(self, claim: Claim, secrets: StepSecrets) -> Context:
+    def _build_context(
+        self, claim: Claim, secrets: StepSecrets, *, may_yield: bool
+    ) -> Context:
         execution_id = claim.held.execution_id
         return Context(
             claim,
             self._records,
-            lambda seq: self._emitter.emit(execution_id, seq),
-            self._patience,
+            lambda seq: self._recorder.tell(execution_id, seq),
+            self._recorder.patience,
             secrets,
+            self._writer,
+            self._holder.listen(claim.held.token),
+            may_yield=may_yield,
         )
-
-    def _build_retry(
-        self, claim: Claim, context: Context, recorded: str
-    ) -> Callable[[str, float], None]:
-        def begin_retry(error: str, wait_seconds: float) -> None:
-            # a process that stops does not sit a wait out, however short
-            parks = wait_seconds > MOST_SECONDS_IN_PLACE or self._patience.is_stopping()
-            answer = self._patience.until_answered(
-                lambda: self._records.retry(
-                    claim.held,
-                    attempt=context.attempt,
-                    recorded_input=recorded,
-                    error=error,
-                    wait_seconds=wait_seconds,
-                    parks=parks,
-                )
-            )
-            match answer.outcome:
-                case Retried.REFUSED:
-                    raise NoMoreAttemptsError
-                case Retried.WAITING:
-                    self._emitter.emit(claim.held.execution_id, answer.last_seq)
-                    self._dispatcher.publish(answer.windows)
-                    raise StepParkedError
-                case Retried.RETRYING:
-                    self._emitter.emit(claim.held.execution_id, answer.last_seq)
-                    context.begin_attempt(answer.attempt)
-
-        return begin_retry
 
 
 def _refuse_misfit(claim: Claim, action: Action, inputs: Mapping[str, Any]) -> None:

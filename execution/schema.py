@@ -4,6 +4,10 @@ Tables are migrated step by step; functions, views, types and guards are dropped
 installed anew each time, in the same transaction, and their digest is written down.
 So a database is either wholly of one release or visibly not.
 
+A schema that belongs to the role `plans_migrator` is made and changed as that role, by
+whichever of its members; the other roles are then granted what they need, in the same
+transaction (see `sql.grants`). Every other schema is for its owner alone.
+
 Nothing here runs by itself: the local stack and `plans db upgrade` call it.
 """
 
@@ -21,11 +25,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.exc import SQLAlchemyError
 
-from execution.assets import find_asset
-from execution.database import name_driver
-from execution.errors import DatabaseError
-from execution.models import Base
-from execution.sql import functions_digest, read_functions
+from .assets import find_asset
+from .database import name_driver
+from .errors import DatabaseError
+from .models import Base
+from .sql import functions_digest, read_functions
+from .sql.grants import WRITTEN_GRANTS, Role, list_lacking, write_grants
 
 # Ours are known by their comment: the schema may hold routines of others, even of the
 # same name. Where nothing is marked, they are of a release that did not yet mark them.
@@ -79,6 +84,7 @@ def upgrade(url: str, schema: str, *, revision: str = "head") -> None:
     Raises DatabaseError when the server refuses; nothing is changed then.
     """
     with _connection(url, schema) as connection:
+        _act_as_owner(connection, schema)
         _upgrade(connection, schema, revision)
 
 
@@ -90,11 +96,24 @@ def upgrade_if_needed(url: str, schema: str) -> None:
     """
     with _connection(url, schema) as connection:
         if not _is_current(connection):
+            _act_as_owner(connection, schema)
             _upgrade(connection, schema, "head")
 
 
+def install(connection: sa.Connection, schema: str) -> None:
+    """Make a schema of this release in a transaction that the caller has begun.
+
+    For one of the caller's alone: nothing keeps others from making the same. The search
+    path begins with it until the transaction ends.
+    """
+    _enter(connection, schema)
+    _upgrade(connection, schema, "head")
+
+
 def _upgrade(connection: sa.Connection, schema: str, revision: str) -> None:
-    connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
+    owner = _find_owner(connection, schema)
+    if owner is None:
+        connection.execute(sa.schema.CreateSchema(schema))
     _drop_functions(connection)
     command.upgrade(_config(connection), revision)
     _run_script(connection, read_functions())
@@ -103,6 +122,8 @@ def _upgrade(connection: sa.Connection, schema: str, revision: str) -> None:
         sa.text("UPDATE installation SET functions_digest = :digest"),
         {"digest": functions_digest()},
     )
+    if owner == Role.MIGRATOR:
+        _run_script(connection, write_grants(_quote(connection, schema)))
 
 
 def _is_current(connection: sa.Connection) -> bool:
@@ -121,6 +142,7 @@ def downgrade(url: str, schema: str, *, revision: str) -> None:
     own with its `plans db upgrade`.
     """
     with _connection(url, schema) as connection:
+        _act_as_owner(connection, schema)
         if _has_tables(connection):
             _drop_functions(connection)
             connection.execute(
@@ -147,7 +169,28 @@ def check(url: str, schema: str) -> tuple[str, ...]:
         )
         functions = () if installed == functions_digest() else ("the functions differ",)
         differences = compare_metadata(context, Base.metadata)
-        return functions + tuple(str(difference) for difference in differences)
+        return (
+            *functions,
+            *(str(difference) for difference in differences),
+            *_list_lacking_roles(connection, schema),
+        )
+
+
+def _list_lacking_roles(connection: sa.Connection, schema: str) -> Iterator[str]:
+    """Yield what to say of each role that may not call what is meant for it.
+
+    As after a restore from a backup without rights. Where there are no roles, none
+    lacks anything.
+    """
+    if _find_owner(connection, schema) != Role.MIGRATOR:
+        return
+    granted = connection.scalars(sa.text(WRITTEN_GRANTS), {"schema": schema})
+    lacking = list_lacking(set(granted))
+    if lacking:
+        yield (
+            f"rights are missing for {', '.join(lacking)}; `plans db upgrade` grants"
+            " them"
+        )
 
 
 @contextmanager
@@ -155,15 +198,11 @@ def _connection(url: str, schema: str) -> Iterator[sa.Connection]:
     engine = sa.create_engine(name_driver(url), poolclass=sa.NullPool)
     try:
         with engine.begin() as connection:
-            quoted = engine.dialect.identifier_preparer.quote(schema)
-            # a caller's temporary tables must not hide ours
-            connection.exec_driver_sql(f"SET search_path TO {quoted}, pg_temp")
+            _enter(connection, schema)
             # two upgrades at once would drop each other's functions
             connection.execute(
                 sa.text("SELECT pg_advisory_xact_lock(hashtext('celery-plans'))")
             )
-            # Alembic then finds its own table, and ours, without a schema's name
-            engine.dialect.default_schema_name = schema
             yield connection
     except (SQLAlchemyError, psycopg2.Error) as error:
         raise DatabaseError(
@@ -171,6 +210,45 @@ def _connection(url: str, schema: str) -> Iterator[sa.Connection]:
         ) from error
     finally:
         engine.dispose()
+
+
+def _enter(connection: sa.Connection, schema: str) -> None:
+    """Let the rest of a transaction find what lies in `schema` without its name."""
+    # a caller's temporary tables must not hide ours
+    quoted = _quote(connection, schema)
+    connection.exec_driver_sql(f"SET search_path TO {quoted}, pg_temp")
+    # Alembic then finds its own table, and ours
+    connection.dialect.default_schema_name = schema
+
+
+def _quote(connection: sa.Connection, schema: str) -> str:
+    return connection.dialect.identifier_preparer.quote(schema)
+
+
+def _find_owner(connection: sa.Connection, schema: str) -> str | None:
+    """Return the role that owns the schema; None when there is no such schema."""
+    asking = sa.text(
+        "SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = :name"
+    )
+    found: str | None = connection.scalar(asking, {"name": schema})
+    return found
+
+
+def _act_as_owner(connection: sa.Connection, schema: str) -> None:
+    """Become the migrator until the transaction ends, if the schema is the migrator's.
+
+    What is made then belongs to the role, and not to the one who logged in: the next
+    upgrade may come from another login.
+    """
+    if _find_owner(connection, schema) != Role.MIGRATOR:
+        return
+    asking = sa.text("SELECT pg_has_role(:role, 'MEMBER')")
+    if not connection.scalar(asking, {"role": Role.MIGRATOR.value}):
+        raise DatabaseError(
+            f"schema {schema} belongs to the role {Role.MIGRATOR}; log in as a member"
+            " of it (PLANS_DATABASE_URL)"
+        )
+    connection.exec_driver_sql(f"SET LOCAL ROLE {Role.MIGRATOR}")
 
 
 def _has_tables(connection: sa.Connection) -> bool:
@@ -204,4 +282,5 @@ def _config(connection: sa.Connection) -> Config:
         "script_location", str(find_asset("migrations")).replace("%", "%%")
     )
     config.attributes["connection"] = connection
+    config.attributes["metadata"] = Base.metadata
     return config

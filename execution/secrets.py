@@ -16,8 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from execution.errors import SecretError, SettingsError
-from execution.settings import SECRET_PREFIX, Settings
+from .errors import SecretError, SettingsError
+from .settings import Settings
+from .variables import SECRET_PREFIX
 
 SCHEME = "secret://"
 
@@ -117,6 +118,8 @@ class StepSecrets:
         self._store = store
         self._names: dict[str, str] = {}
         self._pattern: re.Pattern[str] | None = None
+        self.most_characters = 0
+        """How long a text can be that is concealed as one."""
 
     def reveal(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return evaluated `inputs` with the values of the secrets that they name.
@@ -152,6 +155,7 @@ class StepSecrets:
             # of two that begin alike, the longer one first
             longest_first = sorted(self._names, key=len, reverse=True)
             self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+            self.most_characters = len(longest_first[0])
         return value
 
     def conceal(self, text: str) -> str:

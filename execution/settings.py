@@ -2,21 +2,25 @@
 
 Promises: a misspelt `PLANS_…` variable is refused with the name it resembles; a
 value that cannot work is refused before anything starts; URLs, which may hold
-passwords, stay out of `repr`. Knows nothing of the servers that the URLs name.
+passwords, stay out of `repr`, and may stand in files (see `variables`). Knows nothing
+of the servers that the URLs name.
 """
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
-from execution.errors import SettingsError
+from .errors import SettingsError
+from .observations import USUAL_CAPTURE, CaptureChoice
+from .transit import demand_proof, refuse_plaintext
+from .variables import FILE_SUFFIX, PREFIX, read_given, refuse_near_misses
 
-_PREFIX = "PLANS_"
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _RESOLVER = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
@@ -37,7 +41,9 @@ class CatalogueCheck(StrEnum):
 class Settings:
     """Everything that an installation can choose.
 
-    Every field is the variable `PLANS_<FIELD IN CAPITALS>`. Times are seconds.
+    Every field is the variable `PLANS_<FIELD IN CAPITALS>`. Times are seconds. What
+    stays out of `repr` may hold a password, and may be given as `PLANS_<FIELD>_FILE`,
+    too: the path of a file with the value.
     """
 
     database_url: str | None = field(default=None, repr=False)
@@ -46,6 +52,10 @@ class Settings:
     """Where Celery's messages go: Redis, Valkey or RabbitMQ."""
     redis_url: str | None = field(default=None, repr=False)
     """Redis for the fan-out of events; the broker, where that is a Redis."""
+    tls_ca: Path | None = None
+    """A file with the authorities whose certificates prove who the servers are."""
+    plaintext_hosts: tuple[str, ...] = ()
+    """Hosts, beside this machine, that may be spoken to without TLS."""
     schema: str = "celery_plans"
     """The PostgreSQL schema that holds every object of this package."""
     imports: tuple[str, ...] = ()
@@ -58,6 +68,10 @@ class Settings:
     """The queue of steps that name none."""
     lease_seconds: float = 30.0
     """How long a silent worker keeps its steps."""
+    drain_seconds: float = 20.0
+    """How long a worker that is told to stop lets its steps run on."""
+    cancel_grace_seconds: float = 30.0
+    """How long steps that run may take to end after a cancel, before they are cut."""
     ride: bool = True
     """Let a worker go on with the steps of an execution without a message for each."""
     secrets_dir: Path | None = None
@@ -70,6 +84,12 @@ class Settings:
 
     check: CatalogueCheck = CatalogueCheck.KNOWN
     """Whether a submit compares its plan with the catalogue of actions."""
+
+    health_file: Path | None = None
+    """Where a worker says how it does, for `plans health`; `%n` is its name."""
+
+    capture: CaptureChoice = USUAL_CAPTURE
+    """What workers store of what actions log and print; see `CaptureChoice`."""
 
     @property
     def beat_seconds(self) -> float:
@@ -103,22 +123,24 @@ class Settings:
         Raises SettingsError for a misspelt name or a value that cannot work.
         """
         source = os.environ if environment is None else environment
-        _refuse_near_misses(source)
+        refuse_near_misses(source, {*_FIELDS, *_POINTERS})
+        given = read_given(source, _FIELDS, FILED_VARIABLES)
         values = {
-            name: _READERS.get(name, str)(source[variable])
-            for name, variable in _VARIABLES.items()
-            if source.get(variable)
+            (name := _FIELDS[variable]): _READERS.get(name, str)(text)
+            for variable, text in given
         }
         settings = cls(**values)  # type: ignore[arg-type]  # each reader returns its field's type
         _check(settings)
-        return settings
+        return _demand_proof(settings)
 
 
-_VARIABLES = {f.name: _PREFIX + f.name.upper() for f in fields(Settings)}
-SECRET_PREFIX = "PLANS_SECRET_"  # noqa: S105  # of variables, which hold them
-"""Begins the names of variables that hold secrets, which authors of plans choose."""
-_FOREIGN_VARIABLES = frozenset({"PLANS_WORKER_BOARD"})
-"""Set by our own processes for their children; not settings."""
+_FIELDS = {f"{PREFIX}{f.name.upper()}": f.name for f in fields(Settings)}
+FILED_VARIABLES = tuple(
+    f"{PREFIX}{f.name.upper()}" for f in fields(Settings) if not f.repr
+)
+"""Those whose value may hold a password, and stand in a file."""
+_URLS = ("database_url", "broker_url", "redis_url")
+_POINTERS = tuple(f"{name}{FILE_SUFFIX}" for name in FILED_VARIABLES)
 
 
 def _read_words(text: str) -> tuple[str, ...]:
@@ -140,13 +162,16 @@ def _read_folder_or_url(text: str) -> str:
     return text if is_url else str(Path(text).absolute())
 
 
-def _read_seconds(text: str) -> float:
+def _read_absolute_path(text: str) -> Path:
+    # a worker may be told to work in another folder (`celery --workdir`)
+    return Path(text).absolute()
+
+
+def _read_seconds(name: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise SettingsError(
-            f"PLANS_LEASE_SECONDS={text!r} is not a number of seconds"
-        ) from None
+        raise SettingsError(f"{name}={text!r} is not a number of seconds") from None
 
 
 def _read_check(text: str) -> CatalogueCheck:
@@ -157,28 +182,44 @@ def _read_check(text: str) -> CatalogueCheck:
         raise SettingsError(f"PLANS_CHECK={text!r} is none of {words}") from None
 
 
+def _read_capture(text: str) -> CaptureChoice:
+    try:
+        return CaptureChoice.read(text)
+    except ValueError as error:
+        raise SettingsError(f"PLANS_CAPTURE={text!r}: {error}") from None
+
+
 _READERS: dict[str, Callable[[str], object]] = {
     "imports": _read_words,
     "home": Path,
     "secrets_dir": Path,
+    "tls_ca": lambda text: Path(text).absolute(),
+    "plaintext_hosts": _read_words,
+    "health_file": _read_absolute_path,
     "payloads": _read_folder_or_url,
     "local": partial(_read_flag, "PLANS_LOCAL"),
     "ride": partial(_read_flag, "PLANS_RIDE"),
-    "lease_seconds": _read_seconds,
+    "lease_seconds": partial(_read_seconds, "PLANS_LEASE_SECONDS"),
+    "drain_seconds": partial(_read_seconds, "PLANS_DRAIN_SECONDS"),
+    "cancel_grace_seconds": partial(_read_seconds, "PLANS_CANCEL_GRACE_SECONDS"),
     "check": _read_check,
+    "capture": _read_capture,
 }
 
 
-def _refuse_near_misses(source: Mapping[str, str]) -> None:
-    known = set(_VARIABLES.values())
-    for name in source:
-        if name in known or name in _FOREIGN_VARIABLES or not name.startswith(_PREFIX):
-            continue
-        if name.startswith(SECRET_PREFIX):
-            continue
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-        if nearest:
-            raise SettingsError(f"{name} is not a setting; did you mean {nearest[0]}?")
+def _demand_proof(settings: Settings) -> Settings:
+    """Return the settings with URLs that let servers prove who they are."""
+    authorities = settings.tls_ca
+    if authorities is not None and not authorities.is_file():
+        raise SettingsError(
+            f"PLANS_TLS_CA={str(authorities)!r} is not a file; it holds certificates of"
+            " authorities, as PEM"
+        )
+    given = ((name, getattr(settings, name)) for name in _URLS)
+    proven: dict[str, Any] = {
+        name: demand_proof(url, authorities) for name, url in given if url
+    }
+    return replace(settings, **proven)
 
 
 def _check(settings: Settings) -> None:
@@ -190,17 +231,46 @@ def _check(settings: Settings) -> None:
         raise SettingsError(
             f"PLANS_LEASE_SECONDS={settings.lease_seconds:g} must be from 1 to 3600"
         )
-    url = settings.database_url
-    if url and not url.startswith(("postgresql+psycopg2://", "postgresql://")):
-        raise SettingsError(
-            "PLANS_DATABASE_URL must start with postgresql+psycopg2:// or postgresql://"
-        )
+    for name in ("drain_seconds", "cancel_grace_seconds"):
+        if not 0 <= (seconds := getattr(settings, name)) <= 86_400:
+            raise SettingsError(
+                f"PLANS_{name.upper()}={seconds:g} must be from 0 to 86400"
+            )
     resolver = settings.secret_resolver
     if resolver is not None and not _RESOLVER.fullmatch(resolver):
         raise SettingsError(
             f"PLANS_SECRET_RESOLVER={resolver!r} must be written module:function"
         )
+    _check_urls(settings)
+
+
+def _check_urls(settings: Settings) -> None:
+    url = settings.database_url
+    if url and not url.startswith(("postgresql+psycopg2://", "postgresql://")):
+        raise SettingsError(
+            "PLANS_DATABASE_URL must start with postgresql+psycopg2:// or postgresql://"
+        )
     if settings.redis_url and not settings.redis_url.startswith(_REDIS_SCHEMES):
         raise SettingsError(
             "PLANS_REDIS_URL must start with redis://, rediss:// or unix://"
         )
+    for name in ("broker_url", "redis_url"):
+        if not _has_port(getattr(settings, name) or ""):
+            raise SettingsError(
+                f"the port in {PREFIX}{name.upper()} is no number; write what is"
+                " special in a user or password as %2F for /, %23 for # and %3F for ?"
+            )
+    for name in _URLS:
+        if given := getattr(settings, name):
+            refuse_plaintext(f"{PREFIX}{name.upper()}", given, settings.plaintext_hosts)
+
+
+def _has_port(urls: str) -> bool:
+    """Whether all URLs have a port that is a number, or none."""
+    try:
+        for url in urls.split(";"):
+            _ = urlsplit(url).port
+    except ValueError:
+        # which quotes what stands there, and that may be a part of a password
+        return False
+    return True

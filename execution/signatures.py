@@ -18,9 +18,9 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from execution.errors import ResultError
-from execution.hints import allow_null, describe_hint, read_hints
-from execution.results import as_storable, encode_json
+from .errors import ResultError
+from .hints import allow_null, describe_hint, read_hints
+from .results import as_storable, encode_json
 
 MAX_SIGNATURE_BYTES = 64 * 1024
 """Of what takes more than that, only the names of the parameters are published."""

@@ -8,9 +8,9 @@ to hold is no reason. Must not know how anything is shown.
 
 from collections.abc import Sequence
 
-from execution.plan import CompiledStep, OnFailure
-from execution.reads import show_bare
-from execution.waves import sort_by_needs
+from .plan import CompiledStep, OnFailure
+from .reads import show_bare
+from .waves import sort_by_needs
 
 _MOST_NAMED = 5
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from execution.errors import InvalidExecutionStateError
+from .errors import InvalidExecutionStateError
 
 
 class ExecutionStatus(StrEnum):
@@ -39,6 +39,7 @@ class ExecutionMove(StrEnum):
     FAIL = "fail"
     CANCEL = "cancel"
     TIME_OUT = "time_out"
+    RETRY = "retry"
 
 
 class EndReason(StrEnum):
@@ -91,6 +92,9 @@ class StepMove(StrEnum):
     WAIT = "wait"
     WAKE = "wake"
     RESTORE = "restore"
+    RETRY = "retry"
+    REJOIN = "rejoin"
+    FORCE = "force"
 
 
 _E, _EM = ExecutionStatus, ExecutionMove
@@ -112,6 +116,10 @@ EXECUTION_MOVES: Mapping[tuple[ExecutionStatus, ExecutionMove], ExecutionStatus]
             (_E.ENDING, _EM.FAIL): _E.FAILED,
             (_E.ENDING, _EM.CANCEL): _E.CANCELLED,
             (_E.ENDING, _EM.TIME_OUT): _E.TIMED_OUT,
+            # somebody asks for it: an end is no end for ever
+            (_E.FAILED, _EM.RETRY): _E.PENDING,
+            (_E.CANCELLED, _EM.RETRY): _E.PENDING,
+            (_E.TIMED_OUT, _EM.RETRY): _E.PENDING,
         }
     )
 )
@@ -149,16 +157,42 @@ STEP_MOVES: Mapping[tuple[StepStatus, StepMove], StepStatus] = MappingProxyType(
         (_S.WAITING, _SM.RESTORE): _S.PENDING,
         (_S.COMPLETED, _SM.RESTORE): _S.PENDING,
         (_S.SKIPPED, _SM.RESTORE): _S.PENDING,
+        # the execution goes on after its end: it begins anew
+        (_S.FAILED, _SM.RETRY): _S.PENDING,
+        (_S.CANCELLED, _SM.RETRY): _S.PENDING,
+        (_S.TIMED_OUT, _SM.RETRY): _S.PENDING,
+        # or what it waited for goes on
+        (_S.FAILED, _SM.REJOIN): _S.WAITING,
+        (_S.CANCELLED, _SM.REJOIN): _S.WAITING,
+        (_S.TIMED_OUT, _SM.REJOIN): _S.WAITING,
+        (_S.SKIPPED, _SM.REJOIN): _S.WAITING,
+        # somebody says what it came to
+        (_S.PENDING, _SM.FORCE): _S.COMPLETED,
+        (_S.READY, _SM.FORCE): _S.COMPLETED,
+        (_S.WAITING, _SM.FORCE): _S.COMPLETED,
     }
 )
 
+_WISHES: Mapping[ExecutionMove, str] = MappingProxyType(
+    {
+        _EM.PAUSE: "paused",
+        _EM.RESUME: "resumed",
+        _EM.END: "cancelled",
+        _EM.RETRY: "retried",
+    }
+)
+"""What people ask for; the other moves are the workers' to make."""
+
 TERMINAL_EXECUTION_STATUSES = frozenset(ExecutionStatus) - {
-    status for status, _ in EXECUTION_MOVES
+    status for status, move in EXECUTION_MOVES if move is not _EM.RETRY
 }
+"""How an execution ends; from most of them it goes on if somebody says so."""
 TERMINAL_STEP_STATUSES = frozenset(StepStatus) - {
-    status for status, move in STEP_MOVES if move is not _SM.RESTORE
+    status
+    for status, move in STEP_MOVES
+    if move not in (_SM.RESTORE, _SM.RETRY, _SM.REJOIN)
 }
-"""How a step ends; from some of them a restore begins it anew."""
+"""How a step ends; a restore or a retry begins it anew."""
 SETTLED_STEP_STATUSES = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED})
 """What a successor may follow: see "Failures, skips and joins" in `docs/plans.md`."""
 
@@ -167,16 +201,24 @@ def next_status(status: ExecutionStatus, move: ExecutionMove) -> ExecutionStatus
     """Return the state that `move` leads to from `status`.
 
     Raises InvalidExecutionStateError when the table has no such move; the message
-    names the moves that there are.
+    names what can be asked of the execution instead.
     """
     try:
         return EXECUTION_MOVES[status, move]
     except KeyError:
-        offered = ", ".join(sorted(m for s, m in EXECUTION_MOVES if s is status))
+        wish = f"be {_WISHES[move]}" if move in _WISHES else move.replace("_", " ")
         raise InvalidExecutionStateError(
-            f"an execution that is {status} cannot {move.replace('_', ' ')}; "
-            f"{f'it can {offered}' if offered else 'it has ended for good'}"
+            f"an execution that is {status} cannot {wish}; it {_say_prospect(status)}"
         ) from None
+
+
+def _say_prospect(status: ExecutionStatus) -> str:
+    if status is _E.COMPLETED:
+        return "has ended for good"
+    wishes = [
+        wish for move, wish in _WISHES.items() if (status, move) in EXECUTION_MOVES
+    ]
+    return f"can be {' or '.join(wishes)}" if wishes else "comes to its end by itself"
 
 
 def final_status(reason: EndReason) -> ExecutionStatus:

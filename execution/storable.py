@@ -7,8 +7,8 @@ bytes, and not what a value is for.
 import math
 from collections.abc import Mapping
 
-from execution.errors import ResultError
-from execution.large_values import REFERENCE_KEY, LargeValue
+from .errors import ResultError
+from .large_values import REFERENCE_KEY, LargeValue
 
 MAX_INTEGER = 2**53
 _MAX_DEPTH = 64

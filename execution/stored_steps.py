@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from execution.plan import CompiledStep, Plan
+from .plan import CompiledStep, Plan
 
 
 def describe_concurrency(plan: Plan) -> tuple[str | None, int | None, str | None]:
@@ -55,5 +55,8 @@ def describe_step(step: CompiledStep) -> dict[str, Any]:
         "cache": step.cache.to_json() if step.cache else None,
         "item_reads": None if step.item_reads is None else list(step.item_reads),
         "subplan": step.subplan,
+        "uses": list(step.uses),
         "repeat": None if step.repeat is None else asdict(step.repeat),
+        "awaits": step.awaits,
+        "payload": step.payload,
     }

@@ -8,9 +8,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from execution.actions import Action, ActionRegistry, registry
-from execution.errors import ActionRegistrationError
-from execution.recovery import STRATEGY_PREFIX, read_decision
+from .actions import Action, ActionRegistry, registry
+from .errors import ActionRegistrationError
+from .recovery import STRATEGY_PREFIX, read_decision
 
 _Decide = TypeVar("_Decide", bound=Callable[..., Any])
 

@@ -6,35 +6,24 @@ Knows nothing of Celery.
 """
 
 import json
+from dataclasses import dataclass
 
-from execution.answers import Claim
-from execution.attempts import Outcome, StepParkedError, describe_error
-from execution.children import Begun, ChildRecords, Subplan
-from execution.dispatcher import ExecutionDispatcher
-from execution.errors import ExecutionError, ParameterError, SubplanError
-from execution.evaluation import evaluate_inputs
-from execution.events import ExecutionEventEmitter
-from execution.identity import draw_execution_id
-from execution.large_values import load_all
-from execution.patience import Patience
-from execution.states import StepStatus
+from .answers import Claim
+from .attempts import Outcome, StepParkedError, end_by
+from .children import Begun, Subplan
+from .errors import ExecutionError, ParameterError, SubplanError
+from .evaluation import evaluate_inputs
+from .identity import draw_execution_id
+from .large_values import load_all
+from .recorder import StepRecorder
+from .states import StepStatus
 
 
+@dataclass(frozen=True)
 class SubplanStarter:
     """Begins executions for steps that name a plan."""
 
-    def __init__(
-        self,
-        children: ChildRecords,
-        emitter: ExecutionEventEmitter,
-        dispatcher: ExecutionDispatcher,
-        patience: Patience,
-    ) -> None:
-        """Begin through `children`; wait for PostgreSQL with `patience`."""
-        self._children = children
-        self._emitter = emitter
-        self._dispatcher = dispatcher
-        self._patience = patience
+    recorder: StepRecorder
 
     def begin(self, claim: Claim) -> Outcome | None:
         """Begin what the step names; None when it names no plan.
@@ -52,11 +41,11 @@ class SubplanStarter:
             bound = _bind(claim, subplan, load_all(inputs))
             return self._begin(claim, subplan, json.dumps(bound), recorded)
         except ExecutionError as error:
-            said = describe_error(error, claim)
-            return Outcome(StepStatus.FAILED, recorded, error=said)
+            return end_by(error, claim, recorded)
 
     def _find(self, claim: Claim, name: str) -> Subplan:
-        found = self._patience.until_answered(lambda: self._children.find_subplan(name))
+        find = self.recorder.records.children.find_subplan
+        found = self.recorder.ask(lambda: find(name))
         if found is None:
             raise SubplanError(
                 f"step {claim.step}: no plan is published as {name!r};"
@@ -68,8 +57,8 @@ class SubplanStarter:
         self, claim: Claim, subplan: Subplan, parameters: str, recorded: str
     ) -> Outcome:
         child_id = draw_execution_id()
-        answer = self._patience.until_answered(
-            lambda: self._children.begin(
+        answer = self.recorder.ask(
+            lambda: self.recorder.records.children.begin(
                 claim.held,
                 subplan,
                 child_id=child_id,
@@ -88,15 +77,15 @@ class SubplanStarter:
                     f" {claim.subplan} name itself?"
                 )
             case Begun.BEGUN | Begun.REPEATED | Begun.POSTPONED | Begun.STALE:
-                self._emitter.emit(claim.held.execution_id, answer.last_seq)
-                self._emitter.emit(child_id, answer.child_last_seq)
-                self._dispatcher.publish(answer.windows)
+                execution_id = claim.held.execution_id
+                self.recorder.tell(child_id, answer.child_last_seq)
+                self.recorder.tell(execution_id, answer.last_seq, answer.windows)
                 raise StepParkedError
 
 
 def _bind(claim: Claim, subplan: Subplan, inputs: object) -> dict[str, object]:
     # the schema of documents costs a worker 20 MB: only those pay that run such steps
-    from execution.language.parameters import (
+    from .language.parameters import (
         bind_parameters,
         read_declarations,
     )

@@ -10,23 +10,28 @@ from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.dialects.postgresql import aggregate_order_by, distinct_on
 from sqlalchemy.orm import aliased
 
-from execution.catalogue import ActionSignature, ActionSummary
-from execution.language.compilation import RUN_PLAN_ACTION
-from execution.models import Action, Execution, ExecutionStep, PlanStep, Worker
-from execution.models import Plan as PlanRow
-from execution.results import (
+from .built_in import RUN_PLAN_ACTION
+from .catalogue import ActionSignature, ActionSummary
+from .holds import Hold, HoldKind
+from .models import Action, Execution, ExecutionMetric, ExecutionStep, PlanStep, Worker
+from .models import Plan as PlanRow
+from .results import (
     ErrorRecord,
     ExecutionSummary,
     RunningSteps,
     StepSummary,
     WorkerSummary,
 )
-from execution.states import ExecutionStatus, StepStatus
+from .states import ExecutionStatus, StepStatus
+from .updates import LatestMetric
 
 _MOST_NAMED_STEPS = 100
+_MOST_METRICS = 100
+_MOST_REPORTS = 1_000
+"""Of so many reports the latest are looked for: a step may report for hours."""
 
 _CHILD = aliased(Execution)
 _PARENT = aliased(Execution)
@@ -82,12 +87,23 @@ STEP_COLUMNS = (
     _read_subplan().label("subplan"),
     ExecutionStep.iterations,
     ExecutionStep.cached_from,
+    ExecutionStep.waits_for,
 )
 
 
-def select_executions() -> sa.Select[*tuple[Any, ...]]:
+def write_holds(schema: str, execution: str) -> str:
+    """Return the SQL of what holds an execution: NULL, at no cost, without any hold."""
+    return (
+        f"CASE WHEN EXISTS (SELECT FROM {schema}.holds) THEN"  # noqa: S608  # names of our own
+        f" (SELECT jsonb_agg(to_jsonb(h)) FROM {schema}.holds_of(ARRAY[{execution}.id])"
+        " AS h) END AS execution_holds"
+    )
+
+
+def select_executions(schema: str) -> sa.Select[*tuple[Any, ...]]:
     """Return a query for executions, as `read_execution` reads them."""
-    return sa.select(Execution, PlanRow.name, PlanRow.version).join(PlanRow)
+    holds: sa.ColumnClause[Any] = sa.literal_column(write_holds(schema, "executions"))
+    return sa.select(Execution, PlanRow.name, PlanRow.version, holds).join(PlanRow)
 
 
 def select_running(execution_id: str) -> sa.Select[*tuple[Any, ...]]:
@@ -108,9 +124,38 @@ def select_running(execution_id: str) -> sa.Select[*tuple[Any, ...]]:
     ).where(step.execution_id == execution_id, step.status == StepStatus.RUNNING)
 
 
+def select_latest_metrics(execution_id: str) -> sa.Select[*tuple[Any, ...]]:
+    """Return a query for the latest report of each step and name: one row, a list."""
+    report = ExecutionMetric
+    newest = (
+        sa.select(report.id, report.position, report.name, report.value, report.at)
+        .where(report.execution_id == execution_id)
+        .order_by(report.id.desc())
+        .limit(_MOST_REPORTS)
+        .subquery("newest")
+    )
+    latest = (
+        sa.select(newest)
+        .ext(distinct_on(newest.c.position, newest.c.name))
+        .order_by(newest.c.position, newest.c.name, newest.c.id.desc())
+        .limit(_MOST_METRICS)
+        .subquery("latest")
+    )
+    step = ExecutionStep
+    fields = sa.func.jsonb_build_array(
+        step.name, latest.c.name, latest.c.value, latest.c.at
+    )
+    in_order = aggregate_order_by(fields, latest.c.position, latest.c.name)
+    return sa.select(sa.func.jsonb_agg(in_order).label("metrics")).join_from(
+        latest,
+        step,
+        (step.execution_id == execution_id) & (step.position == latest.c.position),
+    )
+
+
 def read_execution(row: Any) -> ExecutionSummary:
     """Return an execution, from the columns of `select_executions`."""
-    execution, plan, version = row
+    execution, plan, version, holds = row
     return ExecutionSummary(
         id=execution.id,
         plan=plan,
@@ -134,13 +179,34 @@ def read_execution(row: Any) -> ExecutionSummary:
         concurrency_key=execution.concurrency_key
         and execution.concurrency_key.partition(":")[2],
         admitted_at=execution.admitted_at,
+        starts_at=execution.starts_at,
+        is_delayed=execution.is_delayed,
+        schedule=execution.schedule,
+        scheduled_at=execution.scheduled_at,
+        holds=tuple(read_hold(hold) for hold in holds or ()),
+    )
+
+
+def read_hold(data: Mapping[str, Any]) -> Hold:
+    """Return a hold, from its JSON."""
+    return Hold(
+        HoldKind(data["kind"]),
+        data["name"],
+        data["by"],
+        data["reason"],
+        datetime.fromisoformat(data["created_at"]),
     )
 
 
 def read_execution_row(row: Mapping[str, Any]) -> ExecutionSummary:
     """Return an execution, from its columns with `plan_name` and `plan_version`."""
     return read_execution(
-        (SimpleNamespace(**row), row["plan_name"], row["plan_version"])
+        (
+            SimpleNamespace(**row),
+            row["plan_name"],
+            row["plan_version"],
+            row["execution_holds"],
+        )
     )
 
 
@@ -149,7 +215,7 @@ def read_step(row: Sequence[Any]) -> StepSummary:
     position, name, action, queue, status, reason, *others = row
     attempt, failures, losses, progress, message, *others = others
     worker_id, claimed_at, ended_at, error, wake_at, *others = others
-    child_id, plan, iterations, cached_from = others
+    child_id, plan, iterations, cached_from, waits_for = others
     return StepSummary(
         position=position,
         name=name,
@@ -171,6 +237,7 @@ def read_step(row: Sequence[Any]) -> StepSummary:
         child_id=child_id,
         iterations=iterations,
         cached_from=cached_from,
+        waits_for=waits_for,
     )
 
 
@@ -178,6 +245,14 @@ def read_running(row: Sequence[Any]) -> RunningSteps:
     """Return what runs, from the columns of `select_running`."""
     count, progress_sum, names, message, seen_at = row
     return RunningSteps(count, progress_sum, tuple(names or ()), message, seen_at)
+
+
+def read_latest_metrics(rows: Sequence[Any] | None) -> tuple[LatestMetric, ...]:
+    """Return metrics, from what `select_latest_metrics` finds."""
+    return tuple(
+        LatestMetric(step, name, float(value), datetime.fromisoformat(at))
+        for step, name, value, at in rows or ()
+    )
 
 
 def read_signature(data: Mapping[str, Any] | None) -> ActionSignature | None:
@@ -194,6 +269,7 @@ def read_action(row: Action, living: Sequence[Any]) -> ActionSummary:
         timeout_seconds=row.timeout_seconds,
         published_by=row.published_by,
         published_at=row.published_at,
+        uses=tuple(row.uses),
         workers=tuple(host for host, actions in living if row.name in actions),
     )
 

@@ -9,15 +9,15 @@ Knows neither what an execution does nor how its result is made.
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import TypeVar
 
-from execution.errors import ExecutionNotFoundError
-from execution.events import EventSubscription
-from execution.identity import is_execution_id
-from execution.patience import Patience
-from execution.repository import ExecutionRepository
-from execution.states import ExecutionStatus, is_terminal
+from .errors import ExecutionNotFinishedError, ExecutionNotFoundError
+from .events import EventSubscription
+from .identity import is_execution_id
+from .patience import Patience
+from .repository import ExecutionRepository
+from .states import ExecutionStatus, is_terminal
 
 _T = TypeVar("_T")
 
@@ -34,10 +34,8 @@ def wait_for_end(
 ) -> _T:
     """Return what `read()` does, once the execution has ended.
 
-    `listen()` subscribes to its hints.
-
-    Raises ExecutionNotFoundError, and after `timeout_seconds` TimeoutError, or
-    DatabaseUnavailableError in an outage.
+    `listen()` subscribes to its hints. Raises ExecutionNotFoundError, and after
+    `timeout_seconds` TimeoutError, or DatabaseUnavailableError in an outage.
     """
     deadline = time.monotonic() + (
         float("inf") if timeout_seconds is None else timeout_seconds
@@ -47,18 +45,25 @@ def wait_for_end(
     def look() -> ExecutionStatus:
         return patience.until_answered(lambda: _ask_status(repository, execution_id))
 
-    if is_terminal(look()):
-        return patience.until_answered(read)
+    def read_if_ended() -> tuple[_T] | ExecutionStatus:
+        if is_terminal(status := look()):
+            # retried between the two looks, it goes on, and so does the wait
+            with suppress(ExecutionNotFinishedError):
+                return (patience.until_answered(read),)
+        return status
+
+    if isinstance(answer := read_if_ended(), tuple):
+        return answer[0]
     with listen() as listener:
-        while not is_terminal(status := look()):
+        while not isinstance(answer := read_if_ended(), tuple):
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError(
-                    f"execution {execution_id} is still {status} after"
+                    f"execution {execution_id} is still {answer} after"
                     f" {timeout_seconds:g} s; it goes on"
                 )
             listener.wait(min(left, _POLL_SECONDS), for_last=True)
-    return patience.until_answered(read)
+    return answer[0]
 
 
 def _ask_status(repository: ExecutionRepository, execution_id: str) -> ExecutionStatus:

@@ -2,12 +2,10 @@
 
 from alembic import context
 
-from execution.models import Base
-
 connection = context.config.attributes["connection"]
 context.configure(
     connection=connection,
-    target_metadata=Base.metadata,
+    target_metadata=context.config.attributes["metadata"],
     transactional_ddl=True,
 )
 context.run_migrations()

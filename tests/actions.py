@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import logging
 import os
+import shlex
 import signal
+import subprocess
 import sys
 import time
 from contextlib import closing, suppress
@@ -11,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+from celery.utils.log import get_task_logger
 
 from execution import (
     Context,
@@ -20,6 +24,7 @@ from execution import (
     action,
     recovery_strategy,
 )
+from execution.errors import StaleLeaseError
 
 
 def note(ledger: str, line: str) -> None:
@@ -146,6 +151,18 @@ def resume_at(ctx: Context, ledger: str, gate: str) -> list[int]:
     return done
 
 
+@action("test.count", yields=True)
+def count(ctx: Context, ledger: str, gate: str) -> int:
+    """Count with a checkpoint each until the gate opens; note each attempt."""
+    note(ledger, f"{ctx.step} {ctx.attempt}")
+    number = int(ctx.checkpoint.get("number", 0))
+    while not Path(gate).exists():
+        number += 1
+        ctx.save_checkpoint({"number": number})
+        time.sleep(0.02)
+    return number
+
+
 @action("test.observe")
 def observe(ctx: Context) -> None:
     """Tell everything that a step can tell."""
@@ -154,6 +171,41 @@ def observe(ctx: Context) -> None:
     ctx.metric("quality", 0.98)
     ctx.log.info("parsed %d", 900)
     ctx.variables["n"] = 900
+
+
+@action("test.tell")
+def tell(ctx: Context, word: str, gate: str | None = None) -> None:
+    """Tell a word in every way; then hold, if there is a gate, and tell of the end."""
+    print(f"{word} to people")
+    print(f"{word} to others", file=sys.stderr)
+    logging.getLogger("shop.orders").info("%s by a library", word)
+    get_task_logger("shop.tasks").warning("%s by a task", word)
+    ctx.log.error("%s itself", word)
+    if gate is not None:
+        hold(gate)
+    print(f"{word} at the end", end="")
+
+
+@action("test.tell_unheard", capture=False)
+def tell_unheard(ctx: Context) -> None:
+    """Tell in ways that are not to be stored, and in the one that is."""
+    print("unheard")
+    logging.getLogger("shop.orders").error("unheard")
+    ctx.log.info("heard")
+
+
+@action("test.count_aloud")
+async def count_aloud(word: str, others: list[str], meeting: str) -> None:
+    """Say a word many times beside others who do the same, once all have come."""
+    Path(meeting, word).touch()
+    deadline = time.monotonic() + 10
+    while not all(Path(meeting, other).exists() for other in others):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.001)
+    for number in range(50):
+        print(word, number)
+        logging.getLogger("shop.orders").warning("%s %d", word, number)
+        await asyncio.sleep(0)
 
 
 @action("test.return_foreign")
@@ -230,6 +282,15 @@ def be_throttled(ctx: Context, seconds: float) -> int:
     return ctx.attempt
 
 
+@action("test.call_service", uses=["service"])
+def call_service(ctx: Context, ledger: str, up: str) -> str:
+    """Answer while the file `up` is there, and fail otherwise."""
+    note(ledger, f"{ctx.execution_id} {ctx.attempt}")
+    if not Path(up).exists():
+        raise ConnectionError("503")
+    return "served"
+
+
 @action("test.refuse")
 def refuse() -> None:
     """Fail in a way that another attempt would only repeat."""
@@ -244,6 +305,66 @@ def ignore_timeout(ctx: Context, ledger: str, gate: str) -> None:
     while not Path(gate).exists() and time.monotonic() < deadline:
         with suppress(Exception):
             time.sleep(0.05)
+
+
+@action("test.see_cancel")
+def see_cancel(ctx: Context, ledger: str) -> None:
+    """Work until the execution is cancelled, and say what is known of that."""
+    note(ledger, "begun")
+    deadline = time.monotonic() + 30
+    while not ctx.is_cancelled and time.monotonic() < deadline:
+        time.sleep(0.005)
+    note(ledger, f"told {ctx.is_cancelled}")
+    ctx.raise_if_cancelled()
+
+
+@action("test.await_cancel")
+async def await_cancel(ctx: Context, ledger: str, *, tidies: bool = True) -> None:
+    """Await until the execution is cancelled; tidy up, or take no notice of it."""
+    note(ledger, f"begun {ctx.attempt}")
+    try:
+        await asyncio.sleep(30)
+    except asyncio.CancelledError as error:
+        note(ledger, f"cancelled {error}")
+        if not tidies:
+            await asyncio.sleep(30)
+        raise
+    finally:
+        await asyncio.sleep(0.02)
+        note(ledger, "tidied")
+
+
+@action("test.start_processes")
+def start_processes(ctx: Context, ledger: str, gate: str, *, obeys: bool) -> str:
+    """Start processes near and far, and wait for a gate; deaf, unless it obeys."""
+    sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+    near = subprocess.Popen(sleeper)
+    alone = subprocess.Popen(sleeper, start_new_session=True)
+    # neither its parent nor its session is ours
+    shell = f"{shlex.join(sleeper)} >/dev/null 2>&1 & echo $!"
+    shown = subprocess.run(
+        ["/bin/sh", "-c", shell],
+        stdout=subprocess.PIPE,
+        check=True,
+        start_new_session=True,
+    )
+    note(ledger, f"{near.pid} {alone.pid} {int(shown.stdout)} {os.getpid()}")
+    deadline = time.monotonic() + 30
+    while not Path(gate).exists() and time.monotonic() < deadline:
+        if obeys:
+            ctx.raise_if_cancelled()
+        with suppress(Exception):
+            time.sleep(0.02)
+    with suppress(StaleLeaseError):
+        ctx.save_checkpoint({"late": True})
+        note(ledger, "a late write was kept")
+    return "late"
+
+
+@action("test.leave_process")
+def leave_process() -> int:
+    """Start a process that goes on after the step, and return its pid."""
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid
 
 
 @action("test.tidy_up")

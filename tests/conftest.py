@@ -4,9 +4,13 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+import psycopg2
 import pytest
+from celery import _state as celery_state
+from hypothesis import HealthCheck
 from hypothesis import settings as settings_of_hypothesis
 
 from execution.database import Database
@@ -21,14 +25,20 @@ from execution.settings import Settings
 from tests.polling import wait_until
 from tests.worker_process import WorkerProcess
 
-USUAL_SEEDS = 600
+USUAL_SEEDS = 100
 """How many worlds the simulation plays; `make simulate` has it play many more."""
 LEASE_SECONDS = 2.0
 """Short, so that what a lease must run out for is seen within a few seconds."""
 
 
-settings_of_hypothesis.register_profile("usual", max_examples=50, print_blob=True)
-settings_of_hypothesis.register_profile("many", max_examples=2000, print_blob=True)
+# a machine that others use, too, is slow in drawing examples, and not the test
+_SLOW = [HealthCheck.too_slow]
+settings_of_hypothesis.register_profile(
+    "usual", max_examples=50, print_blob=True, suppress_health_check=_SLOW
+)
+settings_of_hypothesis.register_profile(
+    "many", max_examples=2000, print_blob=True, suppress_health_check=_SLOW
+)
 settings_of_hypothesis.load_profile("usual")
 
 
@@ -57,12 +67,63 @@ def _may_ride(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Tests that are coroutines run on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _share_no_tasks() -> Iterator[None]:
+    """Fail the test whose task every later Celery app of this process would be given.
+
+    The test that stumbles over it would be another one, and only in some orders.
+    """
+    shared = len(celery_state._on_app_finalizers)
+    yield
+    assert len(celery_state._on_app_finalizers) == shared, "say shared=False"
+
+
+@pytest.fixture
+def own_flower_options() -> Iterator[None]:
+    """Give back Flower's options, which are the whole process's, as they were."""
+    from flower.options import default_options  # few tests load it
+
+    kept = dict(default_options.items())
+    yield
+    for name, value in kept.items():
+        setattr(default_options, name, value)
+
+
+@pytest.fixture(scope="session")
 def stack() -> Iterator[LocalStack]:
     """PostgreSQL and Valkey of this test run's own."""
     home = Path(tempfile.mkdtemp(prefix="plans-test-"))
     with LocalStack.start(home) as started:
+        _wait_for_no_disk(started)
         yield started
     remove_stack(started, home)
+
+
+def _wait_for_no_disk(stack: LocalStack) -> None:
+    """Let a commit be what any process can see, be the disk slow or not.
+
+    What a killed server has committed it still finds: only a machine that loses its
+    power, which no test takes away, would tell the difference.
+    """
+    assert stack.urls.database_url is not None
+    dsn = stack.urls.database_url.replace("+psycopg2", "")
+    with closing(psycopg2.connect(dsn)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER SYSTEM SET fsync = off")
+            cursor.execute("ALTER SYSTEM SET full_page_writes = off")
+            cursor.execute("SELECT pg_reload_conf()")
+
+
+@pytest.fixture(scope="session")
+def plans_database_url(stack: LocalStack) -> str:
+    """Let rehearsals use the servers of this test run, too."""
+    return str(stack.urls.database_url)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +141,8 @@ def settings(stack: LocalStack, request: pytest.FixtureRequest) -> Settings:
         ride=request.config.getoption("--rides") == "on",
     )
     assert settings.database_url is not None
-    upgrade(settings.database_url, settings.schema)
+    with _without_trace():  # tests/migration measures it
+        upgrade(settings.database_url, settings.schema)
     return settings
 
 
@@ -121,11 +183,29 @@ def repository(settings: Settings) -> Iterator[ExecutionRepository]:
     opened.close()
 
 
+@pytest.fixture(scope="session")
+def leaving_workers(stack: LocalStack) -> Iterator[list[WorkerProcess]]:
+    """Workers that were told to stop, which takes Celery two seconds of waiting.
+
+    They alone used their schema and their queue: the next module need not await their
+    end, the end of the servers must.
+    """
+    workers: list[WorkerProcess] = []
+    yield workers
+    for worker in workers:
+        worker.process.wait(30)
+        worker.log.unlink()
+
+
 @pytest.fixture(scope="module")
-def shared_worker(settings: Settings) -> Iterator[WorkerProcess]:
+def shared_worker(
+    settings: Settings, leaving_workers: list[WorkerProcess]
+) -> Iterator[WorkerProcess]:
     """One worker of two processes for all tests of the module; not to be killed."""
-    with WorkerProcess.start(settings, slots=2) as worker:
-        yield worker
+    worker = WorkerProcess.start(settings, slots=2)
+    yield worker
+    worker.process.terminate()
+    leaving_workers.append(worker)
 
 
 @pytest.fixture
@@ -134,10 +214,18 @@ def untraced() -> Iterator[None]:
 
     For what measures time, or repeats what other tests have covered.
     """
+    with _without_trace():
+        yield
+
+
+@contextmanager
+def _without_trace() -> Iterator[None]:
     tracer = sys.gettrace()
     sys.settrace(None)
-    yield
-    sys.settrace(tracer)
+    try:
+        yield
+    finally:
+        sys.settrace(tracer)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ TOKEN = "00000000-0000-4000-8000-000000000002"  # noqa: S105  # no secret
 # 1..1900 are over; of the others, every fifth is pending, paused, ending, or runs with
 # a step that is claimed, or with one that is ready; of the ready ones some were never
 # sent, some wait, and what runs or waits of every twentieth is beyond its deadline; the
-# pending ones wait for four keys
+# pending ones wait for four keys, and some of them for their time
 LOAD = """
 INSERT INTO plans (id, name, digest, definition, result_reads, concurrency_key,
                    concurrency_limit, on_conflict)
@@ -44,7 +44,7 @@ SELECT i, md5('execution' || i)::uuid AS id,
 
 INSERT INTO executions (id, plan_id, status, reason, open_steps, total_steps, tags,
                         digest, parameters, created_at, ended_at, next_seq, paused_at,
-                        deadline, concurrency_key)
+                        deadline, concurrency_key, starts_at, is_delayed)
 SELECT id, md5('plan' || i %% 20)::uuid, status,
        CASE WHEN status IN ('completed', 'ending') THEN 'result' END,
        CASE WHEN status IN ('completed', 'ending') THEN 0 ELSE 10 - done END, 10,
@@ -52,7 +52,9 @@ SELECT id, md5('plan' || i %% 20)::uuid, status,
        CASE WHEN status = 'completed' THEN now() END, 6,
        CASE WHEN status = 'paused' THEN now() END,
        CASE WHEN i %% 20 < 5 THEN now() END,
-       CASE WHEN status = 'pending' THEN 'plan ' || i %% 20 || ':k' END
+       CASE WHEN status = 'pending' THEN 'plan ' || i %% 20 || ':k' END,
+       CASE WHEN status = 'pending' AND i %% 20 = 15 THEN now() END,
+       status = 'pending' AND i %% 20 = 15
   FROM kinds;
 
 INSERT INTO execution_steps (execution_id, "position", name, action, queue, priority,
@@ -83,11 +85,35 @@ SELECT k.id, s, 's' || s, 'test.nothing', 'q', 0, p.needs, p.successors,
 INSERT INTO execution_events (execution_id, seq, type, data, at)
 SELECT id, seq, 'step.ready', '{}', now() FROM kinds, generate_series(1, 5) seq;
 
+INSERT INTO execution_logs (execution_id, "position", attempt, number, level, source,
+                            message, at)
+SELECT execution_id, "position", 1, 1, 'info', 'stdout', 'told', now()
+  FROM execution_steps;
+
+INSERT INTO execution_metrics (execution_id, "position", attempt, name, value, at)
+SELECT execution_id, "position", 1, 'rows', 1, now() FROM execution_steps;
+
 INSERT INTO cached_results (digest, action, result, execution_id, step, created_at,
                             expires_at)
 SELECT 'd' || i, 'test.nothing', '1', id, 's1', now(),
        now() + make_interval(mins => i - 1900)
   FROM kinds;
+
+-- all of them were chosen twice; of the second time some are left
+INSERT INTO batches (id, act, filter, status, total, next_position, next_at, counts,
+                     most_failures, created_at, ended_at)
+SELECT md5('batch' || n)::uuid, 'pause', '{}', CASE n WHEN 1 THEN 'completed'
+       ELSE 'running' END, 2000, 1900, now(), CASE n WHEN 1 THEN '{}'::jsonb END,
+       CASE n WHEN 2 THEN 500 END, now(), CASE n WHEN 1 THEN now() END
+  FROM generate_series(1, 2) n;
+
+INSERT INTO batch_items (batch_id, "position", execution_id, status, at)
+SELECT md5('batch' || n)::uuid, i - 1, id, k.item,
+       CASE WHEN k.item <> 'pending' THEN now() END
+  FROM generate_series(1, 2) n
+ CROSS JOIN LATERAL (SELECT *, CASE WHEN n = 2 AND i > 1900 THEN 'pending'
+                                    WHEN i %% 50 = 0 THEN 'refused' ELSE 'done' END
+                               AS item FROM kinds) AS k;
 
 INSERT INTO execution_states (execution_id, seq, to_status, at)
 SELECT id, 1, 'pending', now() FROM kinds;

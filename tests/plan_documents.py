@@ -40,6 +40,7 @@ policies = st.fixed_dictionaries(
             },
         ),
         "on_failure": st.sampled_from(["abort", "skip"]),
+        "uses": st.sets(st.sampled_from(["stripe", "s3.eu-1", "mail_2"])).map(sorted),
     },
 )
 

@@ -88,7 +88,7 @@ class Arena:
 
     # what is raced over
 
-    def enter_worker(self) -> None:
+    def enter_worker(self, actions: str = '[{"name": "test.nothing"}]') -> None:
         """Go on in the name of a new worker, with a queue that nobody has used."""
         self.worker_id = str(uuid.uuid4())
         self.queue = f"queue-{self.worker_id}"
@@ -99,7 +99,7 @@ class Arena:
             pool="none",
             slots=8,
             queues=[self.queue],
-            actions='[{"name": "test.nothing"}]',
+            actions=actions,
         )
 
     def lose_all(self) -> None:

@@ -2,8 +2,9 @@
 
 import uuid
 
-from execution.liveness import LivenessRecords, Sweep
+from execution.liveness import LivenessRecords
 from execution.reconciler import Reconciler, Round
+from execution.sweeps import Sweep
 
 NOBODY = str(uuid.UUID(int=0))
 _MOST = 200

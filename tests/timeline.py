@@ -14,6 +14,9 @@ _STEP_STATUS = {
     "step.cached": None,
     "step.progress": None,
     "step.lost": None,
+    "step.yielded": None,
+    "step.drained": None,
+    "step.forced": StepStatus.COMPLETED,
     "step.completed": StepStatus.COMPLETED,
     "step.failed": StepStatus.FAILED,
     "step.timed_out": StepStatus.TIMED_OUT,
@@ -26,14 +29,17 @@ _EXECUTION_STATUS = {
     "execution.started": ExecutionStatus.RUNNING,
     "execution.paused": ExecutionStatus.PAUSED,
     "execution.resumed": ExecutionStatus.RUNNING,
-    # also after a resume: it goes on waiting for its key
+    # both also after a resume: it goes on waiting for its time, or its key
+    "execution.delayed": ExecutionStatus.PENDING,
     "execution.held": ExecutionStatus.PENDING,
+    "execution.retried": ExecutionStatus.PENDING,
     "execution.ending": ExecutionStatus.ENDING,
     "execution.completed": ExecutionStatus.COMPLETED,
     "execution.failed": ExecutionStatus.FAILED,
     "execution.cancelled": ExecutionStatus.CANCELLED,
     "execution.timed_out": ExecutionStatus.TIMED_OUT,
 }
+_BEGIN_ANEW = frozenset({"checkpoint.restored", "execution.retried"})
 
 
 def read_timeline(engine: ExecutionEngine, execution_id: str) -> tuple[Event, ...]:
@@ -80,7 +86,7 @@ def replay(
             )
             assert status is due, f"{event.step} started while {status}"
             assert steps.get(str(event.step)) is StepStatus.READY, event.step
-        if event.type == "checkpoint.restored":
+        if event.type in _BEGIN_ANEW:
             steps |= dict.fromkeys(event.data["steps"], StepStatus.PENDING)
         if event.type == "step.added" and status is ExecutionStatus.ENDING:
             late.add(event.step)
@@ -94,7 +100,7 @@ def check_successes(events: tuple[Event, ...]) -> None:
     """Assert that no step succeeds twice, unless the execution went back in between."""
     successful: set[str | None] = set()
     for event in events:
-        if event.type == "checkpoint.restored":
+        if event.type in _BEGIN_ANEW:
             successful -= set(event.data["steps"])
         elif event.type == "step.completed":
             assert event.step not in successful, f"{event.step} succeeded twice"

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 
 
 class WorkerProcess:
-    """`celery -A … worker`, started with the settings of a test."""
+    """A worker, started with the settings of a test."""
 
     def __init__(
         self, process: subprocess.Popen[bytes], log: Path, environment: dict[str, str]
@@ -37,13 +37,19 @@ class WorkerProcess:
         *,
         slots: int = 2,
         pool: str = "prefork",
-        app: str = "workers.app",
+        app: str | None = None,
         options: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        directory: Path = ROOT,
     ) -> Self:
-        """Start a worker and wait until it has signed on."""
+        """Start a worker in `directory` and wait until it has signed on.
+
+        It is started as `plans worker` starts one, or as `celery -A APP worker`.
+        """
         log = Path(tempfile.mkstemp(prefix="plans-worker-", suffix=".log")[1])
-        command = [sys.executable, "-m", "celery", "-A", app, "worker"]
+        alone = ["-P", "-m", "execution.celery.standalone"]
+        celery = ["-m", "celery", "-A", app] if app else alone
+        command = [sys.executable, *celery, "worker"]
         command += ["-c", str(slots), "-P", pool, "-Q", settings.queue, "-l", "INFO"]
         command += ["--without-gossip", "--without-mingle", "-n", f"{log.stem}@test"]
         command += options
@@ -51,13 +57,18 @@ class WorkerProcess:
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command,
-                cwd=ROOT,
+                cwd=directory,
                 env=variables,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
         worker = cls(process, log, variables)
-        worker._await_sign_on(settings)
+        try:
+            worker._await_sign_on(settings)
+        except BaseException:
+            # nobody else knows of it yet, and it would wait for its servers for ever
+            worker.kill()
+            raise
         return worker
 
     def _await_sign_on(self, settings: Settings) -> None:
@@ -72,7 +83,8 @@ class WorkerProcess:
             )
             return bool(database.query(statement, (self.process.pid,))[0]["n"])
 
-        wait_until(has_signed_on, what="the worker to sign on")
+        # one that has ended is noticed at once; the rest is how busy the machine is
+        wait_until(has_signed_on, what="the worker to sign on", timeout_seconds=60)
         database.close()
 
     def list_children(self) -> list[int]:
@@ -87,7 +99,9 @@ class WorkerProcess:
     def stop(self) -> int:
         """Ask for a warm shutdown and return the exit code."""
         self.process.terminate()
-        return self.process.wait(30)
+        # a process of Celery's pool stays for half a minute where a task came to it at
+        # the very moment
+        return self.process.wait(60)
 
     def __enter__(self) -> Self:
         """End the worker with the block."""
@@ -120,6 +134,7 @@ def build_environment(settings: Settings) -> dict[str, str]:
         "PLANS_QUEUE": settings.queue,
         "PLANS_IMPORTS": ",".join(settings.imports),
         "PLANS_LEASE_SECONDS": str(settings.lease_seconds),
+        "PLANS_DRAIN_SECONDS": str(settings.drain_seconds),
         "PLANS_RIDE": str(int(settings.ride)),
         "PLANS_PAYLOADS": settings.payloads,
         "PYTHONPATH": str(ROOT),

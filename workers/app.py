@@ -5,6 +5,6 @@ app without looking for it by this name. A project with its own Celery app calls
 `execution.celery.register` instead.
 """
 
-from execution.celery.standalone import build_app
+from celery_plans.celery.standalone import build_app
 
 app = build_app()

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 
 from celery.worker import state
 
-from execution.celery.heart import copy_set
-from execution.dispatcher import STEP_TASK
+from ..dispatcher import STEP_TASK
+from .heart import copy_set
 
 _LOOKS_PER_WAIT = 8
 

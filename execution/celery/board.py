@@ -3,18 +3,19 @@
 The main process writes the worker's id; each process or thread that runs steps
 writes, in a slot of its own, its pid and the lease token that it is about to claim
 with. The main process reads the slots at every beat, and tells the others by one byte
-when the worker is to stop, and by an entry in a slot which attempt is to end. It is a
-named file, made before the pool, because anonymous memory does not reach a child that
-was spawned.
+when the worker is to stop, and by entries in a slot which step is not wanted any more,
+and which attempt is to end now. It is a named file, made before the pool, because
+anonymous memory does not reach a child that was spawned.
 
 A process that goes from one step to the next shows both tokens meanwhile, since
 nobody knows on which side of the change PostgreSQL is.
 
 Layout: the worker's id (16 bytes), whether it stops (1), whether its tasks are watched
 (1), six bytes unused, a byte for each slot that says whether it was ever used (so that
-nobody reads the thousands that were not), then slots of pid (8), token
-(16), the token before it (16), and the token (16) and number (8) of the attempt that is
-asked to end.
+nobody reads the thousands that were not), then slots of pid (8), token (16), the token
+before it (16), the token (16) and number (8) of the attempt that is asked to end, the
+token that is not wanted (16), since when its code runs (8; see `begin`), and whether
+that looks by itself whether it is asked (8).
 """
 
 import fcntl
@@ -36,10 +37,15 @@ _ID_BYTES = 16
 _STOPPING_AT = 16
 _WATCHED_AT = 17
 _USED_AT = 24
-_SLOT = struct.Struct("<q16s16s16sq")
+_SLOT = struct.Struct("<q16s16s16sq16sqq")
 _HELD = struct.Struct("<q16s16s")
 _ASKED = struct.Struct("<16sq")
-_ASKED_AT = _SLOT.size - _ASKED.size
+_ASKED_AT = _HELD.size
+_TOLD_AT = _ASKED_AT + _ASKED.size
+_NUMBER = struct.Struct("<q")
+_BEGUN_AT = _TOLD_AT + 16
+_HEEDS_AT = _BEGUN_AT + _NUMBER.size
+_NOT_BEGUN = -1
 _MOST_SLOTS = 4096
 _SLOTS_AT = _USED_AT + _MOST_SLOTS
 _EMPTY = bytes(16)
@@ -142,6 +148,44 @@ class WorkerBoard:
         asked = _ASKED.unpack_from(self._memory, self._find_offset() + _ASKED_AT)
         return bool(asked == (uuid.UUID(token).bytes, attempt))
 
+    def tell(self, token: str) -> None:
+        """Tell whoever shows `token` that nobody wants its step any more."""
+        wanted = uuid.UUID(token).bytes
+        for offset, (_, *shown) in self._slots():
+            if wanted in shown:
+                self._memory[offset + _TOLD_AT : offset + _BEGUN_AT] = wanted
+
+    def listen(self, token: str) -> "BoardCalls":
+        """Return what is called out to this thread, which holds `token`."""
+        return BoardCalls(self._memory, self._find_offset(), token)
+
+    def begin(self, moment: int) -> None:
+        """Show that the code of this thread's step begins, unless it has before.
+
+        At `moment`, as `processes` counts; 0 where the process has no others below it.
+        """
+        at = self._find_offset() + _BEGUN_AT
+        if _NUMBER.unpack_from(self._memory, at) == (_NOT_BEGUN,):
+            _NUMBER.pack_into(self._memory, at, moment)
+
+    def find_begin(self, token: str) -> int | None:
+        """Return when the code that runs under `token` began, None before it has."""
+        wanted = uuid.UUID(token).bytes
+        for offset, (_, shown, _) in self._slots():
+            if shown == wanted:
+                (begun,) = _NUMBER.unpack_from(self._memory, offset + _BEGUN_AT)
+                return None if begun == _NOT_BEGUN else int(begun)
+        return None
+
+    def is_heeded(self, token: str) -> bool:
+        """Say whether who shows `token` looks by itself whether it is asked to end."""
+        wanted = uuid.UUID(token).bytes
+        return any(
+            shown == wanted
+            and _NUMBER.unpack_from(self._memory, offset + _HEEDS_AT) != (0,)
+            for offset, (_, shown, _) in self._slots()
+        )
+
     def find_tokens(self, pids: Collection[int]) -> tuple[str, ...]:
         """Return the tokens that the processes `pids` show."""
         return tuple(
@@ -168,7 +212,18 @@ class WorkerBoard:
             index = used.find(1, index + 1)
 
     def _write(self, offset: int, token: bytes, earlier: bytes) -> None:
-        _SLOT.pack_into(self._memory, offset, os.getpid(), token, earlier, _EMPTY, 0)
+        _SLOT.pack_into(
+            self._memory,
+            offset,
+            os.getpid(),
+            token,
+            earlier,
+            _EMPTY,
+            0,
+            _EMPTY,
+            _NOT_BEGUN,
+            0,
+        )
 
     def _find_offset(self) -> int:
         return _SLOTS_AT + self._find_slot() * _SLOT.size
@@ -192,6 +247,26 @@ class WorkerBoard:
         with self._lock:
             self._next_thread_slot += 1
             return self._next_thread_slot - 1
+
+
+class BoardCalls:
+    """What is called out to one thread, for one token; any thread may look."""
+
+    def __init__(self, memory: mmap.mmap, offset: int, token: str) -> None:
+        self._memory = memory
+        self._offset = offset
+        self._token = uuid.UUID(token).bytes
+
+    def is_told(self) -> bool:
+        """Say whether nobody wants the step's work any more."""
+        at = self._offset
+        return self._memory[at + _TOLD_AT : at + _BEGUN_AT] == self._token
+
+    def heed(self, attempt: int) -> bool:
+        """Say whether that attempt is asked to end; show that it hears of that."""
+        _NUMBER.pack_into(self._memory, self._offset + _HEEDS_AT, 1)
+        asked = _ASKED.unpack_from(self._memory, self._offset + _ASKED_AT)
+        return bool(asked == (self._token, attempt))
 
 
 def _remove_abandoned_files() -> None:

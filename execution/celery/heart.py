@@ -17,14 +17,15 @@ from typing import TypeVar
 
 from celery.worker import state
 
-from execution.actions import registry
-from execution.celery.board import WorkerBoard
-from execution.celery.facts import WorkerFacts
-from execution.celery.watch import Watch
-from execution.errors import DatabaseError
-from execution.liveness import Beat, LivenessRecords
-from execution.patience import ASK_TWICE
-from execution.settings import Settings
+from ..actions import registry
+from ..errors import DatabaseError
+from ..liveness import Beat, LivenessRecords
+from ..patience import ASK_TWICE
+from ..settings import Settings
+from .board import WorkerBoard
+from .facts import WorkerFacts
+from .vitals import Vitals
+from .watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +45,10 @@ class Heart:
         board: WorkerBoard,
         facts: WorkerFacts,
         watch: Watch,
+        settings: Settings,
     ) -> None:
         """Beat for the worker that `facts` describes, with what `board` shows."""
+        self._settings = settings
         self._liveness = liveness
         self._watch = watch
         self._board = board
@@ -64,7 +67,10 @@ class Heart:
                 self._board.worker_id,
                 slots=self._facts.count_slots(),
                 in_hand=self._count_in_hand(),
-                queues=sorted(self._facts.list_queues()),
+                # who is to stop serves none: nobody counts on its slots any more
+                queues=[]
+                if self._board.is_stopping()
+                else sorted(self._facts.list_queues()),
                 deliveries=[str(r.id) for r in copy_set(state.active_requests)],
                 tokens=self._find_tokens(),
                 previous=self._last,
@@ -108,6 +114,8 @@ class Heart:
             slots=self._facts.count_slots(),
             queues=sorted(self._facts.list_queues()),
             actions=registry.to_json(),
+            grace_seconds=self._settings.cancel_grace_seconds,
+            lease_seconds=self._settings.lease_seconds,
         )
         # shown to the children only once the row is there: a claim must find it
         self._board.worker_id = worker_id
@@ -118,9 +126,12 @@ class Heart:
 class Pulse:
     """The threads: each calls its work again and again until `stop`."""
 
-    def __init__(self, heart: Heart, watch: Watch, settings: Settings) -> None:
-        """Prepare both threads; `start` begins them."""
+    def __init__(
+        self, heart: Heart, watch: Watch, settings: Settings, vitals: Vitals
+    ) -> None:
+        """Prepare both threads; `start` begins them. `vitals` hear how beats go."""
         self._heart = heart
+        self._vitals = vitals
         self._watch = watch
         self._stopping = threading.Event()
         # readable once a thread that listens to PostgreSQL should end
@@ -154,7 +165,8 @@ class Pulse:
             logger.warning("worker could not sign off", extra={"cause": str(error)})
 
     def _beat(self) -> float:
-        self._heart.beat()
+        with self._vitals.hear_beat():
+            self._heart.beat()
         return self._beat_seconds
 
     def _build(

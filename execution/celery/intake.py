@@ -11,7 +11,7 @@ It must not know what a task does, nor judge one that can be read.
 import logging
 from collections.abc import Callable
 from queue import Empty
-from typing import Any
+from typing import Any, TypeGuard
 
 from celery import Celery
 from celery.exceptions import InvalidTaskError
@@ -19,6 +19,9 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.strategy import default as celery_strategy
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
+
+from ..identity import is_execution_id
+from ..ride import Delivery
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +81,22 @@ def _check_shape(message: Any) -> None:
             raise TypeError("the arguments are something else")
         if embedded is not None and not isinstance(embedded, dict):
             raise TypeError("what comes with the arguments is something else")
+
+
+def read_delivery(request: Any, arguments: tuple[object, ...]) -> Delivery | None:
+    """Return what a message of the step task asks for, None for a forged one."""
+    match arguments:
+        case [str(execution_id), [_, *_] as positions, epoch] if is_execution_id(
+            execution_id
+        ) and all(map(_is_count, [*positions, epoch])):
+            return Delivery(str(request.id), execution_id, tuple(positions), epoch)  # type: ignore[arg-type]  # all are counts
+    logger.warning("message is no step of ours", extra={"task_id": request.id})
+    return None
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    # what PostgreSQL takes for an integer: a forged message must not fail there
+    return type(value) is int and 0 <= value < 2**31
 
 
 class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery ships no types

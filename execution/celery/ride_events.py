@@ -1,9 +1,11 @@
-"""Shows to Flower the steps that ran without a message of their own.
+"""Shows to Flower which steps run, also those without a message of their own.
 
 Celery tells of each message: received, started, succeeded. A worker that rides on runs
 further steps within one message, and these tell for themselves here, under names of
 their own, while somebody watches the tasks of the worker; without a watcher it costs a
-look at the board.
+look at the board. Of a step with a message that is told which its message and Celery
+cannot say: as which attempt of which plan it runs, and how it ended, for to Celery a
+message is a success once a failure is recorded. `execution.flower` reads it.
 
 Events are kept and sent together, a moment later, by a thread; when the broker fails,
 they are dropped. They promise nothing: PostgreSQL knows what ran.
@@ -18,13 +20,17 @@ from typing import Any
 from celery import Celery
 from kombu.exceptions import KombuError
 
-from execution.answers import Claim
-from execution.attempts import Outcome
-from execution.ride import Delivery
-from execution.states import StepStatus
+from ..answers import Claim
+from ..attempts import Outcome
+from ..ride import Delivery
+from ..states import StepStatus
 
 logger = logging.getLogger(__name__)
 
+STEP_SHOWN = "plans-step"
+"""An event of our own: what is to be shown of the task of a message."""
+
+_STATES = {"retried": "RETRY", "succeeded": "SUCCESS", "failed": "FAILURE"}
 _PAUSE_SECONDS = 0.05
 _MOST_KEPT = 100
 _QUIET_SECONDS = 5.0
@@ -44,16 +50,21 @@ class RideEvents:
         self._thread: threading.Thread | None = None
         self._quiet_until = float("-inf")
 
-    def began(self, delivery: Delivery, claim: Claim) -> None:
-        """Tell that a ridden step begins."""
+    def began(self, delivery: Delivery, claim: Claim, *, is_ridden: bool) -> None:
+        """Tell that a step begins, by a message of its own or ridden."""
         if not self._is_watched():
+            return
+        args = f"{claim.run.plan}/{claim.step} of {delivery.execution_id}"
+        args += f", attempt {claim.attempt}"
+        if not is_ridden:
+            self._send(STEP_SHOWN, uuid=delivery.id, shown={"args": args})
             return
         uuid = _name_step(delivery, claim)
         self._send(
             "task-received",
             uuid=uuid,
             name=claim.action,
-            args=f"{claim.step} of {delivery.execution_id}",
+            args=args,
             kwargs="{}",
             root_id=delivery.id,
             parent_id=delivery.id,
@@ -64,20 +75,23 @@ class RideEvents:
         self._send("task-started", uuid=uuid)
 
     def ended(
-        self, delivery: Delivery, claim: Claim, outcome: Outcome | None, seconds: float
+        self,
+        delivery: Delivery,
+        claim: Claim,
+        outcome: Outcome | None,
+        seconds: float,
+        *,
+        is_ridden: bool,
     ) -> None:
         """Tell how it ended; `outcome` is None when its next attempt comes later."""
         if not self._is_watched():
             return
-        uuid = _name_step(delivery, claim)
-        if outcome is None:
-            self._send("task-retried", uuid=uuid, exception="waiting", traceback="")
-        elif outcome.status in (StepStatus.COMPLETED, StepStatus.SKIPPED):
-            result = (outcome.result or "null")[:_MOST_CHARACTERS]
-            self._send("task-succeeded", uuid=uuid, result=result, runtime=seconds)
+        end, fields = _read_end(outcome, seconds)
+        if is_ridden:
+            self._send(f"task-{end}", uuid=_name_step(delivery, claim), **fields)
         else:
-            said = (outcome.error or "")[:_MOST_CHARACTERS]
-            self._send("task-failed", uuid=uuid, exception=said, traceback="")
+            shown = {"state": _STATES[end], "runtime": seconds, **fields}
+            self._send(STEP_SHOWN, uuid=delivery.id, shown=shown)
 
     def _send(self, kind: str, **fields: object) -> None:
         if time.monotonic() < self._quiet_until:
@@ -87,7 +101,7 @@ class RideEvents:
                 self._kept = self._app.events.Dispatcher(
                     self._app.connection_for_write(),
                     hostname=self._hostname,
-                    buffer_group=frozenset({"task"}),
+                    buffer_group=frozenset({"task", STEP_SHOWN.partition("-")[0]}),
                     # it is the thread that sends; beyond this it does not keep up
                     buffer_limit=_MOST_KEPT,
                     buffer_while_offline=False,
@@ -129,3 +143,14 @@ class RideEvents:
 
 def _name_step(delivery: Delivery, claim: Claim) -> str:
     return f"{delivery.execution_id}:{claim.step}:{delivery.epoch}:ride-{claim.attempt}"
+
+
+def _read_end(outcome: Outcome | None, seconds: float) -> tuple[str, dict[str, Any]]:
+    """Return the kind of event that tells of an end, and what it tells."""
+    if outcome is None:
+        return "retried", {"exception": "waiting", "traceback": ""}
+    if outcome.status in (StepStatus.COMPLETED, StepStatus.SKIPPED):
+        result = (outcome.result or "null")[:_MOST_CHARACTERS]
+        return "succeeded", {"result": result, "runtime": seconds}
+    said = (outcome.error or "")[:_MOST_CHARACTERS]
+    return "failed", {"exception": said, "traceback": ""}

@@ -1,11 +1,12 @@
 """The stand-alone Celery app, for those who have none of their own.
 
-`python -P -m execution.celery.standalone worker …` is `celery -A … worker …` for it:
+`python -P -m celery_plans.celery.standalone worker …` is `celery -A … worker …` for it:
 any subcommand and option of Celery's works. `plans worker` and `plans up` start it in
 this way, and not by `-A NAME`, because `-A` looks a name up in the working directory
-first, where a project may well keep a package `workers`, or even an `execution`, of
-its own. With `-P` the interpreter does not look there either; the user's actions are
-found in the working directory later on, when this package has been imported.
+first, where a project may well keep a package `workers` of its own. With `-P` the
+interpreter does not look there either; the user's actions are found in the working
+directory later on, when this package has been imported: under the name `celery_plans`,
+where the project has an `execution` of its own, too.
 """
 
 import ctypes
@@ -15,11 +16,14 @@ import sys
 from typing import Any
 
 from celery import Celery, signals
+from celery.bin.base import CLIContext
+from celery.bin.worker import worker
 
-from execution.celery.intake import harden
-from execution.celery.registration import register, require_database_url
-from execution.dispatcher import create_app
-from execution.settings import Settings
+from ..dispatcher import create_app
+from ..settings import Settings
+from .intake import harden
+from .log_fields import show_fields
+from .registration import register, require_database_url
 
 _PR_SET_PDEATHSIG = 1
 
@@ -34,6 +38,7 @@ def build_app() -> Celery:
     app = create_app(settings)
     register(app, settings)
     harden(app)
+    signals.after_setup_logger.connect(show_fields)
     main_pid = os.getpid()
 
     def die_with_the_worker(**_: Any) -> None:
@@ -49,5 +54,32 @@ def build_app() -> Celery:
     return app
 
 
+def run_command(app: Celery, arguments: list[str]) -> int:
+    """Run `celery ARGUMENTS` for this app; return its exit code.
+
+    A worker does not come by way of the list of all commands: that would load Flower,
+    an interactive shell and whatever else is installed for Celery, in each worker.
+    """
+    if arguments[:1] != ["worker"]:
+        return int(app.start(arguments) or 0)
+    context = CLIContext(app, no_color="NO_COLOR" in os.environ, workdir=None)
+    code = worker.main(
+        arguments[1:], "celery worker", standalone_mode=False, obj=context
+    )
+    return int(code or 0)
+
+
+def obey_early() -> None:
+    """End well when told to stop, from now on until Celery obeys that itself.
+
+    `plans worker` has held it back until now: who is told to stop while it starts has
+    stopped well, and was not killed.
+    """
+    # not by SystemExit, which what is just imported might catch; nothing runs yet
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
 if __name__ == "__main__":
-    sys.exit(build_app().start(sys.argv[1:]))
+    obey_early()
+    sys.exit(run_command(build_app(), sys.argv[1:]))

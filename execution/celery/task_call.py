@@ -30,8 +30,8 @@ from celery.exceptions import Ignore, Reject, Retry
 from celery.result import allow_join_result
 from celery.utils.time import maybe_make_aware
 
-from execution.context import Context
-from execution.errors import FatalError, RetryableError
+from ..context import Context
+from ..errors import FatalError, RetryableError
 
 logger = logging.getLogger(__name__)
 

@@ -20,11 +20,11 @@ from typing import Any
 
 from celery import Celery
 
-from execution.actions import Action, is_action_name
-from execution.celery.task_call import call_task
-from execution.context import Context
-from execution.dispatcher import STEP_TASK
-from execution.errors import ActionInputError
+from ..actions import Action, is_action_name
+from ..context import Context
+from ..dispatcher import STEP_TASK
+from ..errors import ActionInputError
+from .task_call import call_task
 
 logger = logging.getLogger(__name__)
 

@@ -1,9 +1,12 @@
 """Runs a worker's reconciler, and ends attempts of this worker that are overdue.
 
-Code that has outlived its timeout is asked to end; what does not is taken from it, and
-its process killed. While this worker has nothing to do, it looks the less often the
-more others look. It works in a thread of its own (see `heart`), and must not touch the
-event loop of the worker.
+Code whose execution is cancelled is told so. Code that has outlived its timeout, or the
+time that it was given after a cancel, is asked to end; what does not is taken from it,
+and its process killed, with all that it has started.
+
+While this worker has nothing to do, it looks the less often the more others look. It
+works in a thread of its own (see `heart`), and must not touch the event loop of the
+worker.
 """
 
 import logging
@@ -17,13 +20,18 @@ from typing import Any
 
 from celery.worker import state
 
-from execution.celery.board import WorkerBoard
-from execution.celery.facts import WorkerFacts
-from execution.celery.interruption import INTERRUPTIBLE_POOLS, interrupt
-from execution.database import DatabaseBusyError
-from execution.liveness import LivenessRecords, OverdueStep, Sweep
-from execution.reconciler import Reconciler, Round
-from execution.settings import Settings
+from ..database import DatabaseBusyError
+from ..liveness import LivenessRecords
+from ..overdue import OverdueCause, OverdueStep
+from ..reconciler import Reconciler, Round
+from ..release import find_release
+from ..settings import Settings
+from ..sql import functions_digest
+from ..sweeps import Sweep
+from .board import WorkerBoard
+from .facts import WorkerFacts
+from .interruption import INTERRUPTIBLE_POOLS, interrupt
+from .processes import kill_descendants
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +43,12 @@ _MOST_TICKS = 4
 """How many ticks an idle worker lets pass between two looks, at most."""
 _JITTER = 0.1
 """By what share that differs: who began together must not look together for ever."""
+
+
+_CUTS = {
+    OverdueCause.TIMEOUT: "attempt outlived its timeout",
+    OverdueCause.CANCEL: "attempt outlived the cancel of its execution",
+}
 
 
 class Watch:
@@ -83,6 +97,7 @@ class Watch:
         # should this one fail, the next call makes it again
         self._rests_until = begun = time.monotonic()
         found = self._reconciler.look(self._board.worker_id)
+        self._tell(found.told_tokens)
         self._note(self._reconciler.mend(found))
         self._end_overdue_attempts(found.overdue_steps)
         self._looked_at = time.monotonic()
@@ -105,22 +120,39 @@ class Watch:
     def listen(self, seconds: float, stirred: int) -> bool:
         """Let `seconds` pass, or do at once what a transaction leaves to do meanwhile.
 
-        Comes back earlier when the file `stirred` can be read. Says whether there was
-        something. Raises DatabaseError when PostgreSQL does not answer.
+        Comes back earlier when the file `stirred` can be read, or a batch goes on. Says
+        whether a transaction left something. Raises DatabaseError when PostgreSQL does
+        not answer.
         """
+        seconds = min(seconds, self._reconciler.rest_seconds)
         is_told = self._liveness.wait_for_unsent(seconds, stirred)
         if is_told:
+            if self._holds_something():
+                self._tell(self._liveness.find_told(self._board.worker_id))
             self._note(self._reconciler.answer_notice())
+        self._note(self._reconciler.carry_batches())
         return is_told
+
+    def _tell(self, tokens: Collection[str]) -> None:
+        for token in tokens:
+            self._board.tell(token)
 
     def heed(self, tokens: Collection[str]) -> None:
         """Hear which tokens the board showed at the latest beat."""
         self._shown_tokens = tokens
 
     def describe(self) -> dict[str, Any]:
-        """Return what this worker tells of its rounds: the last, and all of them."""
+        """Return what this worker tells of its rounds: the last, and all of them.
+
+        And which program it runs, for whoever compares it with others.
+        """
         now = time.monotonic()
-        told: dict[str, Any] = {"totals": vars(self._totals)}
+        program = {
+            "release": find_release(),
+            "functions": functions_digest(),
+            "lease_seconds": self._settings.lease_seconds,
+        }
+        told: dict[str, Any] = {"totals": vars(self._totals), "program": program}
         if self._looked_at is not None:
             told |= {"age": now - self._looked_at, "seconds": self._look_seconds}
         if self._acted_at is not None:
@@ -153,9 +185,17 @@ class Watch:
         key = (step.token, step.attempt)
         if key not in self._asked:
             pid = self._find_holder(step.token)
-            if pid is None or self._facts.pool not in INTERRUPTIBLE_POOLS:
+            if pid is None:
                 return False
-            interrupt(self._board, step.token, step.attempt, pid)
+            if step.cause is OverdueCause.CANCEL:
+                # how it ends depends on what it was told
+                self._board.tell(step.token)
+            if self._facts.pool in INTERRUPTIBLE_POOLS:
+                interrupt(self._board, step.token, step.attempt, pid)
+            elif self._board.is_heeded(step.token):
+                self._board.ask(step.token, step.attempt)
+            else:
+                return False
             self._asked[key] = time.monotonic()
         return time.monotonic() < self._asked[key] + _GRACE_SECONDS
 
@@ -168,7 +208,7 @@ class Watch:
         if completion is None:
             return
         logger.warning(
-            "attempt outlived its timeout",
+            _CUTS[step.cause],
             extra={"execution_id": step.execution_id, "position": step.position},
         )
         self._kill_holder(step.token)
@@ -181,17 +221,40 @@ class Watch:
                 self._kill_holder(token)
             del self._ended[token]
 
+    def kill_holder(self, token: str) -> None:
+        """Kill the process that shows `token`, if it is one of this worker's pool."""
+        self._kill_holder(token)
+
     def _kill_holder(self, token: str) -> None:
         pid = self._find_holder(token)
-        if pid is None or pid == os.getpid():
-            # a thread cannot be killed: it runs on, and what it writes is refused
+        if pid is None:
+            return
+        if pid == os.getpid():
+            self._let_run_on(token)
             return
         with suppress(ProcessLookupError, ChildProcessError):
             # frozen, it cannot go on to another step between the look and the kill
             os.kill(pid, signal.SIGSTOP)
             os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
             still_holds = self._board.find_pid(token) == pid
+            if still_holds:
+                self._kill_below(pid, token)
             os.kill(pid, signal.SIGKILL if still_holds else signal.SIGCONT)
+
+    def _let_run_on(self, token: str) -> None:
+        # what it writes is refused from now on, and it hears that nobody wants it
+        self._board.tell(token)
+        logger.warning(
+            "code runs on: a worker of this pool cannot kill it",
+            extra={"pool": self._facts.pool, "token": token},
+        )
+        self._kill_below(os.getpid(), token)
+
+    def _kill_below(self, pid: int, token: str) -> None:
+        """Kill what the step under `token` has started, where that can be told."""
+        begun = self._board.find_begin(token)
+        if begun is not None:
+            kill_descendants(pid, begun)
 
     def _find_holder(self, token: str) -> int | None:
         """Return the living process of this worker that shows `token`."""

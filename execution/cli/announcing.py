@@ -11,9 +11,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from execution.cli.exits import mask
-from execution.cli.flower import FlowerLogin
-from execution.settings import Settings
+from ..masking import mask
+from ..settings import Settings
+from .flower import FlowerLogin
 
 
 def print_places(

@@ -7,17 +7,20 @@ is called, since all of them together take a second.
 """
 
 import importlib
+import os
 import sys
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 import typer.core
 
-from execution.cli.exits import ExitCode, exit_code, mask, printable
-from execution.cli.options import Local
-from execution.errors import PlansError
+from ..errors import PlansError
+from ..masking import mask
+from .exits import ExitCode, exit_code, printable
+from .options import Local, NoColor
 
 _HELP = """Durable plans on Celery and PostgreSQL.
 
@@ -29,8 +32,9 @@ Exit codes:
   0: all is well;
   1: what was asked about failed, is invalid or differs;
   2: wrong usage, settings or parameters;
-  3: there is no such execution, plan or action;
+  3: there is no execution, step, plan, action, … of that name;
   4: a server is unavailable;
+  5: it works, and there are warnings (doctor);
   130: interrupted.
 """
 
@@ -47,22 +51,52 @@ _COMMANDS = {
     "demo": _Entry("demo", "See a worker killed in the middle of real work."),
     "up": _Entry("serving", "Run servers, workers and Flower until Ctrl-C."),
     "worker": _Entry("serving", "Run one worker."),
+    "flower": _Entry("monitoring", "Run Flower, with a tab of executions."),
     "publish": _Entry("running", "Store a plan, to be submitted by its name."),
     "submit": _Entry("running", "Begin an execution and print its id."),
     "run": _Entry("running", "Begin an execution, wait, and print its result."),
-    "list": _Entry("looking", "List executions, newest first."),
+    "list": _Entry("listing", "List executions, newest first."),
     "show": _Entry("looking", "Show one execution: steps, history, error, result."),
-    "watch": _Entry("looking", "Follow an execution until it has ended."),
+    "watch": _Entry(
+        "watching", "Follow an execution until it has ended, or all until Ctrl-C."
+    ),
+    "logs": _Entry("logs", "Show what steps logged and printed, or follow it."),
     "pause": _Entry(
         "steering",
         "Start no further step until `resume`; what runs finishes and is recorded.",
     ),
     "resume": _Entry("steering", "Go on where `pause` stopped."),
+    "pauses": _Entry("holding", "List what is paused as a whole, by whom, and why."),
+    "dependency": _Entry(
+        "guarding", "Look at what steps use, and state when it is paused by itself."
+    ),
     "cancel": _Entry(
         "steering",
         "Start no further step, and end: undo, if the plan says so, then tidy up.",
     ),
+    "why": _Entry("standing", "Say for each step that does not run what it waits for."),
+    "doctor": _Entry(
+        "doctoring", "Look at the whole installation, and say what is wrong with it."
+    ),
+    "retry": _Entry(
+        "operating", "Go on after a failure: what failed or was cancelled begins anew."
+    ),
+    "skip": _Entry(
+        "operating", "Go on without a step that failed, or that has not started."
+    ),
+    "force": _Entry(
+        "operating", "Say what a step came to that failed, or that has not started."
+    ),
+    "signal": _Entry(
+        "signalling", "Send an execution the signal that a step waits for, or will."
+    ),
+    "bulk": _Entry("bulk", "Act on all executions that filters find."),
+    "batch": _Entry("batching", "Look at such acts, and stay in charge of them."),
+    "schedule": _Entry(
+        "scheduling", "Begin executions by the clock, and stay in charge of that."
+    ),
     "workers": _Entry("looking", "List the workers, and what they mended."),
+    "health": _Entry("health", "Say whether a worker here lives, or is ready."),
     "actions": _Entry("offering", "List the actions that workers have published."),
     "validate": _Entry("checking", "Find every fault of a plan, or of several."),
     "schema": _Entry("describing", "Print the JSON Schema of plans, for editors."),
@@ -77,6 +111,9 @@ _COMMANDS = {
         "describing", "List what was published under a name, the current version first."
     ),
     "diff": _Entry("describing", "Say what B does differently from A."),
+    "inspect-app": _Entry(
+        "hosting", "Say which settings of a Celery app work against plans."
+    ),
     "db": _Entry("checking", "Install, check or remove the database schema."),
 }
 
@@ -84,13 +121,13 @@ _COMMANDS = {
 class _Commands(typer.core.TyperGroup):
     """The commands by name; only the one that is called is imported."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        # For the list of commands; what runs comes from `resolve_command`.
-        entry = _COMMANDS.get(cmd_name)
-        return entry and typer.core.TyperCommand(cmd_name, help=entry.line)
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        # For lists and guesses; what runs comes from `resolve_command`.
+        self.commands = {
+            name: typer.core.TyperCommand(name, help=entry.line)
+            for name, entry in _COMMANDS.items()
+        }
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, _, rest = super().resolve_command(ctx, args)
@@ -108,7 +145,7 @@ class _Commands(typer.core.TyperGroup):
 
 
 def _load(name: str) -> Any:
-    module = importlib.import_module(f"execution.cli.{_COMMANDS[name].module}")
+    module = importlib.import_module(f".{_COMMANDS[name].module}", __package__)
     command = typer.main.get_command(module.app)
     # typer makes no group of a module with a single command
     return getattr(command, "commands", {}).get(name, command)
@@ -133,6 +170,7 @@ app = typer.Typer(
 @app.callback()
 def _begin(
     _local: Local = False,
+    _no_color: NoColor = False,
     _version: Annotated[
         bool,
         typer.Option(
@@ -148,10 +186,25 @@ def _begin(
 
 def main() -> NoReturn:
     """Run the command that the process was called with, and exit."""
+    # a stream that the caller has closed; and no connection is to have its number
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123  # for as long as the process
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123  # the same
     for stream in (sys.stdout, sys.stderr):
         # a terminal that lacks a letter shows a question mark, not a traceback
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="replace")
-    app(prog_name="plans")
+    try:
+        app(prog_name="plans")
+    except OSError as error:
+        # such as a full disk; of a reader that went away typer knows
+        typer.echo(f"plans: {printable(mask(str(error)))}", err=True)
+        _forget_output()
+        sys.exit(ExitCode.FAILED)
     sys.exit(ExitCode.OK)
+
+
+def _forget_output() -> None:
+    # what was not taken would be written once more at the end, and fail again
+    with Path(os.devnull).open("wb") as nothing:
+        os.dup2(nothing.fileno(), sys.stdout.fileno())

@@ -13,16 +13,16 @@ from typing import Annotated
 import typer
 from alembic.util import CommandError
 
-from execution import schema
-from execution.cli.consulting import open_catalogue
-from execution.cli.exits import ExitCode, UsageError, printable, write_count
-from execution.cli.judging import FileFault, Judged, judge_files
-from execution.cli.options import AsJson, Local
-from execution.cli.output import print_json, shape_judged
-from execution.cli.target import open_target
-from execution.settings import Settings
+from .. import schema
+from ..settings import Settings
+from .consulting import open_catalogue
+from .exits import ExitCode, UsageError, printable, write_count
+from .judging import FileFault, Judged, judge_files
+from .options import AsJson, Local
+from .output import print_json, shape_judged
+from .target import open_target
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 _db = typer.Typer(
     help="Install, check or remove the database schema.", no_args_is_help=True
 )
@@ -92,7 +92,10 @@ def _write_fault(fault: FileFault) -> str:
 
 @_db.command("upgrade")
 def upgrade(_local: Local = False) -> None:
-    """Bring the schema to what this release needs."""
+    """Bring the schema to what this release needs.
+
+    plans db upgrade
+    """
     with open_target(Settings.from_environment()) as target, _translated_errors():
         schema.upgrade(target.url, target.schema)
         typer.echo(f"{target} is up to date")
@@ -106,7 +109,10 @@ def downgrade(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     _local: Local = False,
 ) -> None:
-    """Take the schema back to an older revision, with the loss of what it added."""
+    """Take the schema back to an older revision, with the loss of what it added.
+
+    plans db downgrade base --yes
+    """
     with open_target(Settings.from_environment()) as target, _translated_errors():
         if not yes:
             typer.confirm(
@@ -119,18 +125,24 @@ def downgrade(
 
 
 @_db.command("check")
-def check(_local: Local = False) -> None:
+def check(as_json: AsJson = False, _local: Local = False) -> None:
     """Say what separates the schema from what this release needs.
 
     Ends with exit code 0 when nothing does, else with 1 and one line for each.
+
+      plans db check
     """
     with open_target(Settings.from_environment()) as target, _translated_errors():
         differences = schema.check(target.url, target.schema)
-        for difference in differences:
-            typer.echo(printable(difference))
+        if as_json:
+            print_json({"fits": not differences, "differences": differences})
+        else:
+            for difference in differences:
+                typer.echo(printable(difference))
         if differences:
             raise typer.Exit(ExitCode.FAILED)
-        typer.echo(f"{target} fits this release")
+        if not as_json:
+            typer.echo(f"{target} fits this release")
 
 
 @contextmanager

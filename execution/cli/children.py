@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from execution.errors import SetupError
-from execution.settings import SECRET_PREFIX, Settings
+from ..errors import SetupError
+from ..settings import FILED_VARIABLES, Settings
+from ..variables import FILE_SUFFIX, SECRET_PREFIX
 
 _PR_SET_PDEATHSIG = 1
 _LONGEST_TAIL_BYTES = 1500
@@ -37,8 +38,8 @@ class Program:
 
 def celery_command(*arguments: str) -> tuple[str, ...]:
     """Return the command line of Celery with the stand-alone app."""
-    # -P: the working directory may hold an `execution` that is not this one
-    return (sys.executable, "-P", "-m", "execution.celery.standalone", *arguments)
+    # -P, and this name: the working directory may hold an `execution` of its own
+    return (sys.executable, "-P", "-m", "celery_plans.celery.standalone", *arguments)
 
 
 def worker_command(name: str, options: Sequence[str]) -> tuple[str, ...]:
@@ -58,7 +59,7 @@ def build_environment(
 ) -> dict[str, str]:
     """Return the environment in which a child has exactly these settings.
 
-    It keeps the variables that hold secrets.
+    It keeps the variables that hold secrets, and those that name files with settings.
     """
     kept = {
         name: value
@@ -68,9 +69,13 @@ def build_environment(
     kept.pop("PLANS_SECRET_RESOLVER", None)
     for field in fields(settings):
         text = _write_setting(getattr(settings, field.name))
+        variable = f"PLANS_{field.name.upper()}"
+        pointer = f"{variable}{FILE_SUFFIX}"
+        if variable in FILED_VARIABLES and inherited.get(pointer):
+            kept[pointer] = str(Path(inherited[pointer]).resolve())
         # the URLs are known by now: a child must not start servers of its own
-        if text is not None and field.name != "local":
-            kept[f"PLANS_{field.name.upper()}"] = text
+        elif text is not None and field.name != "local":
+            kept[variable] = text
     return kept
 
 

@@ -12,16 +12,17 @@ from typing import TypeAlias
 
 import typer
 
-from execution import schema
-from execution.admission import PlanAdmission
-from execution.cli.exits import mask, printable
-from execution.cli.target import open_target
-from execution.database import Database
-from execution.errors import Fault, ServerError, SetupError
-from execution.language.breaches import Complaint
-from execution.plan import Plan
-from execution.queries import ExecutionQueries
-from execution.settings import Settings
+from .. import schema
+from ..admission import PlanAdmission
+from ..database import Database
+from ..errors import Fault, ServerError, SetupError
+from ..language.breaches import Complaint
+from ..masking import mask
+from ..plan import Plan
+from ..queries import ExecutionQueries
+from ..settings import Settings
+from .exits import printable
+from .target import open_target
 
 
 @dataclass(frozen=True)

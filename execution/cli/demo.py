@@ -17,8 +17,16 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from execution.assets import find_asset
-from execution.cli.children import (
+from ..assets import find_asset
+from ..engine import ExecutionEngine
+from ..errors import PlansError, SettingsError
+from ..installation import open_installation
+from ..local.locks import attempts, try_exclusive
+from ..local.places import open_home
+from ..plan import Plan
+from ..schema import downgrade, upgrade
+from ..settings import Settings
+from .children import (
     Child,
     Program,
     build_environment,
@@ -26,20 +34,12 @@ from execution.cli.children import (
     running,
     worker_command,
 )
-from execution.cli.display import open_console
-from execution.cli.exits import ExitCode
-from execution.cli.following import UNIMPORTANT, open_view
-from execution.cli.record import read_record
-from execution.cli.staging import Staging, print_outcome
-from execution.cli.verdict import judge
-from execution.engine import ExecutionEngine
-from execution.errors import PlansError, SettingsError
-from execution.installation import open_installation
-from execution.local.locks import attempts, try_exclusive
-from execution.local.places import open_home
-from execution.plan import Plan
-from execution.schema import downgrade, upgrade
-from execution.settings import Settings
+from .exits import ExitCode
+from .following import UNIMPORTANT, open_view
+from .record import read_record
+from .staging import Staging, print_outcome
+from .tables import open_console
+from .verdict import judge
 
 _WORKERS = ("demo-1", "demo-2")
 _PROCESSES = 2
@@ -48,7 +48,7 @@ _MOST_SECONDS = 150
 _WORKER_START_SECONDS = 45
 _PATIENCE_SECONDS = 10
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 class DemoError(PlansError):
@@ -70,6 +70,8 @@ def demo(
     Two workers count what is in Python's standard library, on servers of the
     demo's own. One of them is killed with SIGKILL; the other one finishes its
     steps.
+
+      plans demo --keep-output report
     """
     console = open_console()
     began = time.monotonic()

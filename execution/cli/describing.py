@@ -9,24 +9,26 @@ from typing import Annotated
 
 import typer
 
-from execution.cli.display import build_versions_table, open_console
-from execution.cli.exits import ExitCode
-from execution.cli.explaining import print_comparison, print_explanation
-from execution.cli.options import AsJson, Local, Pairs, ParametersFile
-from execution.cli.output import print_json, shape_comparison
-from execution.cli.reading import bind_parameters, names_file, read_plan
-from execution.comparison import compare_plans
-from execution.drawing.formats import DrawingFormat, draw
-from execution.drawing.pictures import Picture, picture_plan
-from execution.engine import ExecutionEngine
-from execution.errors import ParameterError
-from execution.explanation import explain_plan
-from execution.identity import is_execution_id
-from execution.plan import Plan
+from ..comparison import compare_plans
+from ..drawing.formats import DrawingFormat, draw
+from ..drawing.pictures import Picture, picture_plan
+from ..errors import ParameterError
+from ..explanation import explain_plan
+from ..identity import is_execution_id
+from ..plan import Plan
+from .completing import complete_plans
+from .connecting import connect
+from .display import build_versions_table
+from .exits import ExitCode
+from .explaining import print_comparison, print_explanation
+from .options import AsJson, Local, Pairs, ParametersFile
+from .output import print_json, shape_comparison
+from .reading import bind_parameters, names_file, read_plan
+from .tables import open_console, print_table
 
 _COMPARED = "A file, or NAME or NAME@VERSION of a published plan."
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
@@ -100,17 +102,25 @@ def explain(
 
 @app.command()
 def versions(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The plan's name.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="The plan's name.", autocompletion=complete_plans
+        ),
+    ],
     as_json: AsJson = False,
     _local: Local = False,
 ) -> None:
-    """List what was published under a name, the current version first."""
-    with ExecutionEngine.connect() as engine:
+    """List what was published under a name, the current version first.
+
+    plans versions hello
+    """
+    with connect() as engine:
         found = engine.list_versions(name)
     if as_json:
         print_json({"items": found})
     else:
-        open_console().print(build_versions_table(found))
+        print_table(open_console(), build_versions_table(found))
 
 
 @app.command()
@@ -151,7 +161,7 @@ def _find_plans(*sources: str) -> list[Plan]:
     }
     if all(source in in_files for source in sources):
         return [in_files[source] for source in sources]
-    with ExecutionEngine.connect() as engine:
+    with connect() as engine:
         return [in_files.get(source) or engine.get_plan(source) for source in sources]
 
 
@@ -166,7 +176,7 @@ def _needs_parameters(plan: Plan) -> bool:
 def _picture(source: str) -> Picture:
     if names_file(source):
         return picture_plan(read_plan(Path(source)))
-    with ExecutionEngine.connect() as engine:
+    with connect() as engine:
         if not is_execution_id(source):
             return picture_plan(engine.get_plan(source))
         execution = engine.get_status(source)

@@ -1,32 +1,35 @@
 """What people see: tables of executions and steps, and lines of the timeline.
 
 Promises: nothing that came from a plan, an action or a parameter is taken for markup
-or reaches the terminal as a control character; without a terminal nothing is cut off
-to fit one. It must not know where the values come from.
+or reaches the terminal as a control character. It must not know where the values come
+from.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from execution.cli.exits import printable, write_count
-from execution.results import (
+from ..holds import Hold
+from ..narration import list_details
+from ..results import (
     ErrorRecord,
     Event,
     ExecutionSummary,
     PlanVersion,
+    RunningStep,
     StateChange,
     StepSummary,
     WorkerSummary,
 )
-from execution.states import StepStatus
+from ..signal_records import Signal
+from .exits import printable, write_count
 
-_WIDTH_WITHOUT_TERMINAL = 250
+_MOST_NAMED_STEPS = 5
+_WIDE = 120
+"""Columns of a terminal that hold an id, and what there is to say of it."""
 _STYLES = {
     "completed": "green",
     "running": "cyan",
@@ -42,25 +45,6 @@ _STYLES = {
     "pending": "dim",
     "ready": "dim",
 }
-
-_RANKS = {
-    StepStatus.FAILED: 0,
-    StepStatus.TIMED_OUT: 0,
-    StepStatus.RUNNING: 1,
-    StepStatus.WAITING: 2,
-}
-
-
-def open_console(*, stderr: bool = False) -> Console:
-    """Return a console on the standard output, or on the standard error."""
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(
-        stderr=stderr,
-        width=None if stream.isatty() else _WIDTH_WITHOUT_TERMINAL,
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
 
 
 def styled(word: str) -> Text:
@@ -93,52 +77,48 @@ def describe_event(event: Event) -> Text:
     line = Text.assemble(
         styled(event.type), f" {printable(event.step)}" if event.step else ""
     )
-    details = "; ".join(_list_details(event.data))
+    details = "; ".join(map(printable, list_details(event.data)))
     return line.append(f" ({details})" if details else "", style="dim")
 
 
-def _list_details(data: Mapping[str, object]) -> list[str]:
-    details = [
-        f"{name} {printable(data[name])}"
-        for name in ("attempt", "host", "to")
-        if name in data
+def describe_running(
+    running: Sequence[RunningStep], execution_id: str | None = None
+) -> str:
+    """Say which steps still run, of `execution_id` or any: the rest of a sentence."""
+    if not running:
+        return ""
+    named = [
+        step.name
+        if step.execution_id == execution_id
+        else f"{step.name} of {step.execution_id}"
+        for step in running[:_MOST_NAMED_STEPS]
     ]
-    if (iteration := data.get("iteration")) is not None:
-        details.append(f"iteration {iteration}")
-    if (child := data.get("child")) is not None:
-        details.append(f"runs as {printable(child)}")
-    if (percent := data.get("percent")) is not None:
-        details.append(f"{percent:.0f} %")
-    details.extend(
-        printable(data[name])
-        for name in ("key", "message", "reason", "comment", "by")
-        if data.get(name)
+    more = len(running) - _MOST_NAMED_STEPS
+    further = f" and {more:,} more" if more > 0 else ""
+    return f"; still running: {', '.join(map(printable, named))}{further}"
+
+
+def describe_cuts(running: Sequence[RunningStep]) -> str:
+    """Say when steps that were told to end are cut, and which cannot be killed."""
+    cuts = [step.cut_at for step in running if step.cut_at is not None]
+    if not cuts:
+        return ""
+    deaf = [step.name for step in running if step.cut_at and not step.is_killable]
+    named = ", ".join(map(printable, deaf[:_MOST_NAMED_STEPS]))
+    more = f" and {left:,} more" if (left := len(deaf) - _MOST_NAMED_STEPS) > 0 else ""
+    unkillable = (
+        f"; in pools that cannot be killed, and may run on: {named}{more}"
+        if deaf
+        else ""
     )
-    match data:
-        case {"error": {"code": code, "message": message}}:
-            details.append(printable(f"{code} {message}"))
-        case {"from": {"execution_id": execution_id, "step": step}, **others}:
-            details.append(printable(f"from {execution_id} {step}"))
-            details.append(f"{others.get('age_seconds', 0):.0f} s old")
-        case _:
-            pass
-    return details
+    return f"; cut at {write_time(max(cuts))}{unkillable}"
 
 
-def choose_steps(steps: Sequence[StepSummary], most: int) -> Sequence[StepSummary]:
-    """Return at most so many steps, in order: what needs a look comes before the rest.
-
-    That is what went wrong, then what runs or waits, then what was begun last.
-    """
-    if len(steps) <= most:
-        return steps
-    ranked = sorted(steps, key=_rank_step)
-    return sorted(ranked[:most], key=lambda step: step.position)
-
-
-def _rank_step(step: StepSummary) -> tuple[int, float]:
-    begun = step.claimed_at.timestamp() if step.claimed_at else 0.0
-    return (_RANKS.get(step.status, 3 if step.claimed_at else 4), -begun)
+def write_holder(hold: Hold) -> str:
+    """Return who has paused it, since when and why, as the rest of a sentence."""
+    by = f" by {hold.by}" if hold.by else ""
+    why = f": {hold.reason}" if hold.reason else ""
+    return printable(f"{by} since {write_time(hold.created_at)}{why}")
 
 
 def count_statuses(steps: Sequence[StepSummary]) -> str:
@@ -178,6 +158,7 @@ def _write_note(step: StepSummary) -> str:
         f"{step.losses} lost" if step.losses else "",
         f"runs as {step.child_id}" if step.child_id else "",
         f"waits until {write_time(step.wake_at)}" if step.wake_at else "",
+        f"waits for {step.waits_for}" if step.waits_for else "",
         _write_source(step),
         step.error.message if step.error else "",
     ]
@@ -197,28 +178,46 @@ def _write_progress(step: StepSummary) -> str:
     return printable(f"{step.progress:.0f} %{message}")
 
 
-def build_executions_table(executions: Sequence[ExecutionSummary]) -> Table:
-    """Return a list of executions."""
-    table = Table("id", "plan", "state", "steps", "created", "time", "tags")
+def build_executions_table(
+    executions: Sequence[ExecutionSummary], *, width: int = _WIDE
+) -> Table:
+    """Return a list of executions, with fewer columns where there is little width."""
+    is_wide = width >= _WIDE
+    has_parents = is_wide and any(execution.parent_id for execution in executions)
+    table = Table("id", "plan", "state", "steps")
     table.columns[0].no_wrap = True
+    for name in (
+        *(("created", "time", "tags") if is_wide else ()),
+        *(("part of",) if has_parents else ()),
+    ):
+        table.add_column(name, no_wrap=name == "part of")
     for execution in executions:
-        ended = execution.total_steps - execution.open_steps
         table.add_row(
             execution.id,
             printable(" ".join(filter(None, (execution.plan, execution.version)))),
             styled(execution.status).append(_write_wait(execution)),
-            f"{ended}/{execution.total_steps}",
-            write_time(execution.created_at),
-            write_seconds(execution.started_at, execution.ended_at),
-            printable(", ".join(execution.tags)),
+            f"{execution.total_steps - execution.open_steps}/{execution.total_steps}",
+            *(_write_circumstances(execution) if is_wide else ()),
+            *((execution.parent_id or "",) if has_parents else ()),
         )
     return table
 
 
+def _write_circumstances(execution: ExecutionSummary) -> tuple[str, str, str]:
+    return (
+        write_time(execution.created_at),
+        write_seconds(execution.started_at, execution.ended_at),
+        printable(", ".join(execution.tags)),
+    )
+
+
 def _write_wait(execution: ExecutionSummary) -> str:
-    if not execution.waits_for_key:
-        return ""
-    return f", waits for its key {printable(execution.concurrency_key or '')}"
+    waits = [f"{hold} is paused" for hold in execution.holds]
+    if execution.is_delayed and not execution.has_ended and execution.starts_at:
+        waits.append(f"begins {write_time(execution.starts_at)}")
+    elif execution.waits_for_key:
+        waits.append(f"waits for its key {execution.concurrency_key}")
+    return "".join(printable(f", {wait}") for wait in waits)
 
 
 def build_versions_table(versions: Sequence[PlanVersion]) -> Table:
@@ -283,6 +282,8 @@ def build_summary(execution: ExecutionSummary) -> Table:
         table.add_row("part of", execution.parent_id)
     state = styled(execution.status).append(reason).append(_write_wait(execution))
     table.add_row("state", state)
+    for hold in execution.holds:
+        table.add_row("paused", f"{printable(hold)}{write_holder(hold)}")
     table.add_row("steps", f"{ended} of {execution.total_steps} ended")
     if execution.tags:
         table.add_row("tags", printable(", ".join(execution.tags)))
@@ -303,6 +304,20 @@ def build_history_table(changes: Sequence[StateChange]) -> Table:
             styled(change.to_status),
             printable(change.by or ""),
             printable(change.reason or ""),
+        )
+    return table
+
+
+def build_signals_table(signals: Sequence[Signal]) -> Table:
+    """Return the signals that were sent to an execution, and who has taken them."""
+    table = Table("when", "signal", "by", "reason", "taken by", title="signals")
+    for sent in signals:
+        table.add_row(
+            write_time(sent.sent_at),
+            printable(sent.name),
+            printable(sent.by or ""),
+            printable(sent.reason or ""),
+            printable(sent.taken_by or "-"),
         )
     return table
 

@@ -1,21 +1,28 @@
-"""How commands end: exit codes, and errors as one message without passwords.
+"""How commands end: exit codes, and text that is fit to be printed.
 
 Promises: the code depends on the kind of the error alone, so that scripts can rely on
 it. Pure.
 """
 
-import re
 from enum import IntEnum
 
-from execution.errors import (
+from ..errors import (
     ActionNotFoundError,
+    BatchNotFoundError,
+    BatchRequestError,
+    CursorError,
     ExecutionNotFoundError,
+    FilterError,
     LocalStackError,
     ParameterError,
     PlanNotFoundError,
     PlansError,
+    ScheduleError,
+    ScheduleNotFoundError,
     ServerError,
     SetupError,
+    SignalNotAwaitedError,
+    StepNotFoundError,
 )
 
 
@@ -27,6 +34,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     NOT_FOUND = 3
     UNAVAILABLE = 4
+    WARNED = 5
     INTERRUPTED = 130
 
 
@@ -36,8 +44,16 @@ class UsageError(PlansError):
 
 _CODES = (
     (UsageError, ExitCode.USAGE),
+    (FilterError, ExitCode.USAGE),
+    (BatchRequestError, ExitCode.USAGE),
+    (CursorError, ExitCode.USAGE),
     (ExecutionNotFoundError, ExitCode.NOT_FOUND),
+    (StepNotFoundError, ExitCode.NOT_FOUND),
+    (SignalNotAwaitedError, ExitCode.NOT_FOUND),
     (PlanNotFoundError, ExitCode.NOT_FOUND),
+    (BatchNotFoundError, ExitCode.NOT_FOUND),
+    (ScheduleNotFoundError, ExitCode.NOT_FOUND),
+    (ScheduleError, ExitCode.USAGE),
     (ActionNotFoundError, ExitCode.NOT_FOUND),
     (ServerError, ExitCode.UNAVAILABLE),
     # its parent asks for another installation, but this one may just be full or slow
@@ -46,20 +62,12 @@ _CODES = (
     (ParameterError, ExitCode.USAGE),
 )
 
-_PASSWORD_IN_URL = re.compile(r"(://[^/@\s:]*:)[^\s]+@")
-_PASSWORD_IN_WORDS = re.compile(r"(password=)[^\s&'\"]+")
-
 
 def exit_code(error: PlansError) -> ExitCode:
     """Return the code for an error: that of the first kind it is of, else FAILED."""
     return next(
         (code for kind, code in _CODES if isinstance(error, kind)), ExitCode.FAILED
     )
-
-
-def mask(text: str) -> str:
-    """Return the text with the passwords in its URLs made unreadable."""
-    return _PASSWORD_IN_WORDS.sub(r"\1***", _PASSWORD_IN_URL.sub(r"\1***@", text))
 
 
 def write_count(number: int, noun: str) -> str:

@@ -11,14 +11,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from execution.cli.exits import printable, write_count
-from execution.comparison import Change, ChangeKind, Comparison
-from execution.durations import write_duration
-from execution.explanation import Explanation, StepOutlook
-from execution.plan import OnFailure
-from execution.reads import show_bare, show_repetition
-from execution.secrets import SCHEME
-from execution.states import Section
+from ..comparison import Change, ChangeKind, Comparison
+from ..durations import write_duration
+from ..explanation import Explanation, StepOutlook
+from ..plan import OnFailure
+from ..reads import show_bare, show_repetition
+from ..secrets import SCHEME
+from ..states import Section
+from .exits import printable, write_count
+from .tables import print_table
 
 _MOST_STEPS = 100
 _MOST_ON_PATH = 12
@@ -32,7 +33,7 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
     for line in _write_head(explanation):
         console.print(line, soft_wrap=True)
     shown = sorted(explanation.steps, key=_order)[:_MOST_STEPS]
-    console.print(_build_table(shown))
+    print_table(console, _build_table(shown))
     if len(shown) < len(explanation.steps):
         console.print(
             f"the first {len(shown)} of {len(explanation.steps):,} steps;"
@@ -67,8 +68,7 @@ def _write_peculiarities(step: StepOutlook) -> Iterator[str]:
             f"{step.name} uses a result of {step.action} again, of equal {known_by}"
             f" and up to {age} old"
         )
-    if step.secrets:
-        yield f"{step.name} is given {', '.join(SCHEME + s for s in step.secrets)}"
+    yield from _write_surroundings(step)
     if step.when_holds is not None:
         truth = "true" if step.when_holds else "false"
         yield f"{step.name} has a condition that is {truth} with these parameters"
@@ -76,7 +76,18 @@ def _write_peculiarities(step: StepOutlook) -> Iterator[str]:
         yield f"{step.name} is left out if {reason}"
 
 
+def _write_surroundings(step: StepOutlook) -> Iterator[str]:
+    if step.uses:
+        yield f"{step.name} waits while {' or '.join(step.uses)} is paused"
+    if step.secrets:
+        yield f"{step.name} is given {', '.join(SCHEME + s for s in step.secrets)}"
+
+
 def _name_work(step: StepOutlook) -> str:
+    if step.wait is not None:
+        return f"waits for {step.wait['wait_for']}"
+    if step.sleep is not None:
+        return "sleeps " + " ".join(f"{how} {when}" for how, when in step.sleep.items())
     return step.action or f"plan {step.plan}"
 
 

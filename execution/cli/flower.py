@@ -1,26 +1,24 @@
 """Flower for `plans up`: how it is started, and the login to it.
 
 Promises: it listens on the loopback alone, asks for a password that is new each time
-and stands in no list of processes, changes nothing, and reads no settings of its own
-from the environment or the working directory.
+and stands in no list of processes, and reads no settings of its own from the
+environment or the working directory.
 """
 
-import os
 import secrets
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from execution.cli.children import Program, celery_command
-from execution.cli.exits import UsageError
-from execution.settings import SECRET_PREFIX
+from ..variables import SECRET_PREFIX
+from .children import Program
+from .exits import UsageError
 
 _ADDRESS = "127.0.0.1"
 _USUAL_PORT = 5555
-_MOST_TASKS = 10_000
-"""What it keeps of each task takes 4 kB; its own default adds up to 400 MB."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +59,10 @@ def build_flower(
     login = FlowerLogin(f"http://{_ADDRESS}:{port}", "plans", secrets.token_urlsafe(18))
     program = Program(
         name="Flower",
-        command=celery_command(
-            "flower",
-            f"--address={_ADDRESS}",
-            f"--port={port}",
-            f"--max-tasks={_MOST_TASKS}",
-            "--read-only",
-            # else it would run a flowerconfig.py of the working directory
-            f"--conf={os.devnull}",
+        # -P, and this name: the working directory may hold an `execution` of its own
+        command=(
+            *(sys.executable, "-P", "-m", "celery_plans.cli", "flower"),
+            *(f"--address={_ADDRESS}", f"--port={port}"),
         ),
         environment={
             # secrets are for workers

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from execution.cli.consulting import Consult
-from execution.cli.exits import UsageError
-from execution.cli.reading import read_plan
-from execution.errors import Fault, PlanValidationError
-from execution.language.breaches import Complaint
-from execution.language.rules import FAULT_CODE, WARNING_CODE
-from execution.plan import Plan
+from ..errors import Fault, PlanValidationError
+from ..language.breaches import Complaint
+from ..language.rules import FAULT_CODE, WARNING_CODE
+from ..plan import Plan
+from .consulting import Consult
+from .exits import UsageError
+from .reading import read_plan
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 It only reads what workers have published; no code of an action is imported.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -11,23 +10,30 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from execution.catalogue import ActionParameter, ActionSummary
-from execution.cli.display import open_console, write_time
-from execution.cli.exits import printable
-from execution.cli.options import AsJson, Local
-from execution.cli.output import print_json, to_json
-from execution.engine import ExecutionEngine
-from execution.errors import ActionNotFoundError
-from execution.places import nearest
-from execution.recovery import STRATEGY_PREFIX
+from ..catalogue import ActionParameter, ActionSummary
+from ..errors import ActionNotFoundError
+from ..places import nearest
+from ..recovery import STRATEGY_PREFIX
+from .completing import complete_actions
+from .connecting import connect
+from .display import write_time
+from .exits import printable
+from .options import AsJson, Local
+from .output import print_json, write_json
+from .tables import open_console, print_table
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command("actions")
 def list_actions(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Show all of this one.")
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="Show all of this one.",
+            autocompletion=complete_actions,
+        ),
     ] = None,
     as_json: AsJson = False,
     _local: Local = False,
@@ -36,8 +42,10 @@ def list_actions(
 
     With a name, show what it takes and returns, and its documentation. An
     action that no worker offers any more stays in the list.
+
+      plans actions greet.compose
     """
-    with ExecutionEngine.connect() as engine:
+    with connect() as engine:
         actions = engine.list_actions()
     if name is None:
         _print_all(actions, as_json=as_json)
@@ -62,7 +70,7 @@ def _print_all(actions: Sequence[ActionSummary], *, as_json: bool) -> None:
     if as_json:
         print_json({"items": actions})
     else:
-        open_console().print(build_actions_table(actions))
+        print_table(open_console(), build_actions_table(actions))
 
 
 def build_actions_table(actions: Sequence[ActionSummary]) -> Table:
@@ -105,7 +113,7 @@ def _print_one(action: ActionSummary, *, as_json: bool) -> None:
         print_json(action)
         return
     console = open_console()
-    console.print(_build_head(action))
+    print_table(console, _build_head(action))
     if action.signature is not None:
         for parameter in action.signature.parameters:
             _print_schema(console, str(parameter), parameter.schema)
@@ -117,7 +125,7 @@ def _print_one(action: ActionSummary, *, as_json: bool) -> None:
 
 
 def _print_schema(console: Console, title: str, schema: object) -> None:
-    text = json.dumps(to_json(schema), ensure_ascii=False) if schema else "anything"
+    text = write_json(schema, on_one_line=True) if schema else "anything"
     console.print(f"{printable(title)}\n    {printable(text)}", soft_wrap=True)
 
 
@@ -126,6 +134,8 @@ def _build_head(action: ActionSummary) -> Table:
     kind = "strategy" if action.name.startswith(STRATEGY_PREFIX) else "action"
     table.add_row(kind, printable(action.name.removeprefix(STRATEGY_PREFIX)))
     table.add_row("timeout", _write_timeout(action.timeout_seconds))
+    if action.uses:
+        table.add_row("uses", printable(", ".join(action.uses)))
     table.add_row("workers", printable(", ".join(action.workers) or "none"))
     by = f" by {action.published_by}" if action.published_by else ""
     table.add_row("published", printable(write_time(action.published_at) + by))

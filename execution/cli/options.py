@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from .completing import complete_executions
+
 
 def _choose_local(is_chosen: bool) -> bool:
     if is_chosen:
@@ -23,6 +25,26 @@ Local = Annotated[
         "--local",
         callback=_choose_local,
         help="Use the local stack for every server without a URL.",
+    ),
+]
+
+
+def _forgo_color(is_chosen: bool) -> bool:
+    if is_chosen:
+        os.environ["NO_COLOR"] = "1"
+    return is_chosen
+
+
+NoColor = Annotated[
+    bool,
+    typer.Option("--no-color", callback=_forgo_color, help="As NO_COLOR=1 does."),
+]
+ExecutionId = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="The execution's id.",
+        autocompletion=complete_executions,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

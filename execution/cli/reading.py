@@ -9,15 +9,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from execution.cli.exits import UsageError
-from execution.errors import Fault, ParameterError, PlanValidationError
-from execution.language.rules import Rule
-from execution.plan import Plan
+from ..errors import Fault, ParameterError, PlanValidationError
+from ..language.rules import Rule
+from .exits import UsageError
+
+if TYPE_CHECKING:
+    from ..plan import Plan
 
 
-def read_plan(path: Path) -> Plan:
+def read_plan(path: Path) -> "Plan":
     """Return the plan in a file.
 
     Raises PlanValidationError with all its faults, and UsageError when there is no
@@ -25,6 +27,8 @@ def read_plan(path: Path) -> Plan:
     """
     if not path.is_file():
         raise UsageError(f"{path} is not a file")
+    from ..plan import Plan  # help and completion read no plan
+
     try:
         return Plan.from_file(path)
     except PlanValidationError as error:
@@ -41,7 +45,7 @@ def names_file(source: str) -> bool:
 
 
 def bind_parameters(
-    plan: Plan, pairs: Sequence[str], file: Path | None
+    plan: "Plan", pairs: Sequence[str], file: Path | None
 ) -> dict[str, object]:
     """Return the parameters of `plan`, from `name=value` texts and a JSON file.
 
@@ -53,7 +57,19 @@ def bind_parameters(
     return plan.bind_text(texts, given)
 
 
-def read_many(plan: Plan, path: Path) -> list[Mapping[str, Any]]:
+def bind_given(
+    plan: "Plan", pairs: Sequence[str], file: Path | None
+) -> dict[str, object]:
+    """Return those parameters of `plan` that are given, checked as by a submit.
+
+    What is not given is left to the defaults that the plan has when it begins.
+    """
+    names = _split_pairs(pairs).keys() | (_read_parameters(file) if file else {})
+    bound = bind_parameters(plan, pairs, file)
+    return {name: bound[name] for name in bound if name in names}
+
+
+def read_many(plan: "Plan", path: Path) -> list[Mapping[str, Any]]:
     """Return the parameters of many executions: an object on each line of a file.
 
     `-` is the standard input; empty lines mean nothing. Raises UsageError when there is

@@ -7,19 +7,25 @@ shell can take it; everything that is said besides goes to the standard error.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from execution.cli.display import open_console, write_error
-from execution.cli.exits import ExitCode, UsageError
-from execution.cli.following import UNIMPORTANT, draw_bar, open_view
-from execution.cli.options import AsJson, Local, Pairs, ParametersFile
-from execution.cli.output import print_json
-from execution.cli.reading import bind_parameters, names_file, read_many, read_plan
-from execution.engine import ExecutionEngine
-from execution.plan import Plan
-from execution.results import ExecutionResult
+from ..results import ExecutionResult
+from .connecting import connect, outliving
+from .delaying import At, In, check_delay, find_moment
+from .display import write_error
+from .exits import ExitCode, UsageError
+from .following import UNIMPORTANT, draw_bar, open_view
+from .idleness import warn_of_idleness
+from .options import AsJson, Local, Pairs, ParametersFile
+from .output import print_json
+from .reading import bind_parameters, names_file, read_many, read_plan
+from .tables import open_console
+
+if TYPE_CHECKING:
+    from ..engine import ExecutionEngine
+    from ..plan import Plan
 
 PlanSource = Annotated[
     str,
@@ -45,7 +51,7 @@ Tags = Annotated[
     list[str] | None, typer.Option("--tag", help="A tag; may be repeated.")
 ]
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
@@ -71,7 +77,7 @@ def publish(
       plans publish hello@1.4
     """
     plan = read_plan(Path(source)) if names_file(source) else None
-    with ExecutionEngine.connect() as engine:
+    with connect() as engine:
         plan = plan or engine.get_plan(source)
         engine.publish(plan)
         if as_json:
@@ -80,7 +86,7 @@ def publish(
             )
         else:
             typer.echo(f"{plan.name} {plan.version or plan.digest[:12]} is published")
-        _warn_of_idleness(engine, plan)
+        warn_of_idleness(engine, plan)
 
 
 @app.command()
@@ -91,26 +97,46 @@ def submit(
     key: Key = None,
     tag: Tags = None,
     many: ParametersLines = None,
+    at: At = None,
+    delay: In = None,
     as_json: AsJson = False,
     _local: Local = False,
 ) -> None:
     """Begin an execution and print its id.
 
     With --many, begin one for each line and print their ids in that order;
-    nothing is begun unless every line is right.
+    nothing is begun unless every line is right. With --at or --in, they are
+    there at once, and begin later.
+
+      plans submit hello.yaml -p name=Ann --key greet-ann --tag greetings
+
+      plans submit hello --many names.jsonl
+
+      plans submit hello -p name=Ann --at 2026-12-01T08:00:00+01:00
     """
+    check_delay(at, delay)
     if many is not None:
         if parameter or parameters_file or key:
             raise UsageError("--many brings all parameters, and takes no key")
-        _submit_many(plan_source, many, tag or (), as_json=as_json)
+        _submit_many(plan_source, many, tag or (), (at, delay), as_json=as_json)
         return
     with _open(plan_source, parameter or (), parameters_file) as (engine, plan, values):
-        execution_id = engine.submit(plan, values, idempotency_key=key, tags=tag or ())
-        if as_json:
-            print_json({"execution_id": execution_id})
-        else:
-            typer.echo(execution_id)
-        _warn_of_idleness(engine, plan)
+        execution_id = engine.submit(
+            plan,
+            values,
+            idempotency_key=key,
+            tags=tag or (),
+            at=find_moment(engine, at, delay),
+        )
+        _tell_begun(execution_id, as_json=as_json)
+        warn_of_idleness(engine, plan)
+
+
+def _tell_begun(execution_id: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"execution_id": execution_id})
+    else:
+        typer.echo(execution_id)
 
 
 @app.command()
@@ -127,38 +153,47 @@ def run(
 
     The result is printed as JSON; with --json, together with the execution's
     id, state, error and times. Progress goes to the standard error. Ctrl-C
-    ends the waiting, not the execution.
+    ends the waiting, not the execution. Ends with exit code 0 when the
+    execution completed, else with 1.
+
+      plans run hello.yaml -p name=Ann
     """
     with _open(plan_source, parameter or (), parameters_file) as (engine, plan, values):
         execution_id = engine.submit(plan, values, idempotency_key=key, tags=tag or ())
-        _warn_of_idleness(engine, plan)
+        warn_of_idleness(engine, plan)
         result = _wait(engine, execution_id)
     _print_result(result, as_json=as_json)
 
 
 def _submit_many(
-    plan_source: str, lines: Path, tags: Sequence[str], *, as_json: bool
+    plan_source: str,
+    lines: Path,
+    tags: Sequence[str],
+    moment: tuple[str | None, str | None],
+    *,
+    as_json: bool,
 ) -> None:
     plan, values = None, None
     if names_file(plan_source):
         plan = read_plan(Path(plan_source))
         values = read_many(plan, lines)
-    with ExecutionEngine.connect() as engine:
+    with connect() as engine:
         plan = plan or engine.get_plan(plan_source)
         if values is None:
             values = read_many(plan, lines)
-        ids = engine.submit_many(plan, values, tags=tags)
+        at = find_moment(engine, *moment)
+        ids = engine.submit_many(plan, values, tags=tags, at=at)
         if as_json:
             print_json({"execution_ids": ids})
         else:
             typer.echo("".join(f"{execution_id}\n" for execution_id in ids), nl=False)
-        _warn_of_idleness(engine, plan)
+        warn_of_idleness(engine, plan)
 
 
 @contextmanager
 def _open(
     source: str, pairs: Sequence[str], parameters_file: Path | None
-) -> Iterator[tuple[ExecutionEngine, Plan, dict[str, object]]]:
+) -> Iterator[tuple["ExecutionEngine", "Plan", dict[str, object]]]:
     """Give an engine, the plan that is meant, and its parameters.
 
     What is wrong with a file and its parameters is said without any server.
@@ -167,27 +202,22 @@ def _open(
     if names_file(source):
         plan = read_plan(Path(source))
         values = bind_parameters(plan, pairs, parameters_file)
-    with ExecutionEngine.connect() as engine:
+    with connect() as engine:
         if plan is None:
             plan = engine.get_plan(source)
             values = bind_parameters(plan, pairs, parameters_file)
         yield engine, plan, values
 
 
-def _wait(engine: ExecutionEngine, execution_id: str) -> ExecutionResult:
+def _wait(engine: "ExecutionEngine", execution_id: str) -> ExecutionResult:
     console = open_console(stderr=True)
-    try:
-        with open_view(console, draw_bar, hidden=UNIMPORTANT) as view:
-            view.say(f"execution {execution_id}")
-            for update in engine.monitor(execution_id):
-                view.show(update)
-    except KeyboardInterrupt:
-        typer.echo(
-            f"execution {execution_id} goes on; follow it with:"
-            f" plans {'--local ' if engine.settings.local else ''}watch {execution_id}",
-            err=True,
-        )
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    with (
+        outliving(engine, execution_id),
+        open_view(console, draw_bar, hidden=UNIMPORTANT) as view,
+    ):
+        view.say(f"execution {execution_id}")
+        for update in engine.monitor(execution_id):
+            view.show(update)
     return engine.get_result(execution_id)
 
 
@@ -201,17 +231,3 @@ def _print_result(result: ExecutionResult, *, as_json: bool) -> None:
     cause = f": {write_error(result.error)}" if result.error else ""
     typer.echo(f"execution {result.execution_id} is {result.status}{cause}", err=True)
     raise typer.Exit(ExitCode.FAILED)
-
-
-def _warn_of_idleness(engine: ExecutionEngine, plan: Plan) -> None:
-    if engine.count_living_workers() == 0:
-        typer.echo(
-            "warning: no worker runs; start one with `plans worker` or `plans up`",
-            err=True,
-        )
-    if unserved := engine.list_unserved_actions(plan):
-        typer.echo(
-            f"warning: no worker has ever offered {', '.join(unserved)}; does"
-            " PLANS_IMPORTS of the workers name the modules?",
-            err=True,
-        )

@@ -6,6 +6,7 @@ everything is without saying a password that it did not make.
 """
 
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -16,20 +17,20 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from execution.cli.announcing import build_speaker, print_places
-from execution.cli.children import Program, build_environment, worker_command
-from execution.cli.display import open_console
-from execution.cli.exits import UsageError
-from execution.cli.flower import build_flower, choose_port, is_installed
-from execution.cli.options import Local, Queues
-from execution.cli.supervision import Post, Supervisor
-from execution.database import Database
-from execution.installation import open_installation
-from execution.local.locks import try_exclusive
-from execution.local.places import open_home
-from execution.settings import Settings
+from ..database import Database
+from ..installation import open_installation
+from ..local.locks import try_exclusive
+from ..local.places import open_home
+from ..settings import Settings
+from .announcing import build_speaker, print_places
+from .children import Program, build_environment, worker_command
+from .exits import UsageError
+from .flower import build_flower, choose_port, is_installed
+from .options import Local, Queues
+from .supervision import Post, Supervisor
+from .tables import open_console
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 class Pool(StrEnum):
@@ -75,7 +76,9 @@ def worker(
 
     This process becomes a Celery worker, which finds the actions that
     PLANS_IMPORTS names, in the working directory too. SIGTERM and Ctrl-C let
-    running steps finish.
+    running steps finish, for PLANS_DRAIN_SECONDS; a second one does not.
+
+      plans worker --queues reports,plans --concurrency 4
     """
     installation = open_installation(Settings.from_environment())
     command = worker_command(
@@ -89,13 +92,18 @@ def worker(
     if installation.stack is not None:
         installation.stack.keep_across_exec()
     environment = build_environment(installation.settings, os.environ)
+    # from here on, the worker itself obeys it: a mask outlives the exec
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     os.execvpe(command[0], command, environment)  # noqa: S606  # no shell is wanted
 
 
 @app.command()
 def up(
     concurrency: Concurrency = None,
-    workers: Annotated[int, typer.Option(min=1, help="How many workers.")] = 1,
+    workers: Annotated[
+        int,
+        typer.Option(min=0, help="How many workers; 0 leaves them to your own app."),
+    ] = 1,
     queues: Queues = None,
     flower_port: Annotated[
         int | None,
@@ -112,16 +120,15 @@ def up(
 
     Servers without a URL are those of the local stack. Ctrl-C lets running
     steps finish; a second one does not.
+
+      plans up --workers 2 --no-flower
     """
     console = open_console()
     settings = replace(Settings.from_environment(), local=True)
     with _own_logs(settings.home) as logs, _open_servers(settings) as filled:
         environment = build_environment(filled, os.environ)
         options = _write_work_options(queues, concurrency)
-        posts = [
-            Post(_build_worker(number, options, environment, logs), is_vital=True)
-            for number in range(1, workers + 1)
-        ]
+        posts = _build_workers(workers, options, environment, logs)
         login = None
         if not no_flower and _has_flower(console):
             port = choose_port(flower_port)
@@ -177,6 +184,15 @@ def _open_servers(settings: Settings) -> Iterator[Settings]:
         installation.close()
 
 
+def _build_workers(
+    count: int, options: list[str], environment: Mapping[str, str], logs: Path
+) -> list[Post]:
+    return [
+        Post(_build_worker(number, options, environment, logs), is_vital=True)
+        for number in range(1, count + 1)
+    ]
+
+
 def _build_worker(
     number: int, options: list[str], environment: Mapping[str, str], logs: Path
 ) -> Program:
@@ -186,7 +202,8 @@ def _build_worker(
         command=worker_command(
             f"up-{os.getpid()}-{number}", ["--loglevel=info", *options]
         ),
-        environment=environment,
+        # several would write to one file, and this program sees how they do
+        environment={**environment, "PLANS_HEALTH_FILE": ""},
         log=logs / f"worker-{number}.log",
     )
 

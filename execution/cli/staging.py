@@ -12,15 +12,16 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from execution.cli.children import Child
-from execution.cli.display import build_steps_table
-from execution.cli.exits import printable
-from execution.cli.following import View
-from execution.cli.record import Record
-from execution.cli.verdict import Verdict
-from execution.engine import ExecutionEngine
-from execution.results import ExecutionUpdate, StepSummary
-from execution.states import StepStatus
+from ..engine import ExecutionEngine
+from ..results import StepSummary
+from ..states import StepStatus
+from ..updates import ExecutionUpdate
+from .children import Child
+from .display import build_steps_table
+from .exits import printable
+from .following import View
+from .record import Record
+from .verdict import Verdict
 
 _ACTION = "census.parse"
 _PLACES = ("report", "picture")

@@ -1,7 +1,7 @@
 """Keeps programs running until it is told to stop, then lets them finish.
 
     running ── SIGINT, SIGTERM, SIGHUP ──► draining ── all ended ──► done
-       │                                      └────── a second one ──► killed
+       │                                      └ a second one ──► giving back ──► killed
        └── a program that may not be missed keeps dying ──► draining, failed
 
 Promises: a program that dies is started again, after a pause that grows and a limited
@@ -18,11 +18,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from execution.cli.children import Child, Program, kill, read_tail, start
-from execution.cli.exits import ExitCode
+from .children import Child, Program, kill, read_tail, start
+from .exits import ExitCode
 
 _STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 _MOST_DEATHS_IN_A_ROW = 5
+_SECONDS_TO_GIVE_BACK = 10.0
+"""How long workers may take to give their steps back when they are to end at once."""
 _HEALTHY_SECONDS = 60.0
 """Who has run for this long has not failed to start."""
 
@@ -61,6 +63,7 @@ class Supervisor:
         self._watches = [_Watch(post) for post in posts]
         self._say = say
         self._is_draining = False
+        self._ends_at: float | None = None
         self._code = ExitCode.OK
 
     def run(self) -> ExitCode:
@@ -74,6 +77,8 @@ class Supervisor:
                         if number in _STOP_SIGNALS:
                             self._obey()
                     self._look()
+                    if self._ends_at is not None and self._ends_at <= time.monotonic():
+                        self._kill()
             finally:
                 self._kill()
         return self._code
@@ -86,14 +91,19 @@ class Supervisor:
         watch.started_at, watch.due_at = time.monotonic(), None
 
     def _count_pause(self) -> float | None:
-        due = [watch.due_at for watch in self._watches if watch.due_at is not None]
+        times = (self._ends_at, *(watch.due_at for watch in self._watches))
+        due = [at for at in times if at is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _obey(self) -> None:
-        if self._is_draining:
-            self._say("ending at once; what was running will run again")
+        if self._ends_at is not None:
             self._kill()
+        elif self._is_draining:
+            self._say("ending at once; what was running will run again")
+            self._ends_at = time.monotonic() + _SECONDS_TO_GIVE_BACK
             self._code = ExitCode.INTERRUPTED
+            for child in self._living():
+                child.terminate()
         else:
             self._say("finishing what runs; once more to end at once")
             self._drain()

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from execution.cli.exits import mask
-from execution.errors import SettingsError
-from execution.local import LocalStack
-from execution.settings import Settings
+from ..errors import SettingsError
+from ..local import LocalStack
+from ..masking import mask
+from ..settings import Settings
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from execution.cli.record import Record
-from execution.results import Event, ExecutionSummary, StepSummary
-from execution.states import ExecutionStatus, StepStatus
+from ..results import Event, ExecutionSummary, StepSummary
+from ..states import ExecutionStatus, StepStatus
+from .record import Record
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ Promises: no text of a plan is taken for DOT's own words or escapes.
 
 from collections.abc import Iterator
 
-from execution.drawing.palette import PAINTS, PLAIN
-from execution.drawing.pictures import Edge, Node, Picture
+from .palette import PAINTS, PLAIN
+from .pictures import Edge, Node, Picture
 
 _GREY = "#8b949e"
 """Seen on light paper as on dark."""

@@ -10,7 +10,7 @@ small enough stays as it is. Must not know any format.
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 
-from execution.drawing.pictures import Edge, Node, Picture
+from .pictures import Edge, Node, Picture
 
 _MOST_ACTIONS = 3
 

@@ -6,11 +6,11 @@ Promises: a picture that is too large for its format is folded first, and says s
 from dataclasses import dataclass
 from enum import StrEnum
 
-from execution.drawing.dot import write_dot
-from execution.drawing.folding import fold
-from execution.drawing.mermaid import write_mermaid
-from execution.drawing.pictures import Picture
-from execution.drawing.svg import write_svg
+from .dot import write_dot
+from .folding import fold
+from .mermaid import write_mermaid
+from .pictures import Picture
+from .svg import write_svg
 
 
 class DrawingFormat(StrEnum):

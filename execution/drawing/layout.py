@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from execution.drawing.pictures import Picture
+from .pictures import Picture
 
 _SWEEPS = 8
 _BETWEEN_LAYERS = 44.0

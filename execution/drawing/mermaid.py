@@ -7,8 +7,8 @@ import json
 import re
 from collections.abc import Iterator
 
-from execution.drawing.palette import PAINTS
-from execution.drawing.pictures import TIMES, Node, Picture
+from .palette import PAINTS
+from .pictures import TIMES, Node, Picture
 
 _NOT_PLAIN = re.compile(rf"[^\w .,()/…{TIMES}-]")
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from execution.states import StepStatus
+from ..states import StepStatus
 
 
 @dataclass(frozen=True)

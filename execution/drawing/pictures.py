@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from itertools import count, pairwise
 from typing import NamedTuple
 
-from execution.plan import CompiledStep, OnFailure, Plan, is_recovery
-from execution.reads import show_bare, show_repetition
-from execution.results import StepSummary
-from execution.skips import find_own_reasons, is_fallback
-from execution.states import Section, StepStatus
-from execution.waves import compute_depths
+from ..plan import CompiledStep, OnFailure, Plan, is_recovery
+from ..reads import show_bare, show_repetition
+from ..results import StepSummary
+from ..skips import find_own_reasons, is_fallback
+from ..states import Section, StepStatus
+from ..waves import compute_depths
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -186,6 +186,8 @@ def _describe_step(
     if step.condition is not None:
         yield f"when {show_bare(step.condition)}"
     yield from _describe_calls(step)
+    if step.uses:
+        yield f"uses {', '.join(step.uses)}"
     yield from _describe_failure(step, steps)
     if undone:
         yield f"undoes {undone}"

@@ -9,10 +9,10 @@ import unicodedata
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 
-from execution.drawing.layout import Box, Layout, Point, lay_out
-from execution.drawing.palette import PAINTS, PLAIN, Colours
-from execution.drawing.pictures import Node, Picture
-from execution.states import StepStatus
+from ..states import StepStatus
+from .layout import Box, Layout, Point, lay_out
+from .palette import PAINTS, PLAIN, Colours
+from .pictures import Node, Picture
 
 _FONTS = "'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', sans-serif"
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -5,6 +5,7 @@
                  ├─▶ paths                           walk a plain path
                  ├─▶ spelling                        compare what is written
                  ├─▶ statuses                        what a status is compared with
+                 ├─▶ where ─▶ clauses                filters, for a database to judge
                  └─▶ programs ─▶ complaints          run all else, by the library
 
 Pure, and the same for those who check a plan and for those who run it. Most
@@ -13,19 +14,21 @@ is loaded with the first of them, so that workers stay small. Imports no parser 
 documents.
 """
 
-from execution.expressions.forms import (
+from . import clauses
+from .clauses import Clause
+from .forms import (
     LATER_ROOTS,
     ROOTS,
     CelExpression,
     Expression,
 )
-from execution.expressions.parsing import parse_expression
-from execution.expressions.paths import PlainPath
-from execution.expressions.programs import find_syntax_faults
-from execution.expressions.scanner import Flaw, TemplateError
-from execution.expressions.spelling import spell_bare, spell_template_text
-from execution.expressions.statuses import list_statuses
-from execution.expressions.templates import (
+from .parsing import parse_expression
+from .paths import PlainPath
+from .programs import find_syntax_faults
+from .scanner import Flaw, TemplateError
+from .spelling import spell_bare, spell_template_text
+from .statuses import list_statuses
+from .templates import (
     evaluate_condition,
     evaluate_list,
     evaluate_template,
@@ -37,15 +40,18 @@ from execution.expressions.templates import (
     texts_of,
     wrap_expression,
 )
+from .where import parse_where
 
 __all__ = [
     "LATER_ROOTS",
     "ROOTS",
     "CelExpression",
+    "Clause",
     "Expression",
     "Flaw",
     "PlainPath",
     "TemplateError",
+    "clauses",
     "evaluate_condition",
     "evaluate_list",
     "evaluate_template",
@@ -56,6 +62,7 @@ __all__ = [
     "parse_bare",
     "parse_expression",
     "parse_template_text",
+    "parse_where",
     "quote",
     "spell_bare",
     "spell_template_text",

@@ -7,9 +7,9 @@ Its own name the wrong thing at times: an argument of a wrong type makes a funct
 import re
 from collections.abc import Mapping
 
-from execution.expressions.forms import CelExpression
-from execution.expressions.paths import NowhereError, walk
-from execution.places import shown
+from ..places import shown
+from .forms import CelExpression
+from .paths import NowhereError, walk
 
 _COMPLAINT = re.compile(r"ERROR: <input>:\d+:(\d+): (.*)")
 _UNDEFINED = re.compile(r"Undefined variable or function: '(\w+)'")

@@ -6,7 +6,7 @@ Knows neither the language nor how the parts were found.
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from execution.expressions.paths import PlainPath
+from .paths import PlainPath
 
 ROOTS = frozenset(("parameters", "steps", "execution"))
 """What every expression may name."""

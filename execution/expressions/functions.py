@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from execution.expressions.paths import NowhereError, name_kind, walk
-from execution.expressions.scanner import TemplateError
+from .paths import NowhereError, name_kind, walk
+from .scanner import TemplateError
 
 _MAX_INTEGER = 2**53
 

@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from execution.expressions.forms import (
+from ..places import nearest, shown
+from .forms import (
     LATER_ROOTS,
     LOOP_NAME,
     ROOTS,
@@ -24,9 +25,9 @@ from execution.expressions.forms import (
     Expression,
     Loop,
 )
-from execution.expressions.functions import FUNCTIONS
-from execution.expressions.paths import PlainPath, read_path
-from execution.expressions.scanner import (
+from .functions import FUNCTIONS
+from .paths import PlainPath, read_path
+from .scanner import (
     Flaw,
     Scan,
     TemplateError,
@@ -35,7 +36,6 @@ from execution.expressions.scanner import (
     check_length,
     scan_expression,
 )
-from execution.places import nearest, shown
 
 MAX_COMPREHENSIONS = 4
 _LOOPS = frozenset(("map", "filter"))

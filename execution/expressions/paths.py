@@ -8,9 +8,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from execution.expressions.scanner import TemplateError
-from execution.large_values import LargeValue
-from execution.places import nearest, shown
+from ..large_values import LargeValue
+from ..places import nearest, shown
+from .scanner import TemplateError
 
 _PLAIN_PATH = re.compile(
     r"[A-Za-z_][A-Za-z0-9_]*(?:\.(?:[A-Za-z_][A-Za-z0-9_]*|[0-9]+))*"

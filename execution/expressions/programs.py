@@ -21,12 +21,12 @@ from functools import cache, lru_cache, partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from execution.expressions.complaints import describe_failure, describe_syntax
-from execution.expressions.forms import LOOP_NAME, CelExpression, Loop
-from execution.expressions.functions import FUNCTIONS
-from execution.expressions.paths import name_kind
-from execution.expressions.scanner import TemplateError
-from execution.large_values import LargeValue, load_all
+from ..large_values import LargeValue, load_all
+from .complaints import describe_failure, describe_syntax
+from .forms import LOOP_NAME, CelExpression, Loop
+from .functions import FUNCTIONS
+from .paths import name_kind
+from .scanner import TemplateError
 
 if TYPE_CHECKING:
     from cel import Context, Program

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from execution.places import shown
+from ..places import shown
 
 MAX_EXPRESSION_CHARACTERS = 1024
 MAX_BRACKET_DEPTH = 16

@@ -4,8 +4,8 @@ Promises: what differs in a token differs here; a text that is no template stays
 is. Must not know what expressions come to.
 """
 
-from execution.expressions.scanner import TemplateError, scan_expression
-from execution.expressions.templates import parse_template_text, wrap_expression
+from .scanner import TemplateError, scan_expression
+from .templates import parse_template_text, wrap_expression
 
 _BETWEEN_TOKENS = "\x00"
 _TEXT = "text "

@@ -6,8 +6,8 @@ what is worked out is passed over. Must not know which statuses there are.
 
 from collections.abc import Iterator, Sequence
 
-from execution.expressions.forms import CelExpression
-from execution.expressions.scanner import Scan, Token, scan_expression
+from .forms import CelExpression
+from .scanner import Scan, Token, scan_expression
 
 _COMPARISONS = frozenset(("==", "!="))
 _PATHS = (("steps", ".", None, ".", "status"), ("step", ".", "status"))

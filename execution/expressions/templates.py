@@ -10,14 +10,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
-from execution.errors import ExpressionError
-from execution.expressions.forms import Expression
-from execution.expressions.parsing import parse_expression
-from execution.expressions.paths import PlainPath, name_kind, walk
-from execution.expressions.programs import evaluate_cel
-from execution.expressions.scanner import TemplateError, find_closing_brace
-from execution.large_values import LargeValue
-from execution.places import Path, place_of
+from ..errors import ExpressionError
+from ..large_values import LargeValue
+from ..places import Path, place_of
+from .forms import Expression
+from .parsing import parse_expression
+from .paths import PlainPath, name_kind, walk
+from .programs import evaluate_cel
+from .scanner import TemplateError, find_closing_brace
 
 MAX_TEMPLATE_NESTING = 64
 

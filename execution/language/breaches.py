@@ -5,7 +5,7 @@ Knows no place: who finds a breach says where it is.
 
 from dataclasses import dataclass
 
-from execution.language.rules import Rule
+from .rules import Rule
 
 
 @dataclass(frozen=True)

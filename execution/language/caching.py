@@ -5,8 +5,8 @@ Works on what it understands of a faulty document. Knows nothing of expressions.
 
 from collections.abc import Mapping
 
-from execution.language.findings import Findings
-from execution.language.rules import Rule
+from .findings import Findings
+from .rules import Rule
 
 _NOT_BESIDE = {
     "run_on": "a step of the end has to run each time",

@@ -16,17 +16,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from execution.errors import Fault
-from execution.language.canvas_parts import Part, list_links, unroll
-from execution.language.canvas_tasks import (
+from ..errors import Fault
+from .canvas_parts import Part, list_links, unroll
+from .canvas_tasks import (
     Origin,
     find_task,
     name_arguments,
     read_policies,
     read_retry,
 )
-from execution.language.rules import Rule
-from execution.language.texts import MAX_STEP_ID, is_step_id
+from .rules import Rule
+from .texts import MAX_STEP_ID, is_step_id
 
 _MOST_NESTING = 100
 _CELERYS_OWN = "celery."

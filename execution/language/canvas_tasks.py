@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from inspect import Parameter
 from typing import Any, TypeAlias
 
-from execution.language.canvas_parts import list_items
-from execution.language.document import MAX_ATTEMPTS, MAX_PRIORITY
+from .canvas_parts import list_items
+from .document import MAX_ATTEMPTS, MAX_PRIORITY
 
 Lose: TypeAlias = Callable[[str, str], None]
 """Notes that what stands at a place is lost, and why."""

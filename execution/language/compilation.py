@@ -10,16 +10,23 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from execution.caching import CacheRule
-from execution.durations import parse_duration_seconds
-from execution.expressions import names_steps, names_steps_bare, wrap_expression
-from execution.language.graph import Graph
-from execution.recovery import STRATEGY_PREFIX
-from execution.retry import RetryPolicy
-from execution.states import Section
+from ..built_in import (
+    BUILT_IN_ACTIONS,
+    RUN_PLAN_ACTION,
+    SLEEP_ACTION,
+    WAIT_ACTION,
+)
+from ..caching import CacheRule
+from ..durations import parse_duration_seconds
+from ..expressions import names_steps, names_steps_bare, wrap_expression
+from ..recovery import STRATEGY_PREFIX
+from ..retry import RetryPolicy
+from ..states import Section
+from .graph import Graph
+from .patterns import find_pattern
 
 if TYPE_CHECKING:
-    from execution.language.document import (
+    from .document import (
         CacheFields,
         PlanDocument,
         PolicyFields,
@@ -31,15 +38,13 @@ if TYPE_CHECKING:
 
 DEFAULT_MAX_LOST = 3
 
-RUN_PLAN_ACTION = "plans.run_plan"
-"""What workers call the steps that run a plan; each of them can."""
-
-_SUBPLAN_POLICIES = {
+_UNTRIED_POLICIES = {
     "timeout_seconds": None,
     "retry": RetryPolicy(),
     "max_attempts": RetryPolicy.max_attempts,
+    "uses": (),
 }
-"""What `defaults` and profiles say of attempts is for the steps of the plan itself."""
+"""What `defaults` and profiles say of attempts is for steps that call an action."""
 
 Value = TypeVar("Value")
 
@@ -73,8 +78,11 @@ class CompiledStep:
     `condition` is the bare expression that decides whether the step runs; `reads` are
     those of all its expressions, `item_reads` those of its inputs and of the key of its
     results, which are all that an item or an iteration evaluates. With `repeat` it is a
-    loop: its action and inputs are those of its iterations. `max_attempts` is that of
-    `retry`, for who needs nothing else of it.
+    loop: its action and inputs are those of its iterations. What waits for a signal
+    has in `awaits` the pattern that the signal's name fits, as LIKE has them, and in
+    `payload` the declarations of what that carries, if it asks for anything.
+    `max_attempts` is that of `retry`, for who needs nothing else of it. `uses` are what
+    the document names; the action may use more.
     """
 
     position: int
@@ -109,10 +117,33 @@ class CompiledStep:
     repeat: Repetition | None = None
     cache: CacheRule | None = None
     subplan: str | None = None
+    uses: tuple[str, ...] = ()
+    awaits: str | None = None
+    payload: Mapping[str, object] | None = None
+
+    @property
+    def is_built_in(self) -> bool:
+        """Say whether each worker can do what the step does."""
+        return self.action in BUILT_IN_ACTIONS
+
+    @property
+    def sleep(self) -> Any:
+        """For how long the step sleeps, or until when; None if it does not."""
+        return self.inputs if self.action == SLEEP_ACTION else None
+
+    @property
+    def wait(self) -> Any:
+        """Which signal the step waits for, and how long; None if it does not."""
+        return self.inputs if self.action == WAIT_ACTION else None
 
     @property
     def work(self) -> str:
         """What the step does, in words: the name of its action, or of its plan."""
+        if self.sleep is not None:
+            ((word, value),) = self.sleep.items()
+            return f"sleep {word} {value}"
+        if self.wait is not None:
+            return f"wait for {self.wait['wait_for']}"
         return self.action if self.subplan is None else f"plan {self.subplan}"
 
 
@@ -172,24 +203,24 @@ def _compile_step(
     on_failure: Any = _first(policy.on_failure for policy in policies)
     stands_in_for = graph.fallbacks.get(position)
     called = step.repeat or step
-    inside = names_steps([called.with_, step.cache.key if step.cache else None])
-    read = inside
-    for expression in (step.when, step.for_each, step.repeat and step.repeat.until):
-        read |= names_steps_bare(expression) if expression else frozenset()
+    inputs = _list_inputs(step)
+    inside = names_steps([inputs, step.cache.key if step.cache else None])
     is_ending = position in graph.ending
     for_each = None if step.for_each is None else wrap_expression(step.for_each)
     has_items = step.for_each is not None or step.repeat is not None
     return CompiledStep(
         position=position,
         name=step.id,
-        action=called.action or RUN_PLAN_ACTION,
+        action=_choose_action(step),
         subplan=called.plan,
+        awaits=None if called.wait_for is None else find_pattern(called.wait_for),
+        payload=_write_declarations(step),
         # what it stands in for does not count it among its successors
         needs=graph.needs[position] if stands_in_for is None else (stands_in_for,),
         successors=graph.successors[position],
-        reads=_sort_positions(read, graph.positions),
+        reads=_sort_positions(inside | _names_asked(step), graph.positions),
         survives_skips=graph.in_sequence or is_ending,
-        inputs=called.with_,
+        inputs=inputs,
         condition=step.when,
         section=Section.END if is_ending else Section.STEPS,
         run_on=step.run_on,
@@ -201,8 +232,46 @@ def _compile_step(
         cache=_compile_cache(step.cache),
         repeat=_compile_repetition(step.repeat),
         **_compile_tolerance(step.tolerate),
-        **(_compile_policies(policies) | (_SUBPLAN_POLICIES if called.plan else {})),
+        **(_compile_policies(policies) | ({} if called.action else _UNTRIED_POLICIES)),
     )
+
+
+def _names_asked(step: "StepFields") -> frozenset[str]:
+    """Return the steps that the bare expressions of a step name."""
+    asked = (step.when, step.for_each, step.repeat and step.repeat.until)
+    return frozenset().union(*(names_steps_bare(bare) for bare in asked if bare))
+
+
+def _choose_action(step: "StepFields") -> str:
+    if step.sleep or step.sleep_until:
+        return SLEEP_ACTION
+    called = step.repeat or step
+    if called.wait_for is not None:
+        return WAIT_ACTION
+    return called.action or RUN_PLAN_ACTION
+
+
+def _list_inputs(step: "StepFields") -> dict[str, object]:
+    if step.sleep or step.sleep_until:
+        return {"for": step.sleep} if step.sleep else {"until": step.sleep_until}
+    called = step.repeat or step
+    if called.wait_for is None:
+        return called.with_
+    inputs: dict[str, object] = {"wait_for": called.wait_for}
+    if step.timeout is not None:
+        inputs["timeout"] = step.timeout
+    if "default" in step.model_fields_set:
+        inputs["default"] = step.default
+    return inputs
+
+
+def _write_declarations(step: "StepFields") -> dict[str, object] | None:
+    if step.payload is None:
+        return None
+    return {
+        name: fields.model_dump(exclude_none=True)
+        for name, fields in step.payload.items()
+    }
 
 
 def _compile_undo(
@@ -248,7 +317,8 @@ def _compile_recovery(
         on_failure=OnFailure.ABORT,
         inputs={"failure": "${failure}"},
         stands_in_for=step.position,
-        **{**_compile_policies(policies), "queue": step.queue},
+        # how a failure is met does not wait for what `defaults` say that steps use
+        **{**_compile_policies(policies), "queue": step.queue, "uses": ()},
     )
 
 
@@ -300,6 +370,7 @@ def _compile_policies(
         "retry": retry,
         "max_attempts": retry.max_attempts,
         "max_lost": written.max_lost if written else DEFAULT_MAX_LOST,
+        "uses": tuple(sorted({*(_first(policy.uses for policy in policies) or ())})),
     }
 
 

@@ -10,22 +10,22 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
-from execution.expressions import (
+from ..expressions import (
     Expression,
     PlainPath,
     TemplateError,
     parse_template_text,
     quote,
 )
-from execution.language.breaches import Complaint
-from execution.language.findings import Findings
-from execution.language.references import complain_of
-from execution.language.rules import Rule
-from execution.places import Path, shown
-from execution.secrets import find_secret_fault
+from ..places import Path, shown
+from ..secrets import find_secret_fault
+from .breaches import Complaint
+from .findings import Findings
+from .references import complain_of
+from .rules import Rule
 
 if TYPE_CHECKING:
-    from execution.language.document import PlanDocument
+    from .document import PlanDocument
 
 KeyPart: TypeAlias = str | tuple[str, ...]
 """A text, or the path of a parameter that stands there."""

@@ -10,27 +10,32 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from execution.language.compilation import DEFAULT_MAX_LOST
-from execution.language.texts import (
+from ..retry import RetryPolicy
+from .compilation import DEFAULT_MAX_LOST
+from .kinds import LOOP_KINDS, STEP_KINDS
+from .texts import (
     MAX_ITEMS,
     CodeName,
+    DependencyNames,
     DurationText,
     ErrorNames,
     FormatNumber,
     Label,
     LimitText,
+    MomentText,
     OnFailureChoice,
     OnFailureText,
     ParameterName,
+    PauseText,
     PlanName,
     RollbackCauses,
+    SignalText,
     StepId,
     SubplanName,
     Tolerance,
     VersionText,
     WaitText,
 )
-from execution.retry import RetryPolicy
 
 MAX_STEPS = 10_000
 MAX_ATTEMPTS = 1000
@@ -39,11 +44,6 @@ MAX_ITERATIONS = 1000
 MAX_PRIORITY = 9
 MAX_AT_ONCE = 10_000
 MAX_KEY_TEMPLATE = 1024
-
-WORK_KINDS = ("action", "plan")
-"""The fields that say what is run: exactly one of them, once or in a loop."""
-STEP_KINDS = (*WORK_KINDS, "repeat")
-"""The fields that say what a step does; each step states exactly one of them."""
 
 
 class Fields(BaseModel):
@@ -132,10 +132,15 @@ class LimitFields(Fields):
     retry: RetryFields | None = Field(
         default=None, description="What follows a failure; no retry by default."
     )
+    uses: DependencyNames | None = Field(
+        default=None,
+        description="What the action calls on; while one of them is paused, the step"
+        " waits. Those of the action are added.",
+    )
 
 
 class WorkFields(Fields):
-    """What is run, and with what: an action or a plan."""
+    """What is run, and with what: an action or a plan; or what is waited for."""
 
     action: CodeName | None = Field(
         default=None, description="The name of the code to run."
@@ -150,6 +155,11 @@ class WorkFields(Fields):
         alias="with",
         description="The inputs by name; `${…}` in texts is replaced. For a plan, its"
         " parameters.",
+    )
+    wait_for: SignalText | None = Field(
+        default=None,
+        description="The name of a signal to wait for, whose payload is the result;"
+        " `${…}` is replaced.",
     )
 
 
@@ -166,7 +176,7 @@ def _states_one_of(*kinds: str) -> ConfigDict:
 class RepeatFields(WorkFields):
     """What a loop runs, again and again, and when it is enough."""
 
-    model_config = _states_one_of(*WORK_KINDS)
+    model_config = _states_one_of(*LOOP_KINDS)
 
     until: str | None = Field(
         default=None,
@@ -214,6 +224,14 @@ class StepFields(PolicyFields, WorkFields):
     repeat: RepeatFields | None = Field(
         default=None, description="Makes it a loop: what is run again and again."
     )
+    sleep: PauseText | None = Field(
+        default=None,
+        description="Makes it wait so long, and run nothing; `${…}` is replaced.",
+    )
+    sleep_until: MomentText | None = Field(
+        default=None,
+        description="Makes it wait until then, and run nothing; `${…}` is replaced.",
+    )
     needs: list[str] | None = Field(
         default=None,
         description="Ids of the steps to wait for; if one step has it, all must.",
@@ -248,6 +266,16 @@ class StepFields(PolicyFields, WorkFields):
     cache: CacheFields | None = Field(
         default=None,
         description="Lets equal inputs use a result again that is there already.",
+    )
+    default: Any = Field(
+        # null is written where it is meant: what is written shows in the set fields
+        default_factory=lambda: None,
+        description="What a wait for a signal comes to when its `timeout` is over;"
+        " without one, the step has timed out then.",
+    )
+    payload: "dict[ParameterName, ParameterFields] | None" = Field(
+        default=None,
+        description="What a signal must carry, by name; others are refused.",
     )
     run_on: Literal["failure", "always"] | None = Field(
         default=None,

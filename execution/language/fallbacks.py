@@ -6,10 +6,10 @@ Works on what it understands of a faulty document. Knows nothing of templates.
 
 from collections.abc import Mapping, Sequence
 
-from execution.language.breaches import Complaint
-from execution.language.findings import Findings
-from execution.language.rules import Rule
-from execution.places import Path, shown
+from ..places import Path, shown
+from .breaches import Complaint
+from .findings import Findings
+from .rules import Rule
 
 _NOT_IN_A_FALLBACK = {
     "needs": "it runs when the other one has failed, and waits for nothing else",

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from execution.language.breaches import Complaint
-from execution.language.document import (
+from ..places import Path
+from .breaches import Complaint
+from .document import (
     CacheFields,
     ConcurrencyFields,
     Fields,
@@ -24,20 +25,16 @@ from execution.language.document import (
     StepFields,
     UndoFields,
 )
-from execution.language.findings import Findings
-from execution.language.rules import Rule
-from execution.places import Path
-
-LATER_STEP_KINDS = ("sleep", "sleep_until", "wait_for")
+from .findings import Findings
+from .rules import Rule
 
 _RESERVED = frozenset(("switch", "matrix", "include", "env"))
 _LATER_IN_DOCUMENT = frozenset(("budget",))
-_LATER_IN_POLICY = frozenset(("uses", "resources"))
+_LATER_IN_POLICY = frozenset(("resources",))
 _LATER_IN_STEP = frozenset(
     (
         *("effect", "checkpoint"),
         *_LATER_IN_POLICY,
-        *LATER_STEP_KINDS,
     )
 )
 
@@ -60,9 +57,12 @@ _SYNONYMS = {
     **dict.fromkeys(("while", "retry_until", "break_on"), "until"),
     **dict.fromkeys(("memoize", "memo", "cached"), "cache"),
     **dict.fromkeys(("expires", "expires_in", "max_age", "expiration"), "ttl"),
+    **dict.fromkeys(("dependencies", "services"), "uses"),
     "compensate": "undo",
     "params_schema": "parameters",
     "group": "key",
+    **dict.fromkeys(("signal", "await", "wait_for_signal", "event"), "wait_for"),
+    "schema": "payload",
 }
 """What neighbouring tools call a field, and what it is called here."""
 
@@ -71,12 +71,16 @@ _Sort: TypeAlias = Callable[[object, Path, Findings], object]
 
 @dataclass(frozen=True)
 class _Level:
-    """The fields of one kind of mapping; `inside` sorts what some of them hold."""
+    """The fields of one kind of mapping; `inside` sorts what some of them hold.
+
+    What is `nullable` says something when it is null.
+    """
 
     model: type[Fields]
     later: frozenset[str] = frozenset()
     elsewhere: Mapping[str, str] = field(default_factory=dict)
     inside: Mapping[str, _Sort] = field(default_factory=dict)
+    nullable: frozenset[str] = frozenset()
 
     def known(self) -> frozenset[str]:
         """Return the names of the fields as they are written."""
@@ -91,7 +95,7 @@ class _Level:
         kept = {}
         for name, item in value.items():
             place = (*path, name)
-            if name in known and item is not None:
+            if name in known and (item is not None or name in self.nullable):
                 inner = self.inside.get(name)
                 kept[name] = inner(item, place, findings) if inner else item
             elif not name.startswith("x-"):
@@ -149,6 +153,11 @@ def _sort_items_rule(value: object, path: Path, findings: Findings) -> object:
     return _ITEMS.sort(value, path, findings)
 
 
+def _sort_declarations(value: object, path: Path, findings: Findings) -> object:
+    """A step may declare what a signal carries as a plan does its parameters."""
+    return _each_value(_PARAMETER.sort)(value, path, findings)
+
+
 _RETRY = _Level(RetryFields)
 _CACHE = _Level(CacheFields)
 _POLICY = _Level(
@@ -173,7 +182,9 @@ _STEP = _Level(
         "undo": _UNDO.sort,
         "cache": _CACHE.sort,
         "repeat": _REPEAT.sort,
+        "payload": _sort_declarations,
     },
+    frozenset(("default",)),
 )
 _ITEMS = _Level(ItemFields, inside={"items": _sort_items_rule})
 _PARAMETER = _Level(ParameterFields, inside={"items": _sort_items_rule})

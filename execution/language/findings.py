@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from execution.errors import Fault
-from execution.language.rules import Rule
-from execution.places import Path, nearest, place_of
+from ..errors import Fault
+from ..places import Path, nearest, place_of
+from .rules import Rule
 
 Locate: TypeAlias = Callable[["Finding"], tuple[int, int] | None]
 

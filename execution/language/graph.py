@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from execution.language.fallbacks import find_fallbacks
-from execution.language.findings import Findings
-from execution.language.rules import Rule
-from execution.places import shown
+from ..places import shown
+from .fallbacks import find_fallbacks
+from .findings import Findings
+from .rules import Rule
 
 _MAX_NAMED_IN_CYCLE = 12
 _EVERY_STEP = -1  # all bits set

@@ -5,10 +5,10 @@ Works on what it understands of a faulty document. Knows nothing of expressions.
 
 from collections.abc import Iterator, Mapping
 
-from execution.language.breaches import Complaint
-from execution.language.compilation import CompiledStep, OnFailure
-from execution.language.findings import Findings
-from execution.language.rules import Rule
+from .breaches import Complaint
+from .compilation import CompiledStep, OnFailure
+from .findings import Findings
+from .rules import Rule
 
 _BESIDE = ("max_parallel", "tolerate")
 

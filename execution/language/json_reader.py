@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple, NoReturn
 
-from execution.language.findings import Findings
-from execution.language.rules import Rule
-from execution.language.tree import MAX_NUMBER_CHARACTERS, Reading, TreeBuilder
-from execution.places import shown
+from ..places import shown
+from .findings import Findings
+from .rules import Rule
+from .tree import MAX_NUMBER_CHARACTERS, Reading, TreeBuilder
 
 _TOKEN = re.compile(
     r"""[ \t\n\r]*(?:

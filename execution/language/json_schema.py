@@ -11,7 +11,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from execution.language.document import PlanDocument
+from .document import PlanDocument
 
 _TITLE = "A plan of celery-plans"
 _ANYTHING_BUT_NULL: JsonSchemaValue = {"not": {"type": "null"}}

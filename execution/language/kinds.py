@@ -6,11 +6,20 @@ states beside its own field.
 
 from collections.abc import Mapping
 
-from execution.language.document import STEP_KINDS, WORK_KINDS
-from execution.language.fields import LATER_STEP_KINDS
-from execution.language.findings import Findings
-from execution.language.rules import Rule
-from execution.places import Path
+from ..places import Path
+from .findings import Findings
+from .rules import Rule
+
+WORK_KINDS = ("action", "plan")
+"""The fields that say what is run: exactly one of them, once or in a loop."""
+WAIT_KIND = "wait_for"
+"""The field that lets a step wait for a signal, once or in a loop."""
+LOOP_KINDS = (*WORK_KINDS, WAIT_KIND)
+"""The fields that say what a loop does; each states exactly one of them."""
+SLEEP_KINDS = ("sleep", "sleep_until")
+"""The fields that let a step wait, and run nothing."""
+STEP_KINDS = (*WORK_KINDS, "repeat", *SLEEP_KINDS, WAIT_KIND)
+"""The fields that say what a step does; each step states exactly one of them."""
 
 
 def check_kinds(document: Mapping[str, object], findings: Findings) -> None:
@@ -22,7 +31,7 @@ def check_kinds(document: Mapping[str, object], findings: Findings) -> None:
         place = ("steps", position)
         _check_kind(step, STEP_KINDS, "step", place, findings)
         if isinstance(loop := step.get("repeat"), dict):
-            _check_kind(loop, WORK_KINDS, "loop", (*place, "repeat"), findings)
+            _check_kind(loop, LOOP_KINDS, "loop", (*place, "repeat"), findings)
 
 
 def _check_kind(
@@ -38,7 +47,7 @@ def _check_kind(
         findings.add(place, Rule.FIELD_CLASH, message)
         return
     # one that was refused already is what it was to be
-    refused = any((*place, kind) in findings for kind in kinds + LATER_STEP_KINDS)
+    refused = any((*place, kind) in findings for kind in kinds)
     if not stated and not refused:
         message = f"must state {_list(kinds, 'or')}: what the {who} does"
         findings.add(place, Rule.MISSING_FIELD, message)

@@ -5,11 +5,11 @@ Works on what it understands of a faulty document, but for the warnings.
 
 from collections.abc import Iterator, Mapping
 
-from execution.expressions import parse_bare
-from execution.language.breaches import Complaint
-from execution.language.compilation import CompiledStep
-from execution.language.findings import Findings
-from execution.language.rules import Rule
+from ..expressions import parse_bare
+from .breaches import Complaint
+from .compilation import CompiledStep
+from .findings import Findings
+from .rules import Rule
 
 _NOT_BESIDE = {
     "with": "belongs to what is repeated; write it inside of `repeat`",

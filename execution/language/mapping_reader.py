@@ -8,10 +8,10 @@ plans.
 
 from collections.abc import Iterator, Mapping
 
-from execution.language.findings import Findings
-from execution.language.rules import Rule
-from execution.language.tree import Reading, TreeBuilder
-from execution.places import shown
+from ..places import shown
+from .findings import Findings
+from .rules import Rule
+from .tree import Reading, TreeBuilder
 
 
 def read_objects(value: object, findings: Findings) -> Reading:

@@ -10,17 +10,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from execution.language.breaches import Complaint
-from execution.language.document import ItemFields, ParameterFields
-from execution.language.parameter_types import (
+from ..places import Path, shown
+from .breaches import Complaint
+from .document import ItemFields, ParameterFields
+from .parameter_types import (
     ParameterType,
     bound_type,
     magnitude,
     type_fault,
 )
-from execution.language.rules import Rule
-from execution.language.tree import size_fault
-from execution.places import Path, shown
+from .rules import Rule
+from .tree import size_fault
 
 MAX_PATTERN_CHARACTERS = 256
 MAX_MATCHED_CHARACTERS = 1024

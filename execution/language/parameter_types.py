@@ -4,19 +4,13 @@ Promises: every type answers every question here, so that a new type is complete
 when this module is. Values stay what JSON gave: durations and datetimes are text.
 """
 
-import re
-from datetime import datetime
 from enum import StrEnum
 from types import UnionType
 from typing import Any
 
-from execution.durations import DurationError, parse_duration_seconds
-from execution.places import shown
-
-_DATETIME = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
-    r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
-)
+from ..durations import DurationError, parse_duration_seconds
+from ..moments import MomentError, parse_moment
+from ..places import shown
 
 
 class ParameterType(StrEnum):
@@ -78,7 +72,7 @@ def magnitude(kind: ParameterType, value: Any) -> float:
         case ParameterType.DURATION:
             return parse_duration_seconds(value)
         case ParameterType.DATETIME:
-            return _parse_datetime(value).timestamp()
+            return parse_moment(value).timestamp()
         case _:
             return len(value)
 
@@ -94,17 +88,8 @@ def _duration_fault(value: object) -> str | None:
 
 
 def _datetime_fault(value: object) -> str | None:
-    if isinstance(value, str) and _DATETIME.fullmatch(value):
-        try:
-            _parse_datetime(value)
-        except ValueError as error:
-            return f"{shown(value)} is no moment: {error}"
-        return None
-    return (
-        "must be a moment with its offset from UTC, such as 2026-11-21T08:00:00Z, "
-        f"and is {shown(value)}"
-    )
-
-
-def _parse_datetime(text: str) -> datetime:
-    return datetime.fromisoformat(text.upper())
+    try:
+        parse_moment(value)
+    except MomentError as error:
+        return str(error)
+    return None

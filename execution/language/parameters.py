@@ -11,25 +11,29 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from execution.errors import ParameterError
-from execution.language.document import ParameterFields
-from execution.language.findings import Findings
-from execution.language.json_reader import read_json
-from execution.language.mapping_reader import read_objects
-from execution.language.parameter_rules import (
+from ..errors import ParameterError
+from ..places import Path
+from .document import ParameterFields
+from .findings import Findings
+from .json_reader import read_json
+from .mapping_reader import read_objects
+from .parameter_rules import (
     Demand,
     declaration_faults,
     demand_of,
     value_faults,
 )
-from execution.language.parameter_types import ParameterType
-from execution.language.rules import Rule
-from execution.language.tree import UnreadableError, size_fault
-from execution.places import Path
+from .parameter_types import ParameterType
+from .rules import Rule
+from .tree import UnreadableError, size_fault
 
 _WRITTEN_AS_TEXT = frozenset(
     (ParameterType.STRING, ParameterType.DURATION, ParameterType.DATETIME)
 )
+_UNKNOWN = {
+    "parameters": "the plan has no such parameter",
+    "payload": "nobody asks for this",
+}
 _WRITTEN_AS_JSON = frozenset((ParameterType.OBJECT, ParameterType.ARRAY))
 
 
@@ -42,7 +46,9 @@ class Parameter:
     default: object
 
 
-def check_declarations(declarations: object, findings: Findings) -> None:
+def check_declarations(
+    declarations: object, findings: Findings, place: Path = ("parameters",)
+) -> None:
     """Note every fault in the meaning of `parameters`, be its form whole or not."""
     if not isinstance(declarations, dict):
         return
@@ -51,7 +57,7 @@ def check_declarations(declarations: object, findings: Findings) -> None:
             fields = ParameterFields.model_validate(declaration)
         except ValidationError:
             continue  # the schema of the document reports what is wrong here
-        for path, found in declaration_faults(fields, ("parameters", name)):
+        for path, found in declaration_faults(fields, (*place, name)):
             findings.add(path, found.rule, found.message)
 
 
@@ -90,6 +96,16 @@ def bind_parameters(
     return _bind(declared, values, Findings())
 
 
+def bind_payload(
+    declared: Mapping[str, Parameter], payload: object
+) -> dict[str, object]:
+    """Return what a signal carries, as the step that takes it has declared it.
+
+    Nothing is an empty payload. Raises ParameterError as `bind_parameters` does.
+    """
+    return _bind(declared, {} if payload is None else payload, Findings(), "payload")
+
+
 def bind_text_parameters(
     declared: Mapping[str, Parameter],
     texts: Mapping[str, str],
@@ -114,33 +130,39 @@ def bind_text_parameters(
 
 
 def _bind(
-    declared: Mapping[str, Parameter], values: object, findings: Findings
+    declared: Mapping[str, Parameter],
+    values: object,
+    findings: Findings,
+    place: str = "parameters",
 ) -> dict[str, object]:
     try:
-        read = read_objects({"parameters": values}, findings).value
+        read = read_objects({place: values}, findings).value
     except UnreadableError as error:
-        raise _parameter_error(findings) from error
-    given = read["parameters"] if isinstance(read, dict) else None
+        raise _parameter_error(findings, place) from error
+    given = read[place] if isinstance(read, dict) else None
     if not isinstance(given, dict):
         message = "must be a mapping of names to values"
-        findings.add(("parameters",), Rule.WRONG_TYPE, message)
-        raise _parameter_error(findings)
+        findings.add((place,), Rule.WRONG_TYPE, message)
+        raise _parameter_error(findings, place)
     for name in given.keys() - declared.keys():
-        message = f"the plan has no such parameter{findings.suggestion(name, declared)}"
-        findings.add(("parameters", name), Rule.UNKNOWN_PARAMETER, message)
+        near = findings.suggestion(name, declared)
+        findings.add((place, name), Rule.UNKNOWN_PARAMETER, _UNKNOWN[place] + near)
     bound = {
-        name: _bind_one(name, parameter, given, findings)
+        name: _bind_one((place, name), parameter, given, findings)
         for name, parameter in declared.items()
     }
     if findings:
-        raise _parameter_error(findings)
+        raise _parameter_error(findings, place)
     return bound
 
 
 def _bind_one(
-    name: str, parameter: Parameter, given: dict[str, object], findings: Findings
+    path: tuple[str, str],
+    parameter: Parameter,
+    given: dict[str, object],
+    findings: Findings,
 ) -> object:
-    path: Path = ("parameters", name)
+    _, name = path
     value = given.get(name)
     if value is None and (name not in given or _may_be_null(parameter)):
         if parameter.required:
@@ -179,5 +201,5 @@ def _read_json_or_none(text: str, findings: Findings) -> object:
         return None
 
 
-def _parameter_error(findings: Findings) -> ParameterError:
-    return ParameterError(findings.faults("parameters", lambda _: None))
+def _parameter_error(findings: Findings, place: str = "parameters") -> ParameterError:
+    return ParameterError(findings.faults(place, lambda _: None))

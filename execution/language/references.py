@@ -8,7 +8,7 @@ document. Knows nothing of file formats or of how expressions are evaluated.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from execution.expressions import (
+from ..expressions import (
     ROOTS,
     CelExpression,
     Expression,
@@ -22,14 +22,15 @@ from execution.expressions import (
     quote,
     texts_of,
 )
-from execution.language.breaches import Complaint
-from execution.language.findings import Findings
-from execution.language.graph import Graph
-from execution.language.rules import Rule
-from execution.language.tree import size_fault
-from execution.places import Path, nearest, shown
-from execution.secrets import find_secret_fault
-from execution.states import StepStatus
+from ..places import Path, nearest, shown
+from ..secrets import find_secret_fault
+from ..states import StepStatus
+from .breaches import Complaint
+from .findings import Findings
+from .graph import Graph
+from .kinds import SLEEP_KINDS, WAIT_KIND
+from .rules import Rule
+from .tree import size_fault
 
 _HOMES = {
     "item": "for_each",
@@ -40,7 +41,7 @@ _HOMES = {
 }
 _OUTCOME_FIELDS = ("status", "result", "results", "error", "attempt")
 _FAILURE_FIELDS = ("code", "message", "step", "timestamp", "recoverable", "context")
-_EXECUTION_FIELDS = ("id", "created_at", "tags")
+_EXECUTION_FIELDS = ("id", "created_at", "scheduled_at", "tags")
 _STATUSES = tuple(status.value for status in StepStatus)
 
 
@@ -80,6 +81,9 @@ def _check_step(step: Mapping[str, object], path: Path, reader: "_Reader") -> No
     for_items = roots | {"item", "index"} if "for_each" in step else roots
     filling = replace(reader, roots=for_items)
     filling.check(step.get("with"), (*path, "with"), may_name_secrets=True)
+    filling.check(step.get(WAIT_KIND), (*path, WAIT_KIND))
+    for kind in SLEEP_KINDS:
+        reader.check(step.get(kind), (*path, kind))
     cache = step.get("cache")
     if isinstance(cache, dict):
         filling.check(cache.get("key"), (*path, "cache", "key"))
@@ -89,6 +93,9 @@ def _check_step(step: Mapping[str, object], path: Path, reader: "_Reader") -> No
         place = (*path, "repeat", "with")
         repeating.check(repeat.get("with"), place, may_name_secrets=True)
         repeating.check_bare(repeat.get("until"), (*path, "repeat", "until"))
+        repeating.check(repeat.get(WAIT_KIND), (*path, "repeat", WAIT_KIND))
+        filling = repeating
+    filling.check(step.get("default"), (*path, "default"))
     undo = step.get("undo")
     if isinstance(undo, dict):
         undoing = replace(reader, undoes=True, roots=ROOTS | {"step"})

@@ -7,11 +7,11 @@ document. Knows nothing of templates.
 
 from collections.abc import Mapping
 
-from execution.language.breaches import Complaint
-from execution.language.findings import Findings
-from execution.language.graph import Graph
-from execution.language.rules import Rule
-from execution.places import shown
+from ..places import shown
+from .breaches import Complaint
+from .findings import Findings
+from .graph import Graph
+from .rules import Rule
 
 _NOT_BESIDE = {
     "for_each": "its items go on without each other; use `skip` and `tolerate`",

@@ -10,13 +10,13 @@ import builtins
 from collections.abc import Iterator, Mapping
 from types import ModuleType
 
-from execution import errors
-from execution.durations import DurationError, parse_duration_seconds
-from execution.errors import ErrorCode, PlansError
-from execution.language.findings import Findings
-from execution.language.rules import Rule
-from execution.places import Path, shown
-from execution.retry import RetryPolicy, RetryWait
+from .. import errors
+from ..durations import DurationError, parse_duration_seconds
+from ..errors import ErrorCode, PlansError
+from ..places import Path, shown
+from ..retry import RetryPolicy, RetryWait
+from .findings import Findings
+from .rules import Rule
 
 _MAX_NAME = 255
 _ERROR_CODES = frozenset(code.value for code in ErrorCode)

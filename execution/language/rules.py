@@ -9,7 +9,7 @@ breach is found, or shown.
 from enum import StrEnum
 from typing import Self
 
-from execution.language.subjects import Subject
+from .subjects import Subject
 
 FAULT_CODE = "E001"
 WARNING_CODE = "W001"

@@ -7,13 +7,13 @@ document. Knows nothing of edges or templates.
 
 from collections.abc import Iterator, Mapping
 
-from execution.language.breaches import Complaint
-from execution.language.compilation import CompiledStep
-from execution.language.document import PlanDocument
-from execution.language.findings import Findings
-from execution.language.graph import Graph
-from execution.language.rules import Rule
-from execution.states import EndReason, Section
+from ..states import EndReason, Section
+from .breaches import Complaint
+from .compilation import CompiledStep
+from .document import PlanDocument
+from .findings import Findings
+from .graph import Graph
+from .rules import Rule
 
 _REASONS: Mapping[str, tuple[EndReason, ...]] = {
     "on_failure": (EndReason.ABORT, EndReason.DEADLINE),

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from execution.errors import Fault, PlanValidationError
-from execution.language.findings import Findings
-from execution.language.json_reader import read_json
-from execution.language.mapping_reader import read_objects
-from execution.language.rules import Rule
-from execution.language.tree import MAX_DOCUMENT_BYTES, Reading, UnreadableError
-from execution.language.validation import CompiledPlan, compile_plan
-from execution.language.yaml_reader import read_yaml
+from ..errors import Fault, PlanValidationError
+from .findings import Findings
+from .json_reader import read_json
+from .mapping_reader import read_objects
+from .rules import Rule
+from .tree import MAX_DOCUMENT_BYTES, Reading, UnreadableError
+from .validation import CompiledPlan, compile_plan
+from .yaml_reader import read_yaml
 
 
 @dataclass(frozen=True)

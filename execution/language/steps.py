@@ -6,7 +6,14 @@ Knows nothing of what they mean.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
+
+
+class Unwritten(Enum):
+    """Stands for what is not written where None could be."""
+
+    UNWRITTEN = "unwritten"
 
 
 class NamedAction(Protocol):
@@ -31,7 +38,11 @@ class Step:
     which the step is run, `max_parallel` at a time; `tolerate` (a number, or `10%`) may
     be skipped. `cache` is a mapping with a `ttl`, and perhaps a `key`: equal inputs use
     a result again. `repeat`, in place of `action` and `with_`, is a mapping with those
-    of a loop, `times` and perhaps `until` and `wait`.
+    of a loop, `times` and perhaps `until` and `wait`. `sleep` is a duration and
+    `sleep_until` a moment that the step waits for, in place of all these. `uses` names
+    what the action calls on, for which the step waits while it is paused. `wait_for` is
+    the name of a signal: it waits that long for it (`timeout`), comes to its `default`
+    then, and asks for a `payload`, a mapping of declarations as those of parameters.
     """
 
     id: str
@@ -55,6 +66,12 @@ class Step:
     plan: str | None = None
     repeat: Mapping[str, object] | None = None
     cache: Mapping[str, object] | None = None
+    sleep: str | None = None
+    sleep_until: str | None = None
+    uses: Sequence[str] | None = None
+    wait_for: str | None = None
+    default: object = Unwritten.UNWRITTEN
+    payload: Mapping[str, Mapping[str, object]] | None = None
 
     def as_mapping(self) -> dict[str, object]:
         """Return the step as it stands in a document."""
@@ -65,6 +82,9 @@ class Step:
             "plan": self.plan,
             "with": self.with_,
             "repeat": self.repeat,
+            "sleep": self.sleep,
+            "sleep_until": self.sleep_until,
+            "wait_for": self.wait_for,
             "needs": self.needs,
             "when": self.when,
             "queue": self.queue,
@@ -80,8 +100,13 @@ class Step:
             "max_parallel": self.max_parallel,
             "tolerate": self.tolerate,
             "cache": self.cache,
+            "uses": None if self.uses is None else list(self.uses),
+            "payload": self.payload,
         }
-        return drop_unwritten(fields)
+        written = drop_unwritten(fields)
+        if self.default is not Unwritten.UNWRITTEN:
+            written["default"] = self.default
+        return written
 
 
 def drop_unwritten(fields: Mapping[str, object]) -> dict[str, object]:

@@ -6,15 +6,16 @@ nor of expressions.
 
 from collections.abc import Iterator, Mapping
 
-from execution.expressions import texts_of
-from execution.language.findings import Findings
-from execution.language.rules import Rule
-from execution.places import Path
-from execution.secrets import SCHEME
+from ..expressions import texts_of
+from ..places import Path
+from ..secrets import SCHEME
+from .findings import Findings
+from .rules import Rule
 
 _REFUSED = {
     "timeout": "is for an attempt, and a plan is begun once; state a `deadline`",
     "retry": "is for an action; the steps of the plan have policies of their own",
+    "uses": "is for an action; the steps of the plan state what they use",
     "run_on": "is for a step with an action: the end of an execution begins no other",
 }
 

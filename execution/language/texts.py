@@ -9,15 +9,18 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from execution.durations import DURATION, parse_duration_seconds
-from execution.language.breaches import UnfitError
-from execution.language.rules import Rule
-from execution.places import shown
+from ..dependencies import NAME_PATTERN, NAME_RULE, is_dependency_name
+from ..durations import DURATION, parse_duration_seconds
+from ..moments import MOMENT, MomentError, parse_moment
+from ..places import shown
+from .breaches import UnfitError
+from .rules import Rule
 
 MAX_ERROR_NAMES = 100
 MAX_STEP_ID = 63
 MAX_ITEMS = 10_000
 MAX_RESTORES = 10
+MAX_USES = 20
 
 _STEP_ID = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _PLAN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -74,6 +77,12 @@ def _subplan_name(text: str) -> str:
     return f"{name}@{_version(version)}" if mark else name
 
 
+def _dependency_name(text: str) -> str:
+    if not is_dependency_name(text):
+        raise UnfitError(Rule.WRONG_NAME, NAME_RULE)
+    return text
+
+
 def _code_name(text: str) -> str:
     """Actions and queues are named by others; only the unprintable is refused."""
     if not 0 < len(text) <= 255 or not text.isprintable() or " " in text:
@@ -125,6 +134,27 @@ def _wait(value: object) -> object:
             Rule.WRONG_DURATION, "must be longer than nothing; 1ms is the shortest"
         )
     return value
+
+
+def _pause(value: object) -> object:
+    return value if _is_template(value) else _wait(value)
+
+
+def _signal(text: str) -> str:
+    return text if _is_template(text) else _code_name(text)
+
+
+def _moment(value: object) -> object:
+    if not _is_template(value):
+        try:
+            parse_moment(value)
+        except MomentError as error:
+            raise UnfitError(Rule.WRONG_VALUE, str(error)) from error
+    return value
+
+
+def _is_template(value: object) -> bool:
+    return isinstance(value, str) and "${" in value
 
 
 def _measures_nothing(value: object) -> bool:
@@ -198,6 +228,10 @@ PlanName: TypeAlias = Annotated[
 SubplanName: TypeAlias = Annotated[
     str, AfterValidator(_subplan_name), _words(rf"{_PLAN_NAME.pattern}(@\S{{1,128}})?")
 ]
+DependencyName: TypeAlias = Annotated[
+    str, AfterValidator(_dependency_name), _words(NAME_PATTERN)
+]
+DependencyNames: TypeAlias = Annotated[list[DependencyName], Field(max_length=MAX_USES)]
 CodeName: TypeAlias = Annotated[str, AfterValidator(_code_name), _words(r"\S{1,255}")]
 Label: TypeAlias = Annotated[str, AfterValidator(_label), _words(".{1,128}")]
 VersionText: TypeAlias = Annotated[str, AfterValidator(_version), _words(r"\S{1,128}")]
@@ -206,6 +240,15 @@ DurationText: TypeAlias = Annotated[
 ]
 LimitText: TypeAlias = Annotated[str, BeforeValidator(_limit), _SOME_DURATION]
 WaitText: TypeAlias = Annotated[str, BeforeValidator(_wait), _SOME_DURATION]
+PauseText: TypeAlias = Annotated[
+    str, BeforeValidator(_pause), _words(rf"(?=.*[1-9]){DURATION.pattern}|.*\$\{{.*")
+]
+MomentText: TypeAlias = Annotated[
+    str, BeforeValidator(_moment), _words(rf"{MOMENT.pattern}|.*\$\{{.*")
+]
+SignalText: TypeAlias = Annotated[
+    str, AfterValidator(_signal), _words(r"\S{1,255}|.*\$\{.*")
+]
 Tolerance: TypeAlias = Annotated[
     int | str,
     BeforeValidator(_tolerance),

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NoReturn
 
-from execution.language.breaches import Complaint
-from execution.language.findings import Finding, Findings
-from execution.language.rules import Rule
-from execution.places import Path
+from ..places import Path
+from .breaches import Complaint
+from .findings import Finding, Findings
+from .rules import Rule
 
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
 MAX_NESTING = 64

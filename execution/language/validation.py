@@ -14,44 +14,46 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from execution.language.breaches import Complaint, UnfitError
-from execution.language.caching import check_caches
-from execution.language.compilation import (
+from ..places import Path, shown
+from ..states import EndReason, Section
+from .breaches import Complaint, UnfitError
+from .caching import check_caches
+from .compilation import (
     CompiledStep,
     compile_seconds,
     compile_steps,
     positions_read,
 )
-from execution.language.concurrency import (
+from .concurrency import (
     Concurrency,
     check_concurrency,
     compile_concurrency,
 )
-from execution.language.document import MAX_STEPS, PlanDocument
-from execution.language.fields import sort_fields
-from execution.language.findings import Findings
-from execution.language.graph import Graph, build_graph
-from execution.language.items import check_items, warn_of_items
-from execution.language.kinds import check_kinds
-from execution.language.loops import check_loops, warn_of_loops
-from execution.language.parameters import (
+from .document import MAX_STEPS, PlanDocument
+from .fields import sort_fields
+from .findings import Findings
+from .graph import Graph, build_graph
+from .items import check_items, warn_of_items
+from .kinds import check_kinds
+from .loops import check_loops, warn_of_loops
+from .parameters import (
     Parameter,
     check_declarations,
     declared_parameters,
 )
-from execution.language.references import check_profiles, check_templates
-from execution.language.restores import check_restores
-from execution.language.retry_rules import check_retries
-from execution.language.rules import Rule
-from execution.language.sections import (
+from .references import check_profiles, check_templates
+from .restores import check_restores
+from .retry_rules import check_retries
+from .rules import Rule
+from .sections import (
     check_sections,
     list_rollback_reasons,
     warn_of_sections,
 )
-from execution.language.subplans import check_subplans
-from execution.language.tree import MAX_DOCUMENT_BYTES, canonical_json
-from execution.places import Path, shown
-from execution.states import EndReason, Section
+from .signals import check_signals
+from .sleeps import check_sleeps
+from .subplans import check_subplans
+from .tree import MAX_DOCUMENT_BYTES, canonical_json
 
 _MAX_NAMED_STEPS = 5
 _RANGES = frozenset(("too_short", "too_long", "greater_than_equal", "less_than_equal"))
@@ -179,6 +181,8 @@ def _check_meaning(fields: dict[str, object], findings: Findings) -> Graph:
     check_retries(fields, findings)
     check_kinds(fields, findings)
     check_subplans(fields, findings)
+    check_sleeps(fields, findings)
+    check_signals(fields, findings)
     steps = fields.get("steps")
     graph = build_graph(steps if isinstance(steps, list) else [], findings)
     check_sections(fields, graph, findings)
@@ -248,7 +252,7 @@ def warn_of_endless(
         for step in steps
         if step.timeout_seconds is None
         and step.deadline_seconds is None
-        and step.subplan is None
+        and not step.is_built_in
         and (deadline_seconds is None or step.section is not Section.STEPS)
         and step.action not in timed_actions
     ]

@@ -13,16 +13,16 @@ from typing import Any
 
 import yaml
 
-from execution.language.breaches import Complaint
-from execution.language.findings import Findings
-from execution.language.rules import Rule
-from execution.language.tree import (
+from ..places import shown
+from .breaches import Complaint
+from .findings import Findings
+from .rules import Rule
+from .tree import (
     MAX_NUMBER_CHARACTERS,
     Reading,
     TreeBuilder,
     UnreadableError,
 )
-from execution.places import shown
 
 # the parser in C where PyYAML was built with it: thirty times as fast
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

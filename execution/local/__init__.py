@@ -22,6 +22,6 @@ does, however the holders ended. It knows nothing of plans, Celery or drivers:
 only the standard library and this project's errors.
 """
 
-from execution.local.stack import LocalStack, RunningServer, StackUrls
+from .stack import LocalStack, RunningServer, StackUrls, find_database_url
 
-__all__ = ["LocalStack", "RunningServer", "StackUrls"]
+__all__ = ["LocalStack", "RunningServer", "StackUrls", "find_database_url"]

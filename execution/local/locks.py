@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from execution.errors import LocalStackError
+from ..errors import LocalStackError
 
 _PAUSE_SECONDS = 0.01
 

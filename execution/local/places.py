@@ -12,7 +12,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from execution.errors import LocalStackError
+from ..errors import LocalStackError
 
 # sun_path holds 104 bytes on macOS and the BSDs, 108 on Linux, with the final NUL.
 _LONGEST_SOCKET_PATH_BYTES = 100

@@ -12,13 +12,13 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from execution.errors import LocalStackError
-from execution.local.binaries import PostgresPrograms, find_postgres
-from execution.local.keeper import Orders, Status
-from execution.local.locks import Folder
-from execution.local.places import socket_path
-from execution.local.superuser import Ground, ground
-from execution.local.wire import PostgresAnswer, ask_postgres
+from ..errors import LocalStackError
+from .binaries import PostgresPrograms, find_postgres
+from .keeper import Orders, Status
+from .locks import Folder
+from .places import socket_path
+from .superuser import Ground, ground
+from .wire import PostgresAnswer, ask_postgres
 
 ROLE = "plans"
 DATABASE = "plans"

@@ -15,12 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from execution.errors import LocalStackError
-from execution.local.locks import Folder
-from execution.local.places import open_home, private_directory
-from execution.local.postgres import DATABASE, ROLE, Postgres
-from execution.local.startup import Hold, Server, hold
-from execution.local.valkey import Valkey
+from ..errors import LocalStackError
+from .keeper import Status
+from .locks import Folder
+from .places import open_home, private_directory
+from .postgres import DATABASE, ROLE, Postgres
+from .startup import Hold, Server, hold
+from .valkey import Valkey
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,15 @@ class LocalStack:
         self.close()
 
 
+def find_database_url(home: Path) -> str | None:
+    """Return the URL of the PostgreSQL that was last started in a home, if one was.
+
+    Nothing is started or held: it may have stopped, and may stop at any time.
+    """
+    status = Status.read(Folder(home.resolve() / "postgres").status)
+    return None if status is None else _database_url(Path(status.socket))
+
+
 def _share(server: Server, path: Path, locks: list[int]) -> RunningServer:
     try:
         folder = Folder(private_directory(path))
@@ -136,15 +146,15 @@ def _running(held: Hold, folder: Folder) -> RunningServer:
 
 
 def _urls(*, postgres: RunningServer | None, valkey: RunningServer | None) -> StackUrls:
-    # Nothing here needs quoting: socket paths hold plain characters only.
-    database = None
-    if postgres is not None:
-        directory = postgres.socket.parent
-        database = f"postgresql+psycopg2://{ROLE}@/{DATABASE}?host={directory}"
     return StackUrls(
-        database_url=database,
+        database_url=None if postgres is None else _database_url(postgres.socket),
         redis_url=None if valkey is None else f"unix://{valkey.socket}",
         broker_url=None
         if valkey is None
         else f"redis+socket://{valkey.socket}?virtual_host=0",
     )
+
+
+def _database_url(socket: Path) -> str:
+    # Nothing here needs quoting: socket paths hold plain characters only.
+    return f"postgresql+psycopg2://{ROLE}@/{DATABASE}?host={socket.parent}"

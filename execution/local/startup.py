@@ -20,10 +20,10 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Protocol
 
-from execution.errors import LocalStackError
-from execution.local import keeper
-from execution.local.keeper import Orders, Status
-from execution.local.locks import (
+from ..errors import LocalStackError
+from . import keeper
+from .keeper import Orders, Status
+from .locks import (
     Folder,
     attempts,
     exclusive,

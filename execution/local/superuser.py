@@ -21,14 +21,14 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-from execution.errors import LocalStackError
-from execution.local.binaries import (
+from ..errors import LocalStackError
+from .binaries import (
     POSTGRES_IN_WHEEL,
     POSTGRES_WHEEL,
     PostgresPrograms,
 )
-from execution.local.locks import exclusive
-from execution.local.places import fingerprint
+from .locks import exclusive
+from .places import fingerprint
 
 _ACCOUNTS = ("postgres", "nobody")
 _PLACES = (Path("/var/lib/celery-plans"), Path("/var/tmp/celery-plans"))  # noqa: S108  verified below

@@ -8,11 +8,11 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from execution.local.binaries import find_valkey
-from execution.local.keeper import Orders, Status
-from execution.local.locks import Folder
-from execution.local.places import private_directory, socket_path
-from execution.local.wire import ping
+from .binaries import find_valkey
+from .keeper import Orders, Status
+from .locks import Folder
+from .places import private_directory, socket_path
+from .wire import ping
 
 
 @dataclass(frozen=True)

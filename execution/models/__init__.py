@@ -9,14 +9,16 @@ What workers write at speed goes through the functions in `sql/`, not through th
 classes, so that a worker need not import an ORM.
 """
 
-from execution.models.executions import (
+from .batches import Batch, BatchItem
+from .dependencies import Dependency, DependencyOutcome, DependencyPass
+from .executions import (
     CachedResult,
     Execution,
     ExecutionStep,
     Relay,
     Submission,
 )
-from execution.models.history import (
+from .history import (
     ExecutionCheckpoint,
     ExecutionEvent,
     ExecutionLog,
@@ -24,27 +26,41 @@ from execution.models.history import (
     ExecutionState,
     StepAttempt,
 )
-from execution.models.plans import Action, Plan, PlanStep
-from execution.models.tables import Base
-from execution.models.workers import Installation, Pulse, Queue, Worker
+from .holds import Hold, PastHold
+from .plans import Action, Plan, PlanStep
+from .schedules import Schedule, ScheduleChange, ScheduleRun
+from .signals import ExecutionSignal
+from .tables import Base
+from .workers import Installation, Pulse, Queue, Worker
 
 __all__ = [
     "Action",
     "Base",
+    "Batch",
+    "BatchItem",
     "CachedResult",
+    "Dependency",
+    "DependencyOutcome",
+    "DependencyPass",
     "Execution",
     "ExecutionCheckpoint",
     "ExecutionEvent",
     "ExecutionLog",
     "ExecutionMetric",
+    "ExecutionSignal",
     "ExecutionState",
     "ExecutionStep",
+    "Hold",
     "Installation",
+    "PastHold",
     "Plan",
     "PlanStep",
     "Pulse",
     "Queue",
     "Relay",
+    "Schedule",
+    "ScheduleChange",
+    "ScheduleRun",
     "StepAttempt",
     "Submission",
     "Worker",

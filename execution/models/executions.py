@@ -17,8 +17,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import UUID
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from execution.models.plans import Plan
-from execution.models.tables import (
+from .plans import Plan
+from .tables import (
     BUSY_TABLE,
     Base,
     execution_key,
@@ -70,6 +70,9 @@ class Execution(Base):
     ended_at: Mapped[datetime | None]
     deadline: Mapped[datetime | None]
     paused_at: Mapped[datetime | None]
+    retried_at: Mapped[datetime | None]
+    told_at: Mapped[datetime | None]
+    grace_seconds: Mapped[float | None]
     parent_id: Mapped[str | None] = mapped_column(
         UUID(as_uuid=False), ForeignKey("executions.id", ondelete="CASCADE")
     )
@@ -78,6 +81,10 @@ class Execution(Base):
     paused_with_parent: Mapped[bool] = mapped_column(server_default="false")
     concurrency_key: Mapped[str | None]
     admitted_at: Mapped[datetime | None]
+    starts_at: Mapped[datetime | None]
+    is_delayed: Mapped[bool] = mapped_column(server_default="false")
+    schedule: Mapped[str | None]
+    scheduled_at: Mapped[datetime | None]
 
     plan: Mapped[Plan] = relationship()
     steps: Mapped[list["ExecutionStep"]] = relationship(
@@ -88,6 +95,13 @@ class Execution(Base):
         # lists, newest first, by state or all
         Index("ix_executions_status_created_at", "status", "created_at"),
         Index("ix_executions_created_at", "created_at"),
+        # in the order of their ends, for who watches all of them
+        Index(
+            "ix_executions_ended_at",
+            "ended_at",
+            "id",
+            postgresql_where=text("ended_at IS NOT NULL"),
+        ),
         # the sweep for executions whose last runner died before the end; not by their
         # open steps, which change with every step: no such update would be HOT
         Index("ix_executions_ending", "id", postgresql_where=text("status = 'ending'")),
@@ -111,12 +125,24 @@ class Execution(Base):
             "ix_executions_held",
             "concurrency_key",
             text("priority DESC"),
-            "created_at",
+            text("COALESCE(starts_at, created_at)"),
             "id",
             postgresql_where=text(
                 "concurrency_key IS NOT NULL AND admitted_at IS NULL"
                 " AND ended_at IS NULL"
             ),
+        ),
+        # the sweep for those whose time has come
+        Index(
+            "ix_executions_delayed",
+            "starts_at",
+            postgresql_where=text("is_delayed AND status = 'pending'"),
+        ),
+        # what of a schedule still runs
+        Index(
+            "ix_executions_schedule",
+            "schedule",
+            postgresql_where=text("schedule IS NOT NULL AND ended_at IS NULL"),
         ),
         # how many run under it
         Index(
@@ -134,7 +160,7 @@ class Relay(Base):
     __tablename__ = "relays"
 
     execution_id: Mapped[str] = execution_key()
-    number: Mapped[int] = mapped_column(BigInteger, server_default="1")
+    number: Mapped[int] = mapped_column(BigInteger)
 
 
 class ExecutionStep(Base):
@@ -189,9 +215,12 @@ class ExecutionStep(Base):
     fallback: Mapped[int | None]
     stands_in_for: Mapped[int | None]
     child_id: Mapped[str | None] = uuid_column()
+    child_epoch: Mapped[int | None]
     iterations: Mapped[int | None]
     restores: Mapped[int] = mapped_column(server_default="0")
     cached_from: Mapped[dict[str, Any] | None]
+    waits_for: Mapped[str | None]
+    parked_at: Mapped[datetime | None]
 
     __table_args__ = (
         # whether an execution has children that it must tell something
@@ -234,11 +263,27 @@ class ExecutionStep(Base):
             "wake_at",
             postgresql_where=text("status = 'waiting'"),
         ),
+        # the sweep for what a hold has parked that is no more
+        Index(
+            "ix_execution_steps_parked",
+            "waits_for",
+            "execution_id",
+            postgresql_where=text("parked_at IS NOT NULL"),
+        ),
+        # the first that waits for a signal, or whatever else has a name
+        Index(
+            "ix_execution_steps_awaiting",
+            "execution_id",
+            "waits_for",
+            "position",
+            postgresql_where=text("status = 'waiting' AND waits_for IS NOT NULL"),
+        ),
         Index(
             "ix_execution_steps_deadline",
             "deadline",
             postgresql_where=text(
                 "deadline IS NOT NULL AND status IN ('ready', 'waiting')"
+                " AND parked_at IS NULL"
             ),
         ),
         BUSY_TABLE,

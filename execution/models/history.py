@@ -7,20 +7,22 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Identity,
+    Index,
     Integer,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from execution.models.tables import (
+from ..observations import LineLevel
+from ..states import (
+    ExecutionStatus,
+)
+from .tables import (
     HOT_TABLE,
     Base,
     execution_key,
     one_of,
     step_reference,
     uuid_column,
-)
-from execution.states import (
-    ExecutionStatus,
 )
 
 
@@ -44,7 +46,8 @@ class StepAttempt(Base):
     __table_args__ = (
         step_reference(),
         CheckConstraint(
-            "outcome IN ('failed', 'timed_out', 'lost', 'cancelled', 'restored')",
+            "outcome IN ('failed', 'timed_out', 'lost', 'cancelled', 'restored',"
+            " 'yielded', 'drained')",
             name="outcome_known",
         ),
     )
@@ -84,7 +87,7 @@ class ExecutionEvent(Base):
 
 
 class ExecutionLog(Base):
-    """A line that a step wrote with `ctx.log`."""
+    """A line that a step told: by `ctx.log`, a logger, or a stream."""
 
     __tablename__ = "execution_logs"
 
@@ -92,11 +95,17 @@ class ExecutionLog(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     position: Mapped[int]
     attempt: Mapped[int]
+    number: Mapped[int]
     level: Mapped[str]
+    source: Mapped[str]
     message: Mapped[str]
     at: Mapped[datetime]
 
-    __table_args__ = (step_reference(),)
+    __table_args__ = (
+        step_reference(),
+        CheckConstraint(one_of("level", LineLevel), name="level_known"),
+        Index("ix_execution_logs_step", "execution_id", "position", "id"),
+    )
 
 
 class ExecutionMetric(Base):
@@ -112,7 +121,10 @@ class ExecutionMetric(Base):
     value: Mapped[float]
     at: Mapped[datetime]
 
-    __table_args__ = (step_reference(),)
+    __table_args__ = (
+        step_reference(),
+        Index("ix_execution_metrics_step", "execution_id", "position"),
+    )
 
 
 class ExecutionCheckpoint(Base):

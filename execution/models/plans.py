@@ -14,7 +14,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import UUID
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from execution.models.tables import (
+from .tables import (
     Base,
     uuid_column,
 )
@@ -120,6 +120,9 @@ class PlanStep(Base):
     restore: Mapped[int | None]
     restore_times: Mapped[int | None]
     cache: Mapped[dict[str, Any] | None]
+    uses: Mapped[list[str]] = mapped_column(server_default="{}")
+    awaits: Mapped[str | None]
+    payload: Mapped[dict[str, Any] | None]
 
     __table_args__ = (
         # a plan names each step once; so do its executions, which copy the names
@@ -152,3 +155,4 @@ class Action(Base):
     published_by: Mapped[str | None]
     published_at: Mapped[datetime]
     queue: Mapped[str | None]
+    uses: Mapped[list[str]] = mapped_column(server_default="{}")

@@ -12,7 +12,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
-from execution.models.tables import (
+from .tables import (
     HOT_TABLE,
     Base,
     uuid_column,
@@ -49,6 +49,8 @@ class Worker(Base):
     rounds: Mapped[dict[str, Any] | None]
     ended_at: Mapped[datetime | None]
     end_reason: Mapped[str | None]
+    grace_seconds: Mapped[float] = mapped_column(server_default="30")
+    lease_seconds: Mapped[float | None]
 
     __table_args__ = (
         CheckConstraint("end_reason IN ('stopped', 'lost')", name="end_reason_known"),

@@ -1,92 +1,18 @@
--- The way in.
-
--- Store a plan under its digest, with its steps compiled; a plan that is known is
--- left as it is. In a transaction of its own: inside a long one, the unique digest
--- would make everybody else's submits of the same plan wait for it.
-CREATE FUNCTION register_plan(
-    p_id uuid, p_name text, p_version text, p_digest text, p_definition jsonb,
-    p_deadline_seconds float, p_result jsonb, p_result_reads int[], p_rollback text[],
-    p_cancels_running bool, p_end_steps int[], p_concurrency_key jsonb,
-    p_concurrency_limit int, p_on_conflict text, p_steps jsonb
-) RETURNS uuid
-LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
-DECLARE
-    stored uuid;
-BEGIN
-    PERFORM begin_write();
-    INSERT INTO plans (id, name, version, digest, definition, deadline_seconds, result,
-                       result_reads, rollback, cancels_running, end_steps,
-                       concurrency_key, concurrency_limit, on_conflict)
-    VALUES (p_id, p_name, p_version, p_digest, p_definition, p_deadline_seconds, p_result,
-            p_result_reads, p_rollback, p_cancels_running, p_end_steps,
-            p_concurrency_key, p_concurrency_limit, p_on_conflict)
-    ON CONFLICT (digest) DO NOTHING;
-    IF FOUND THEN
-        INSERT INTO plan_steps (plan_id, "position", name, action, queue, priority, needs,
-            successors, reads, survives_skips, on_failure, timeout_seconds,
-            deadline_seconds, max_attempts, max_lost, retry, retries_timeouts, inputs,
-            condition, section, run_on, undoes, for_each, max_parallel, tolerate,
-            tolerate_percent, fallback, stands_in_for, item_reads, cache, restore,
-            restore_times, repeat, subplan)
-        SELECT p_id, s.* FROM jsonb_to_recordset(p_steps) AS s(
-            "position" int, name text, action text, queue text, priority smallint,
-            needs int[], successors int[], reads int[], survives_skips bool,
-            on_failure text, timeout_seconds float, deadline_seconds float,
-            max_attempts int, max_lost int, retry jsonb, retries_timeouts bool,
-            inputs jsonb, condition text, section text, run_on text, undoes int,
-            for_each text, max_parallel int, tolerate int, tolerate_percent float,
-            fallback int, stands_in_for int, item_reads int[],
-            cache jsonb, restore int, restore_times int, repeat jsonb, subplan text);
-        RETURN p_id;
-    END IF;
-    -- a statement of its own: the one above could not see the row that won
-    SELECT id INTO stored FROM plans WHERE digest = p_digest;
-    RETURN stored;
-END $$;
-
+-- The way in: an execution of a plan, or many at once, begin.
 
 -- What a key stands for: two submits are the same if these are.
-CREATE FUNCTION body_digest(p_plan text, p_parameters jsonb, p_priority int, p_tags text[])
-RETURNS text
+CREATE FUNCTION body_digest(
+    p_plan text, p_parameters jsonb, p_priority int, p_tags text[],
+    p_at timestamptz DEFAULT NULL
+) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
-    SELECT encode(sha256(convert_to(jsonb_build_array(
+    SELECT encode(sha256(convert_to((jsonb_build_array(
         p_plan, p_parameters, p_priority,
-        ARRAY(SELECT t FROM unnest(p_tags) t ORDER BY t COLLATE "C"))::text, 'UTF8')), 'hex')
+        ARRAY(SELECT t FROM unnest(p_tags) t ORDER BY t COLLATE "C"))
+        -- a number, for how a moment is written depends on the session
+        || CASE WHEN p_at IS NULL THEN '[]' ELSE jsonb_build_array(
+               extract(epoch FROM p_at)) END)::text, 'UTF8')), 'hex')
 $$;
-
-
--- What an execution of a plan begins with, whoever submits it: all but the sections that
--- come after its steps. `queues` are those that actions have, by their names, for the
--- steps that state none; NULL if none has one. `on_conflict` and what goes with it are of
--- plans whose executions have a key; one that `holds` them lets none of its roots be ready.
-CREATE TYPE plan_outline AS (
-    id uuid, name text, digest text, deadline_seconds float, total_steps int, roots int[],
-    queues jsonb, key_parts jsonb, key_limit int, on_conflict text, holds bool
-);
-
-
-CREATE FUNCTION read_outline(p_plan uuid) RETURNS plan_outline
-LANGUAGE plpgsql AS $$
-DECLARE
-    outline plan_outline;
-BEGIN
-    SELECT id, name, digest, deadline_seconds, concurrency_key, concurrency_limit,
-           on_conflict, coalesce(on_conflict <> 'reject', false)
-      INTO outline.id, outline.name, outline.digest, outline.deadline_seconds,
-           outline.key_parts, outline.key_limit, outline.on_conflict, outline.holds
-      FROM plans WHERE id = p_plan;
-    SELECT count(*), coalesce(array_agg(s."position" ORDER BY s."position")
-                              FILTER (WHERE cardinality(s.needs) = 0), '{}'),
-           jsonb_object_agg(a.name, a.queue)
-               FILTER (WHERE s.queue IS NULL AND a.queue IS NOT NULL)
-      INTO outline.total_steps, outline.roots, outline.queues
-      FROM plan_steps s LEFT JOIN actions a ON a.name = s.action
-     WHERE s.plan_id = p_plan AND s.section = 'steps';
-    IF outline.holds THEN
-        outline.roots := '{}';
-    END IF;
-    RETURN outline;
-END $$;
 
 
 -- Of the roots of a plan, those that are worth sending at once: of each queue as many as
@@ -137,12 +63,15 @@ BEGIN
     WITH new AS (
         INSERT INTO executions (id, plan_id, status, next_seq, open_steps, total_steps,
                                 priority, tags, digest, parameters, queue, created_at,
-                                deadline, concurrency_key, admitted_at)
+                                deadline, concurrency_key, admitted_at, starts_at,
+                                is_delayed)
         SELECT n.id, p_outline.id, 'pending', last_first_seq(p_outline) + 1,
                p_outline.total_steps, p_outline.total_steps, p_priority, p_tags, n.digest,
                n.parameters, p_queue, now,
-               now + make_interval(secs => p_outline.deadline_seconds), n.key,
-               CASE WHEN n.key IS NOT NULL AND NOT p_outline.holds THEN now END
+               coalesce(p_outline.starts_at, now)
+                   + make_interval(secs => p_outline.deadline_seconds), n.key,
+               CASE WHEN n.key IS NOT NULL AND NOT p_outline.holds THEN now END,
+               p_outline.starts_at, p_outline.starts_at IS NOT NULL
           FROM unnest(p_executions, p_parameters, p_digests, p_keys)
                AS n(id, parameters, digest, key)
         ON CONFLICT (id) DO NOTHING
@@ -178,7 +107,9 @@ BEGIN
       ) AS e(seq, type, "position", data);
     INSERT INTO execution_states (execution_id, seq, to_status, reason, at)
     SELECT b.id, 1, 'pending', 'submitted', now FROM unnest(begun) AS b(id);
-    IF p_outline.holds THEN
+    IF p_outline.starts_at IS NOT NULL THEN
+        PERFORM tell_delayed(begun);
+    ELSIF p_outline.holds THEN
         PERFORM tell_held(begun);
     END IF;
     RETURN begun;
@@ -199,7 +130,10 @@ $$;
 --
 -- outcome: created; existing (the same key or id with the same body: the id that was
 -- given first); conflict (the same key or id with another body); faulty (its concurrency
--- has no key, as `detail` says); refused (`holders` have its key, and its plan rejects).
+-- has no key, as `detail` says); refused (`holders` have its key, and its plan rejects);
+-- unplanned (there is no such plan: the database is an older one than the caller knew).
+--
+-- With a p_at that is to come it begins only then, and has no key before.
 --
 -- `held_key` is the key that the execution waits for: admit_next is to be called then.
 --
@@ -209,17 +143,22 @@ $$;
 CREATE FUNCTION submit_execution(
     p_execution uuid, p_plan uuid, p_parameters jsonb, p_key text,
     p_priority int, p_tags text[], p_queue text, p_sends bool,
+    p_at timestamptz DEFAULT NULL,
     OUT outcome text, OUT execution_id uuid, OUT last_seq bigint, OUT sent int[],
     OUT queues jsonb, OUT detail text, OUT holders text[], OUT held_key text
 )
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
-    outline plan_outline := read_outline(p_plan);
-    body text := body_digest(outline.digest, p_parameters, p_priority, p_tags);
+    outline plan_outline := read_outline(p_plan, p_at);
+    body text := body_digest(outline.digest, p_parameters, p_priority, p_tags, p_at);
     earlier record;
     concurrency_key text;
 BEGIN
     PERFORM begin_write();
+    IF outline.id IS NULL THEN
+        outcome := 'unplanned';
+        RETURN;
+    END IF;
     sent := '{}';
     queues := outline.queues;
     execution_id := p_execution;
@@ -229,6 +168,9 @@ BEGIN
         IF detail IS NOT NULL THEN
             outcome := 'faulty';
             RETURN;
+        ELSIF outline.starts_at IS NOT NULL THEN
+            -- what is wrong with it is told now; whose it is, when the time has come
+            concurrency_key := NULL;
         ELSIF outline.holds THEN
             held_key := concurrency_key;
         END IF;
@@ -253,7 +195,7 @@ BEGIN
         END IF;
     END IF;
 
-    IF outline.on_conflict = 'reject' THEN
+    IF outline.on_conflict = 'reject' AND outline.starts_at IS NULL THEN
         holders := find_holders(
             concurrency_key, p_execution, outline.key_limit);
         IF cardinality(holders) > 0 THEN
@@ -304,7 +246,8 @@ $$;
 -- outcome: done (`ids` are those of the executions, in order: what was given, or what a
 -- key began before); conflict (nothing is kept; the key at place `refused`, from 0,
 -- belongs to execution `owner`, which has another body); faulty (nothing is kept; the one
--- at place `refused` has no key for its concurrency, as `detail` says).
+-- at place `refused` has no key for its concurrency, as `detail` says); unplanned (there is
+-- no such plan).
 --
 -- `held_keys` are those that executions wait for: admit_next is to be called for each.
 --
@@ -312,13 +255,13 @@ $$;
 -- that was given, also when the call is made again.
 CREATE FUNCTION submit_executions(
     p_executions text[], p_plan uuid, p_parameters jsonb, p_keys text[],
-    p_priority int, p_tags text[], p_queue text,
+    p_priority int, p_tags text[], p_queue text, p_at timestamptz DEFAULT NULL,
     OUT outcome text, OUT ids text[], OUT sent int[], OUT queues jsonb,
     OUT refused int, OUT owner uuid, OUT detail text, OUT held_keys text[]
 )
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
-    outline plan_outline := read_outline(p_plan);
+    outline plan_outline := read_outline(p_plan, p_at);
     drawn uuid[] := p_executions;
     begun uuid[] := p_executions;
     parameters jsonb[];
@@ -326,14 +269,18 @@ DECLARE
     keys text[];
 BEGIN
     PERFORM begin_write();
-    IF outline.on_conflict = 'reject' THEN
+    IF outline.id IS NULL THEN
+        outcome := 'unplanned';
+        RETURN;
+    ELSIF outline.on_conflict = 'reject' THEN
         RAISE EXCEPTION 'executions that may be rejected are submitted one by one';
     END IF;
     SELECT array_agg(value ORDER BY n),
-           array_agg(body_digest(outline.digest, value, p_priority, p_tags) ORDER BY n)
+           array_agg(body_digest(outline.digest, value, p_priority, p_tags, p_at)
+                     ORDER BY n)
       INTO parameters, bodies
       FROM jsonb_array_elements(p_parameters) WITH ORDINALITY AS given(value, n);
-    IF outline.holds THEN
+    IF outline.on_conflict IS NOT NULL THEN
         SELECT array_agg(r.key ORDER BY n), min(n) FILTER (WHERE r.key IS NULL) - 1,
                (array_agg(r.fault ORDER BY n) FILTER (WHERE r.key IS NULL))[1],
                array_agg(DISTINCT r.key)
@@ -343,6 +290,8 @@ BEGIN
         IF detail IS NOT NULL THEN
             outcome := 'faulty';
             RETURN;
+        ELSIF outline.starts_at IS NOT NULL THEN
+            keys := NULL; held_keys := NULL;
         END IF;
     END IF;
     IF p_keys IS NOT NULL THEN
@@ -398,3 +347,13 @@ BEGIN
          WHERE key = ANY (p_keys) AND execution_id = ANY (p_executions);
     END IF;
 END $$;
+
+
+-- What expressions can read of an execution itself. The moment that it is for is that of
+-- its schedule, else when it was to begin.
+CREATE FUNCTION describe_self(e executions) RETURNS jsonb
+LANGUAGE sql STABLE AS $$
+    SELECT jsonb_build_object(
+        'id', e.id, 'created_at', e.created_at, 'tags', e.tags,
+        'scheduled_at', coalesce(e.scheduled_at, e.starts_at, e.created_at))
+$$;

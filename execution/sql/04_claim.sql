@@ -7,7 +7,7 @@ CREATE TYPE started_step AS (
     published_at timestamptz, publishes int, input jsonb,
     inputs jsonb, reads int[], retry jsonb, hostname text, section text,
     condition text, for_each text, item jsonb, is_fallback bool,
-    cache jsonb, repeat jsonb, subplan text
+    cache jsonb, repeat jsonb, subplan text, uses text[]
 );
 
 
@@ -20,6 +20,7 @@ CREATE TYPE started_step AS (
 --   claimed       the step is the caller's; the same call again answers the same
 --   satisfied     everything up to the next queue is settled: let the chain go on
 --   dropped       nothing here for this message (`detail` says why): end the chain
+--   parked        it has met a hold and waits for its end: end the chain
 --   unregistered  the worker has no living row: register anew, then call again
 --   refused       this worker lacks the action or the queue; nothing was counted
 --
@@ -37,6 +38,7 @@ DECLARE
     s started_step;
     link int;
     refusal text;
+    hold holds;
 BEGIN
     PERFORM begin_write();
     SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
@@ -57,6 +59,16 @@ BEGIN
     ELSIF outcome = 'ready' THEN
         s := start_step(e, link, p_token, p_worker, p_delivery, false);
         IF s."position" IS NULL THEN
+            SELECT h.* INTO hold
+              FROM execution_steps n
+             CROSS JOIN LATERAL find_hold(e, link, n.queue, n.section) AS h
+             WHERE n.execution_id = p_execution AND n."position" = link;
+            IF hold.id IS NOT NULL THEN
+                last_seq := park_held(e, link, hold);
+                outcome := 'parked';
+                detail := format('%s %s is paused', hold.kind, hold.name);
+                RETURN;
+            END IF;
             SELECT r.refusal_outcome, r.refusal_detail INTO outcome, detail
               FROM refuse_claim(p_execution, link, p_worker)
                 AS r(refusal_outcome, refusal_detail);
@@ -75,7 +87,7 @@ BEGIN
     claim := describe_claim(p_execution, s);
     variables := e.variables; parameters := e.parameters;
     has_parent := e.parent_id IS NOT NULL;
-    execution := jsonb_build_object('id', e.id, 'created_at', e.created_at, 'tags', e.tags);
+    execution := describe_self(e);
     SELECT t.name INTO plan FROM plans t WHERE t.id = e.plan_id;
 END $$;
 
@@ -83,7 +95,7 @@ END $$;
 -- Start a step under a token, if the worker may run it. It is ready; or, if p_rides, it
 -- may also wait for nothing but the step that this transaction has completed: the same
 -- write frees it then. The attempt counts before the code runs: one that kills its worker
--- must end. Nothing but NULLs: it cannot be started by this worker, or not now.
+-- must end. Nothing but NULLs: it cannot be started by this worker, or it has met a hold.
 CREATE FUNCTION start_step(
     e executions, p_position int, p_token uuid, p_worker uuid, p_delivery text,
     p_rides bool
@@ -93,6 +105,10 @@ DECLARE
     moment timestamptz := plans_now();
     s started_step;
 BEGIN
+    IF NOT share_holds() THEN
+        RETURN NULL;
+    END IF;
+    -- a statement of its own: it sees the holds of those who had the lock before
     UPDATE execution_steps n
        SET status = 'running', pending_deps = 0, attempt = n.attempt + 1,
            lease_token = p_token, worker_id = p_worker, delivery = p_delivery,
@@ -115,6 +131,8 @@ BEGIN
        AND p.plan_id = e.plan_id AND p."position" = coalesce(n.item_of, p_position)
        AND w.id = p_worker AND w.ended_at IS NULL
        AND n.action = ANY (w.actions) AND n.queue = ANY (w.queues)
+       AND (NOT EXISTS (SELECT FROM holds)
+            OR NOT meets_hold(e, p_position, n.queue, n.section))
     RETURNING n."position", n.name, n.action, n.queue, n.attempt, n.failures,
               n.published_at, n.publishes, n.input, p.inputs,
               CASE WHEN n.item_of IS NULL THEN p.reads ELSE p.item_reads END, p.retry,
@@ -123,7 +141,8 @@ BEGIN
               CASE WHEN coalesce(n.item_of, n.iterations) IS NULL THEN p.condition END,
               CASE WHEN n.item_of IS NULL THEN p.for_each END, n.item,
               n.stands_in_for IS NOT NULL, p.cache,
-              CASE WHEN n.item_of IS NULL THEN p.repeat END, p.subplan
+              CASE WHEN n.item_of IS NULL THEN p.repeat END, p.subplan,
+              p.uses || a.uses
          INTO s;
     RETURN s;
 END $$;
@@ -142,7 +161,8 @@ BEGIN
            CASE WHEN coalesce(n.item_of, n.iterations) IS NULL THEN p.condition END,
            CASE WHEN n.item_of IS NULL THEN p.for_each END, n.item,
            n.stands_in_for IS NOT NULL, p.cache,
-           CASE WHEN n.item_of IS NULL THEN p.repeat END, p.subplan
+           CASE WHEN n.item_of IS NULL THEN p.repeat END, p.subplan,
+           uses_of(e, p_position)
       INTO s
       FROM execution_steps n
       JOIN plan_steps p ON p.plan_id = e.plan_id
@@ -206,6 +226,7 @@ DECLARE
     failure jsonb;
     checkpoint jsonb;
     loop_so_far jsonb;
+    guards jsonb;
 BEGIN
     IF s.section <> 'steps' THEN
         steps := all_outcomes(p_execution, s.reads);
@@ -226,13 +247,16 @@ BEGIN
         SELECT c.data INTO checkpoint FROM execution_checkpoints c
          WHERE c.execution_id = p_execution AND c."position" = s."position";
     END IF;
+    IF cardinality(s.uses) > 0 THEN
+        guards := describe_guards(s.uses);
+    END IF;
     RETURN jsonb_build_object(
         'position', s."position", 'name', s.name, 'action', s.action,
         'attempt', s.attempt, 'failures', s.failures, 'retry', s.retry::text,
         'inputs', s.inputs, 'recorded', s.input, 'steps', steps, 'undone', undone,
         'failure', failure, 'condition', s.condition, 'for_each', s.for_each,
         'item', s.item, 'loop', loop_so_far, 'cache', s.cache,
-        'subplan', s.subplan,
+        'subplan', s.subplan, 'guards', guards,
         'checkpoint', checkpoint);
 END $$;
 
@@ -328,55 +352,3 @@ BEGIN
                           FOR UPDATE SKIP LOCKED);
     END IF;
 END $$;
-
-
--- What the items of a step came to, in their order; null for those that were skipped.
-CREATE FUNCTION item_results(p_execution uuid, p_first int, p_count int) RETURNS jsonb
-LANGUAGE sql VOLATILE AS $$
-    SELECT coalesce(jsonb_agg(result ORDER BY "position"), '[]')
-      FROM execution_steps
-     WHERE execution_id = p_execution
-       AND "position" >= p_first AND "position" < p_first + p_count
-$$;
-
-
--- What expressions may read of other steps, by name.
-CREATE FUNCTION step_outcomes(p_execution uuid, p_positions int[]) RETURNS jsonb
-LANGUAGE sql VOLATILE AS $$
-    SELECT coalesce(jsonb_object_agg(name, jsonb_build_object(
-               'status', status, 'result', result, 'results',
-               CASE WHEN item_count IS NOT NULL AND iterations IS NULL
-                         AND status = 'completed'
-                    THEN item_results(p_execution, first_item, item_count) END,
-               'error', error, 'attempt', attempt)), '{}')
-      FROM execution_steps
-     WHERE execution_id = p_execution AND "position" = ANY (p_positions)
-$$;
-
-
--- The same, also of steps of a later section that were never added: those count as
--- skipped.
-CREATE FUNCTION all_outcomes(p_execution uuid, p_positions int[]) RETURNS jsonb
-LANGUAGE sql VOLATILE AS $$
-    SELECT coalesce(jsonb_object_agg(p.name, jsonb_build_object(
-               'status', coalesce(s.status, 'skipped'), 'result', s.result, 'results',
-               CASE WHEN s.item_count IS NOT NULL AND s.iterations IS NULL
-                         AND s.status = 'completed'
-                    THEN item_results(p_execution, s.first_item, s.item_count) END,
-               'error', s.error, 'attempt', coalesce(s.attempt, 0))), '{}')
-      FROM executions e
-      JOIN plan_steps p ON p.plan_id = e.plan_id AND p."position" = ANY (p_positions)
-      LEFT JOIN execution_steps s ON s.execution_id = e.id AND s."position" = p."position"
-     WHERE e.id = p_execution
-$$;
-
-
--- What a step came to that is being undone by the one at p_position; NULL if none is.
-CREATE FUNCTION undone_outcome(p_execution uuid, p_position int) RETURNS jsonb
-LANGUAGE sql VOLATILE AS $$
-    SELECT o.value
-      FROM executions e
-      JOIN plan_steps p ON p.plan_id = e.plan_id AND p."position" = p_position
-     CROSS JOIN jsonb_each(step_outcomes(e.id, ARRAY[p.undoes])) AS o
-     WHERE e.id = p_execution AND p.undoes IS NOT NULL
-$$;

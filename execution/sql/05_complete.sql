@@ -15,6 +15,7 @@
 -- With p_digest, the result of a success is stored under it for p_ttl_seconds.
 --
 -- p_decision is what a recovery strategy has decided, unless that is a success.
+-- p_guards are dependencies that the attempt has used well, or that it failed of.
 --
 -- outcome:
 --   recorded   it landed
@@ -26,7 +27,7 @@ CREATE FUNCTION complete_step(
     p_next_token uuid DEFAULT NULL, p_worker uuid DEFAULT NULL,
     p_delivery text DEFAULT NULL,
     p_digest text DEFAULT NULL, p_ttl_seconds float DEFAULT NULL,
-    p_decision jsonb DEFAULT NULL,
+    p_decision jsonb DEFAULT NULL, p_guards text[] DEFAULT NULL,
     OUT outcome text, OUT status text, OUT epoch int, OUT open_steps int,
     OUT last_seq bigint, OUT windows jsonb, OUT next jsonb, OUT variables jsonb
 )
@@ -56,6 +57,9 @@ BEGIN
             IF p_digest IS NOT NULL THEN
                 PERFORM store_result(p_execution, p_position, p_digest, p_ttl_seconds);
             END IF;
+            IF p_guards IS NOT NULL THEN
+                PERFORM note_attempt(p_execution, p_position, p_guards, false);
+            END IF;
             RETURN;
         END IF;
     END IF;
@@ -63,6 +67,11 @@ BEGIN
      WHERE t.execution_id = p_execution AND t."position" = p_position;
     IF s.lease_token = p_token AND s.status = 'running' THEN
         outcome := 'recorded';
+        IF p_guards IS NOT NULL THEN
+            -- what has failed may begin anew below, under another token
+            PERFORM note_attempt(
+                p_execution, p_position, p_guards, p_status <> 'completed');
+        END IF;
         IF p_status = 'completed' THEN
             done := succeed_step(e, s, p_result, p_input, p_variables, p_covered,
                                  CASE WHEN rides THEN p_next_token END, p_worker,
@@ -75,6 +84,9 @@ BEGIN
             IF p_status IN ('failed', 'timed_out') THEN
                 UPDATE execution_steps t SET failures = t.failures + 1
                  WHERE t.execution_id = p_execution AND t."position" = p_position;
+            END IF;
+            IF p_status = 'cancelled' AND e.status = 'ending' THEN
+                p_error := sign_cancel(p_execution, p_error);
             END IF;
             windows := settle_step(
                 p_execution, p_position, p_status,
@@ -132,7 +144,8 @@ DECLARE
 BEGIN
     UPDATE execution_steps t
        SET status = 'completed', result = p_result, input = coalesce(p_input, t.input),
-           error = NULL, ended_at = plans_now(), child_id = NULL,
+           error = NULL, ended_at = plans_now(), child_id = NULL, wake_at = NULL,
+           waits_for = NULL,
            progress = CASE WHEN t.progress IS NOT NULL THEN 100 END
      WHERE t.execution_id = s.execution_id AND t."position" = s."position";
     e.open_steps := e.open_steps - 1;

@@ -126,7 +126,8 @@ CREATE FUNCTION cancel_unstarted(
 LANGUAGE sql VOLATILE AS $$
     WITH cancelled AS (
         UPDATE execution_steps
-           SET status = 'cancelled', ended_at = plans_now(), wake_at = NULL
+           SET status = 'cancelled', ended_at = plans_now(), wake_at = NULL,
+               waits_for = NULL, parked_at = NULL
          WHERE execution_id = p_execution AND "position" >= p_first AND "position" < p_end
            AND status IN ('pending', 'ready', 'waiting') AND child_id IS NULL
         RETURNING "position"

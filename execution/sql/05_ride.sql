@@ -9,7 +9,8 @@
 -- lock.
 --
 -- Nothing is written, and NULL is returned, unless the step is held by p_token and the
--- worker may run the next one, in the same queue; then the general way decides.
+-- worker may run the next one, in the same queue, and no hold keeps it from starting; else
+-- the general way decides.
 CREATE FUNCTION ride_on(
     p_execution uuid, p_plan uuid, p_deadline timestamptz, p_next_seq bigint,
     p_position int, p_token uuid, p_result jsonb, p_input jsonb, p_next_token uuid,
@@ -49,6 +50,10 @@ BEGIN
     ELSIF c.join_queue = c.queue THEN
         c.next := c.join_at;
     END IF;
+    IF NOT share_holds() THEN
+        RETURN;
+    END IF;
+    -- a statement of its own: it sees the holds of those who had the lock before
     SELECT t."position", t.name, t.action, t.failures, t.attempt + 1 AS attempt, t.input,
            coalesce(p.timeout_seconds, a.timeout_seconds) AS timeout_seconds,
            p.inputs, p.retry, w.hostname, w.beats,
@@ -57,7 +62,8 @@ BEGIN
                 THEN p.condition END AS condition,
            CASE WHEN t.item_of IS NULL THEN p.for_each END AS for_each, t.item,
            t.stands_in_for IS NOT NULL AS is_fallback, p.cache,
-           CASE WHEN t.item_of IS NULL THEN p.repeat END AS repeat, p.subplan
+           CASE WHEN t.item_of IS NULL THEN p.repeat END AS repeat, p.subplan,
+           p.uses || a.uses AS uses
       INTO n
       FROM execution_steps t
       JOIN plan_steps p ON p.plan_id = p_plan
@@ -65,7 +71,10 @@ BEGIN
       JOIN workers w ON w.id = p_worker AND w.ended_at IS NULL
                     AND t.action = ANY (w.actions) AND t.queue = ANY (w.queues)
       LEFT JOIN actions a ON a.name = t.action
-     WHERE t.execution_id = p_execution AND t."position" = c.next;
+     WHERE t.execution_id = p_execution AND t."position" = c.next
+       AND (NOT EXISTS (SELECT FROM holds) OR NOT (
+            SELECT meets_hold(x, t."position", t.queue, t.section)
+              FROM executions x WHERE x.id = p_execution));
     IF NOT FOUND THEN
         RETURN;
     END IF;
@@ -76,7 +85,9 @@ BEGIN
                           WHEN t."position" = c.join_at THEN t.pending_deps - 1
                           ELSE t.pending_deps END,
            next_item = CASE WHEN t."position" = c.join_at
-                       THEN nullif(t.next_item + 1, t.first_item + t.item_count) END,
+                       THEN CASE WHEN t.next_item IS NOT NULL
+                            THEN item_after(p_execution, t.next_item,
+                                            t.first_item + t.item_count) END END,
            ended_at = CASE t."position" WHEN p_position THEN moment END,
            result = CASE t."position" WHEN p_position THEN p_result END,
            input = CASE t."position" WHEN p_position THEN coalesce(p_input, t.input)
@@ -128,5 +139,5 @@ BEGIN
     next := describe_claim(p_execution, ROW(
         n."position", n.name, n.action, NULL, n.attempt, n.failures, NULL, NULL, n.input,
         n.inputs, n.reads, n.retry, n.hostname, 'steps', n.condition, n.for_each, n.item,
-        n.is_fallback, n.cache, n.repeat, n.subplan)::started_step);
+        n.is_fallback, n.cache, n.repeat, n.subplan, n.uses)::started_step);
 END $$;

@@ -54,7 +54,7 @@ BEGIN
     UPDATE execution_steps
        SET status = p_status, reason = CASE WHEN p_status = 'skipped' THEN p_reason END,
            input = coalesce(p_input, input), error = p_error, ended_at = plans_now(),
-           wake_at = NULL, child_id = NULL
+           wake_at = NULL, child_id = NULL, waits_for = NULL, parked_at = NULL
      WHERE execution_id = p_execution AND "position" = p_position;
     drafts := ARRAY[ROW('step.' || p_status, p_position, jsonb_strip_nulls(
         jsonb_build_object('attempt', s.attempt, 'error', p_error, 'reason',
@@ -104,6 +104,8 @@ BEGIN
                   || follow.drafts;
         e.open_steps := e.open_steps - follow.cancels;
         e.status := 'ending';
+        PERFORM tell_running(p_execution, e.reason = 'abort' AND (
+            SELECT p.cancels_running FROM plans p WHERE p.id = e.plan_id), NULL);
         PERFORM relay_down(p_execution);
     END IF;
     e := write_execution(e, drafts);

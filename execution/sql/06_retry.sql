@@ -2,14 +2,16 @@
 
 -- An attempt, p_attempt, failed and another follows in p_wait seconds: archive the one
 -- and count it. The next begins in place, under the same token; or, if p_parks, the step
--- waits in the database, holds nothing, and its lane goes to a sibling.
+-- waits in the database, holds nothing, and its lane goes to a sibling. So it does where
+-- something is paused that it uses, until that is resumed. p_blamed are the dependencies
+-- that the attempt failed of.
 --
 -- outcome: retrying (`attempt` is the number of the next); waiting; refused (the step is
 -- no longer the caller's, the execution is ending, or a deadline has passed: nothing is
 -- tried again then).
 CREATE FUNCTION retry_step(
     p_execution uuid, p_position int, p_token uuid, p_attempt int, p_input jsonb,
-    p_error jsonb, p_wait float, p_parks bool,
+    p_error jsonb, p_wait float, p_parks bool, p_blamed text[] DEFAULT NULL,
     OUT outcome text, OUT attempt int, OUT epoch int, OUT last_seq bigint,
     OUT windows jsonb
 )
@@ -17,6 +19,7 @@ LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     e executions;
     s execution_steps;
+    hold holds;
 BEGIN
     PERFORM begin_write();
     windows := '[]';
@@ -38,9 +41,18 @@ BEGIN
         s, CASE p_error ->> 'code' WHEN 'E002' THEN 'timed_out' ELSE 'failed' END, p_error);
     UPDATE execution_steps t SET failures = t.failures + 1, input = p_input
      WHERE t.execution_id = p_execution AND t."position" = p_position;
-    IF p_parks THEN
+    IF p_blamed IS NOT NULL THEN
+        PERFORM note_attempt(p_execution, p_position, p_blamed, true);
+    END IF;
+    -- an attempt that begins in place begins as a step does: who pauses waits for its
+    -- commit, or is seen by the statement after this
+    PERFORM share_holds();
+    hold := find_dependency_hold(e, p_position);
+    IF p_parks OR hold.id IS NOT NULL THEN
         outcome := 'waiting';
-        last_seq := park_step(p_execution, p_position, p_wait, p_error);
+        last_seq := CASE WHEN hold.id IS NULL
+            THEN park_step(p_execution, p_position, p_wait, p_error)
+            ELSE park_running(p_execution, p_position, hold, p_error) END;
         IF e.status IN ('running', 'ending') THEN
             windows := publish_next(p_execution, s.queue);
         END IF;
@@ -78,7 +90,7 @@ LANGUAGE sql VOLATILE AS $$
              AND p_step.attempt = p_attempt + 1 THEN 'retrying'
         -- the step has let go of the token; the archive has kept it, and with it what
         -- tells this call from a main process that took the step away
-        WHEN p_parks AND p_step.lease_token IS DISTINCT FROM p_token AND EXISTS (
+        WHEN p_step.lease_token IS DISTINCT FROM p_token AND EXISTS (
             SELECT FROM step_attempts a
              WHERE a.execution_id = p_step.execution_id
                AND a."position" = p_step."position"

@@ -48,8 +48,8 @@ END $$;
 
 
 -- Go on. The epoch rises, so that messages from before the pause are dropped; what is
--- ready is sent anew, as much of it as the workers can use. What waits for its key goes on
--- waiting.
+-- ready is sent anew, as much of it as the workers can use. What waits for its time or its
+-- key goes on waiting.
 CREATE FUNCTION resume_execution(
     p_execution uuid, p_by text, p_reason text,
     OUT landed bool, OUT status text, OUT last_seq bigint, OUT epoch int, OUT windows jsonb
@@ -76,11 +76,14 @@ END $$;
 CREATE FUNCTION continue_execution(e executions, p_by text, p_reason text) RETURNS jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
-    target text := CASE WHEN waits_for_key(e) THEN 'pending' ELSE 'running' END;
+    target text := CASE WHEN waits_for_key(e) OR e.is_delayed THEN 'pending'
+                   ELSE 'running' END;
     drafts event_draft[] := ARRAY[ROW('execution.resumed', NULL, jsonb_strip_nulls(
         jsonb_build_object('by', p_by, 'reason', p_reason)))];
 BEGIN
-    IF target = 'pending' THEN
+    IF e.is_delayed THEN
+        drafts := drafts || draft_delayed(e);
+    ELSIF target = 'pending' THEN
         drafts := drafts || draft_held(e);
         PERFORM tell_reconcilers();
     END IF;
@@ -101,24 +104,32 @@ BEGIN
        SET deadline = s.deadline + (plans_now() - greatest(
                e.paused_at, s.deadline - make_interval(secs => s.deadline_seconds)))
      WHERE s.execution_id = e.id AND s.deadline IS NOT NULL
+       -- what is parked beside it is given all of its time when that ends
+       AND s.parked_at IS NULL
        AND (s.status IN ('ready', 'waiting')
             OR s.status = 'pending' AND s.item_of IS NOT NULL);
+    UPDATE execution_steps s
+       SET wake_at = s.wake_at + (plans_now() - e.paused_at)
+     WHERE s.execution_id = e.id AND s.status = 'waiting' AND s.wake_at IS NOT NULL
+       AND is_signal_wait(s.waits_for);
     PERFORM relay_down(e.id);
     RETURN publish_ready(e.id);
 END $$;
 
 
--- Begin the end. Unstarted steps are cancelled at once; running ones find out, and
--- the last of them to end lets the execution be finished.
+-- Begin the end. Unstarted steps are cancelled at once; running ones are told, and have
+-- p_grace seconds; the last of them to end lets the execution be finished. What ends
+-- already is only told, if its steps were not, or have another time now.
 CREATE FUNCTION cancel_execution(
-    p_execution uuid, p_by text, p_reason text,
+    p_execution uuid, p_by text, p_reason text, p_grace float DEFAULT NULL,
     OUT landed bool, OUT status text, OUT last_seq bigint, OUT open_steps int
 )
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     PERFORM begin_write();
     PERFORM FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
-    landed := begin_ending(p_execution, 'cancel', p_by, p_reason);
+    landed := begin_ending(p_execution, 'cancel', p_by, p_reason, p_grace)
+           OR hasten_ending(p_execution, p_by, p_reason, p_grace);
     SELECT e.status, e.next_seq - 1, e.open_steps INTO status, last_seq, open_steps
       FROM executions e WHERE e.id = p_execution;
     IF NOT landed THEN
@@ -149,10 +160,13 @@ BEGIN
 END $$;
 
 
--- Let an execution end for p_reason, if it has not begun to end; say whether it did.
+-- Let an execution end for p_reason, if it has not begun to end; say whether it did. Its
+-- running steps have p_grace seconds after a cancel; NULL leaves that to their workers.
 -- The caller holds the lock.
-CREATE FUNCTION begin_ending(p_execution uuid, p_reason text, p_by text, p_comment text)
-RETURNS bool
+CREATE FUNCTION begin_ending(
+    p_execution uuid, p_reason text, p_by text, p_comment text,
+    p_grace float DEFAULT NULL
+) RETURNS bool
 LANGUAGE plpgsql AS $$
 DECLARE
     e executions;
@@ -163,14 +177,18 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
+    IF e.is_delayed THEN
+        PERFORM forget_delay(p_execution);
+    END IF;
     SELECT * INTO rest FROM cancel_unstarted(p_execution);
     PERFORM write_state(p_execution, e.next_seq, e.status, 'ending', p_by,
                         coalesce(p_comment, p_reason));
     e.status := 'ending'; e.reason := p_reason;
     e.open_steps := e.open_steps - rest.cancels;
     e := write_execution(e, ROW('execution.ending', NULL, jsonb_strip_nulls(
-        jsonb_build_object('reason', p_reason, 'by', p_by, 'comment', p_comment)
-        ))::event_draft || rest.drafts);
+        jsonb_build_object('reason', p_reason, 'by', p_by, 'comment', p_comment,
+                           'grace_seconds', p_grace)))::event_draft || rest.drafts);
+    PERFORM tell_running(p_execution, p_reason = 'cancel', p_grace);
     IF e.section <> 'steps' THEN
         -- nobody who could send is here
         PERFORM tell_reconcilers();
@@ -212,8 +230,8 @@ BEGIN
         IF e.parent_id IS NOT NULL THEN
             PERFORM leave_relay(p_execution);
         END IF;
-        IF e.admitted_at IS NOT NULL THEN
-            -- another one may wait for its key, or be about to
+        IF e.admitted_at IS NOT NULL OR e.schedule IS NOT NULL THEN
+            -- another one may wait for its key or its end, or be about to
             PERFORM tell_reconcilers();
         END IF;
     END IF;

@@ -2,14 +2,17 @@
 -- more than a step at a time: after an outage of the database, or a jump of its
 -- clock, nobody has been silent.
 
--- The action of steps that run a plan: every worker has it, and none publishes it.
-CREATE FUNCTION built_in_action() RETURNS text
-LANGUAGE sql IMMUTABLE AS $$ SELECT 'plans.run_plan' $$;
+-- The actions of steps that run a plan, and of those that sleep or wait for a signal: every
+-- worker has them, and none publishes them.
+CREATE FUNCTION built_in_actions() RETURNS text[]
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT ARRAY['plans.run_plan', 'plans.sleep', 'plans.wait_for']
+$$;
 
 
 CREATE FUNCTION register_worker(
     p_worker uuid, p_hostname text, p_pid int, p_pool text, p_slots int,
-    p_queues text[], p_actions jsonb,
+    p_queues text[], p_actions jsonb, p_grace float DEFAULT 30, p_lease float DEFAULT NULL,
     OUT seen_at timestamptz
 )
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
@@ -18,29 +21,34 @@ BEGIN
     seen_at := plans_now();
     -- nothing is known of its hands until it beats
     INSERT INTO workers (id, hostname, pid, pool, slots, in_hand, queues, actions, pulse,
-                         sampled_at, started_at, beat_at)
+                         sampled_at, started_at, beat_at, grace_seconds,
+                         lease_seconds)
     SELECT p_worker, p_hostname, p_pid, p_pool, p_slots, p_slots, p_queues,
            ARRAY(SELECT a ->> 'name' FROM jsonb_array_elements(p_actions) a)
-               || built_in_action(),
-           p.value, seen_at, seen_at, seen_at
+               || built_in_actions(),
+           p.value, seen_at, seen_at, seen_at, p_grace, p_lease
       FROM pulse p;
     -- What is published already is left alone: a start of many workers would write, and
     -- lock, the rows that every claim reads. In the order of the names: two workers that
     -- publish the same ones do not deadlock.
-    INSERT INTO actions (name, doc, signature, timeout_seconds, queue, published_by,
+    INSERT INTO actions (name, doc, signature, timeout_seconds, queue, uses, published_by,
                          published_at)
-    SELECT a.name, a.doc, a.signature, a.timeout_seconds, a.queue, p_hostname, seen_at
+    SELECT a.name, a.doc, a.signature, a.timeout_seconds, a.queue, coalesce(a.uses, '{}'),
+           p_hostname, seen_at
       FROM jsonb_to_recordset(p_actions)
-        AS a(name text, doc text, signature jsonb, timeout_seconds float, queue text)
+        AS a(name text, doc text, signature jsonb, timeout_seconds float, queue text,
+             uses text[])
      WHERE NOT EXISTS (
         SELECT FROM actions k WHERE k.name = a.name
-           AND (k.doc, k.signature, k.timeout_seconds, k.queue)
-               IS NOT DISTINCT FROM (a.doc, a.signature, a.timeout_seconds, a.queue))
+           AND (k.doc, k.signature, k.timeout_seconds, k.queue, k.uses)
+               IS NOT DISTINCT FROM (a.doc, a.signature, a.timeout_seconds, a.queue,
+                                     coalesce(a.uses, '{}')))
      ORDER BY a.name
     ON CONFLICT (name) DO UPDATE
        SET doc = excluded.doc, signature = excluded.signature,
            timeout_seconds = excluded.timeout_seconds, queue = excluded.queue,
-           published_by = excluded.published_by, published_at = excluded.published_at;
+           uses = excluded.uses, published_by = excluded.published_by,
+           published_at = excluded.published_at;
 END $$;
 
 
@@ -114,9 +122,11 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 
--- Declare dead who has not beaten for p_lease seconds of pulse. This is final: the
--- worker, should it live, registers under a new id, and its old claims are fenced. One
--- whose row is locked is beating, or being declared dead by somebody else.
+-- Declare dead who has not beaten for its lease, in seconds of pulse; p_lease is that of
+-- workers that have not said theirs. While a shorter lease is brought in, those who were
+-- started with the longer one beat too seldom for it. This is final: the worker, should it
+-- live, registers under a new id, and its old claims are fenced. One whose row is locked is
+-- beating, or being declared dead by somebody else.
 CREATE FUNCTION end_silent_workers(p_lease float) RETURNS int
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
@@ -125,7 +135,8 @@ BEGIN
     UPDATE workers SET ended_at = plans_now(), end_reason = 'lost'
      WHERE id IN (
         SELECT id FROM workers
-         WHERE ended_at IS NULL AND pulse < (SELECT value FROM pulse) - p_lease
+         WHERE ended_at IS NULL
+           AND pulse < (SELECT value FROM pulse) - coalesce(lease_seconds, p_lease)
            FOR NO KEY UPDATE SKIP LOCKED);
     GET DIAGNOSTICS n = ROW_COUNT;
     RETURN n;

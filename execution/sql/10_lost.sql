@@ -20,16 +20,34 @@ SELECT s.execution_id, s."position", s.lease_token,
             AND NOT s.lease_token = ANY (w.tokens)));
 
 
--- Running steps that have outlived their attempt's timeout, or a deadline: those of this
--- worker, for only it can end the process that runs them; and those that their own
--- worker should have ended p_grace seconds ago.
+-- Running steps that were told to end, and by when they have to. Whoever cancelled may have
+-- said how long they may take; else their worker does. Few executions end at a time, so
+-- that is where to begin. What comes after the steps of a plan runs to its end.
+CREATE VIEW told_steps AS
+SELECT s.execution_id, s."position", s.lease_token, s.worker_id, s.attempt, s.failures,
+       s.attempt_deadline, s.item_of, e.plan_id, g.grace_seconds,
+       e.told_at + make_interval(secs => g.grace_seconds) AS ends_at
+  FROM executions e
+  JOIN execution_steps s ON s.execution_id = e.id AND s.status = 'running'
+                        AND s.section = 'steps'
+  LEFT JOIN workers w ON w.id = s.worker_id
+ CROSS JOIN LATERAL (
+       SELECT coalesce(e.grace_seconds, w.grace_seconds, 0) AS grace_seconds) AS g
+ WHERE e.status = 'ending' AND e.told_at IS NOT NULL;
+
+
+-- Running steps that have outlived their attempt's timeout, a deadline, or the time that
+-- they were given after a cancel: those of this worker, for only it can end the process
+-- that runs them; and those that their own worker should have ended p_grace seconds ago.
+-- What was told to end is not timed out any more, whatever comes first.
 CREATE FUNCTION overdue_steps(p_worker uuid, p_grace float)
 RETURNS TABLE (
     execution_id uuid, "position" int, lease_token uuid, attempt int, failures int,
-    retry jsonb
+    retry jsonb, cause text
 )
 LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
-    SELECT s.execution_id, s."position", s.lease_token, s.attempt, s.failures + 1, p.retry
+    SELECT s.execution_id, s."position", s.lease_token, s.attempt, s.failures + 1, p.retry,
+           'timeout'
       FROM execution_steps s
       JOIN executions e ON e.id = s.execution_id
       JOIN plan_steps p ON p.plan_id = e.plan_id
@@ -37,6 +55,16 @@ LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
      WHERE s.status = 'running' AND s.attempt_deadline < plans_now()
        AND (s.worker_id = p_worker
             OR s.attempt_deadline < plans_now() - make_interval(secs => p_grace))
+       AND NOT (e.status = 'ending' AND e.told_at IS NOT NULL AND s.section = 'steps')
+     UNION ALL
+    SELECT t.execution_id, t."position", t.lease_token, t.attempt, t.failures + 1, p.retry,
+           'cancel'
+      FROM told_steps t
+      JOIN plan_steps p ON p.plan_id = t.plan_id
+                       AND p."position" = coalesce(t.item_of, t."position")
+     WHERE least(t.ends_at, t.attempt_deadline) <= plans_now()
+           - CASE t.worker_id WHEN p_worker THEN interval '0'
+             ELSE make_interval(secs => p_grace) END
 $$;
 
 
@@ -57,8 +85,8 @@ LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
 $$;
 
 
--- Take a step away from an attempt that is lost or overdue. p_cause is lost or
--- timeout. The step is tried again, at once or p_wait seconds later, until its losses
+-- Take a step away from an attempt that is lost or overdue. p_cause is lost, timeout or
+-- cancel; after that the step ends. Else it is tried again, at once or p_wait seconds later, until its losses
 -- (or its attempts) are used up, or its deadline has passed.
 --
 -- outcome: returned, waiting, ended, or nothing (it is no longer so; or, with p_patient
@@ -90,7 +118,10 @@ BEGIN
     IF e.id IS NULL OR s."position" IS NULL OR NOT is_due(s, p_cause) THEN
         RETURN;
     END IF;
-    failure := attempt_error(e, s, p_cause);
+    failure := CASE p_cause WHEN 'cancel' THEN cancel_error(e, s)
+               ELSE attempt_error(e, s, p_cause) END;
+    -- that somebody cancels says no more of what a step uses than that its process is gone
+    PERFORM note_taken(e, s, CASE p_cause WHEN 'cancel' THEN 'lost' ELSE p_cause END);
     UPDATE execution_steps t
        SET losses = losses + (p_cause = 'lost')::int,
            failures = failures + (p_cause = 'timeout')::int
@@ -99,7 +130,8 @@ BEGIN
         outcome := 'ended';
         windows := settle_step(
             p_execution, p_position,
-            CASE p_cause WHEN 'lost' THEN 'failed' ELSE 'timed_out' END,
+            CASE p_cause WHEN 'lost' THEN 'failed' WHEN 'cancel' THEN 'cancelled'
+            ELSE 'timed_out' END,
             NULL, NULL, failure, NULL);
     ELSE
         PERFORM archive_attempt(
@@ -131,6 +163,11 @@ LANGUAGE sql VOLATILE AS $$
             SELECT FROM lost_steps l
              WHERE l.execution_id = p_step.execution_id
                AND l."position" = p_step."position")
+        WHEN 'cancel' THEN EXISTS (
+            SELECT FROM told_steps t
+             WHERE t.execution_id = p_step.execution_id
+               AND t."position" = p_step."position"
+               AND least(t.ends_at, t.attempt_deadline) <= plans_now())
         ELSE p_step.attempt_deadline < plans_now() END, false)
 $$;
 
@@ -154,24 +191,12 @@ $$;
 CREATE FUNCTION give_back(p_execution uuid, p_position int, p_cause text, p_error jsonb)
 RETURNS void
 LANGUAGE plpgsql AS $$
-DECLARE
-    s execution_steps;
-    seq bigint;
 BEGIN
-    UPDATE execution_steps
-       SET status = 'ready', ready_at = plans_now(), lease_token = NULL,
-           worker_id = NULL, delivery = NULL, claimed_at = NULL,
-           attempt_deadline = NULL, published_at = NULL
-     WHERE execution_id = p_execution AND "position" = p_position
-    RETURNING * INTO s;
-    SELECT next_seq INTO seq FROM executions WHERE id = p_execution;
-    UPDATE executions
-       SET next_seq = write_events(p_execution, seq, ARRAY[
-           ROW(CASE p_cause WHEN 'lost' THEN 'step.lost' ELSE 'step.retrying' END,
-               p_position, jsonb_build_object('attempt', s.attempt, 'error', p_error)
-               )::event_draft,
-           ROW('step.ready', p_position, '{}')::event_draft])
-     WHERE id = p_execution;
+    PERFORM make_ready_again(p_execution, p_position, ROW(
+        CASE p_cause WHEN 'lost' THEN 'step.lost' ELSE 'step.retrying' END, p_position,
+        (SELECT jsonb_build_object('attempt', s.attempt, 'error', p_error)
+           FROM execution_steps s
+          WHERE s.execution_id = p_execution AND s."position" = p_position))::event_draft);
 END $$;
 
 

@@ -19,14 +19,15 @@ BEGIN
         e.section := CASE e.section WHEN 'steps' THEN 'rollback'
                      WHEN 'rollback' THEN 'end' ELSE 'over' END;
         planned := CASE
-            WHEN waits_for_key(e) THEN '{}'::int[]
+            WHEN waits_for_key(e) AND e.started_at IS NULL THEN '{}'::int[]
             WHEN e.section = 'rollback' AND rolls_back THEN plan_rollback(e)
             WHEN e.section = 'end' AND ends_with <> '{}' THEN plan_end(e, ends_with)
             ELSE '{}' END;
         IF cardinality(planned) > 0 THEN
-            drafts := drafts || add_steps(e, planned);
             e.open_steps := cardinality(planned);
-            e.total_steps := e.total_steps + cardinality(planned);
+            e.total_steps := e.total_steps + cardinality(planned)
+                - renew_section(e.id, planned);
+            drafts := drafts || add_steps(e, planned);
         END IF;
     END LOOP;
     begun := e;
@@ -64,6 +65,22 @@ LANGUAGE sql VOLATILE AS $$
 $$;
 
 
+-- Let those of these steps wait that are there already, from an end before a retry. Returns
+-- how many they are.
+CREATE FUNCTION renew_section(p_execution uuid, p_positions int[]) RETURNS int
+LANGUAGE plpgsql AS $$
+DECLARE
+    there int[] := ARRAY(SELECT t."position" FROM execution_steps t
+                          WHERE t.execution_id = p_execution
+                            AND t."position" = ANY (p_positions));
+BEGIN
+    IF there <> '{}' THEN
+        PERFORM reset_steps(p_execution, there);
+    END IF;
+    RETURN cardinality(there);
+END $$;
+
+
 -- Add these steps of the plan to its execution, one after the other; the first is ready.
 CREATE FUNCTION add_steps(e executions, p_positions int[]) RETURNS event_draft[]
 LANGUAGE plpgsql AS $$
@@ -83,7 +100,11 @@ BEGIN
            CASE n WHEN 1 THEN now + make_interval(secs => p.deadline_seconds) END
       FROM unnest(p_positions) WITH ORDINALITY AS planned(at, n)
       JOIN plan_steps p ON p.plan_id = e.plan_id AND p."position" = planned.at
-      LEFT JOIN actions a ON a.name = p.action;
+      LEFT JOIN actions a ON a.name = p.action
+    ON CONFLICT (execution_id, "position") DO UPDATE
+       SET needs = excluded.needs, successors = excluded.successors,
+           pending_deps = excluded.pending_deps, status = excluded.status,
+           ready_at = excluded.ready_at, deadline = excluded.deadline;
     RETURN ARRAY(SELECT ROW('step.added', at, '{}')::event_draft
                    FROM unnest(p_positions) AS planned(at))
         || ROW('step.ready', p_positions[1], '{}')::event_draft;
@@ -119,12 +140,14 @@ BEGIN
     SELECT * INTO p FROM plans WHERE id = e.plan_id;
     reason := e.reason; plan := p.name; template := p.result;
     parameters := e.parameters; error := e.error;
-    execution := jsonb_build_object('id', e.id, 'created_at', e.created_at, 'tags', e.tags);
+    execution := describe_self(e);
     steps := all_outcomes(p_execution, p.result_reads);
     IF e.reason = 'cancel' THEN
         -- without a comment, the history repeats the reason
         SELECT s.by, nullif(s.reason, e.reason) INTO ended_by, ended_for
           FROM execution_states s
-         WHERE s.execution_id = p_execution AND s.to_status = 'ending';
+         WHERE s.execution_id = p_execution AND s.to_status = 'ending'
+           AND s.from_status <> 'ending'
+         ORDER BY s.seq DESC LIMIT 1;
     END IF;
 END $$;

@@ -13,7 +13,8 @@ BEGIN
     PERFORM begin_write();
     SELECT * INTO p FROM plans WHERE id = p_plan;
     -- whoever publishes under this name at the same time waits here, and then sees us
-    PERFORM pg_advisory_xact_lock(hashtext('celery-plans publish'), hashtext(p.name));
+    PERFORM pg_advisory_xact_lock(hashtextextended(
+        format('celery-plans publish %s %s', current_schema(), p.name), 0));
     SELECT digest INTO taken_by FROM plans
      WHERE name = p.name AND version = p.version AND published_at IS NOT NULL
        AND id <> p.id;
@@ -39,12 +40,14 @@ $$;
 -- Begin an execution of a published plan (NAME, or NAME@VERSION), in the caller's
 -- transaction: it is there if,
 -- and as soon as, that commits. Returns its id; the same key with the same plan,
--- parameters, tags and priority returns the id that was given first.
+-- parameters, tags, priority and moment returns the id that was given first. With an `at`
+-- that is to come, it begins then.
 --
 -- SELECT celery_plans.submit('nightly-etl', '{"day": "2026-11-21"}', 'etl-2026-11-21');
+-- SELECT celery_plans.submit('nightly-etl', at => now() + interval '2 hours');
 CREATE FUNCTION submit(
     plan text, parameters jsonb DEFAULT '{}', key text DEFAULT NULL,
-    tags text[] DEFAULT '{}', priority int DEFAULT 0
+    tags text[] DEFAULT '{}', priority int DEFAULT 0, at timestamptz DEFAULT NULL
 ) RETURNS uuid
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
@@ -55,6 +58,9 @@ BEGIN
     IF p.id IS NULL THEN
         RAISE EXCEPTION 'no plan % is published', quote_literal(plan)
             USING ERRCODE = 'no_data_found', HINT = 'Publish it: plans publish FILE';
+    ELSIF at IN ('infinity', '-infinity') THEN
+        RAISE EXCEPTION 'an execution begins at a moment, not at %', at
+            USING ERRCODE = 'check_violation';
     ELSIF priority IS NULL OR priority NOT BETWEEN 0 AND 9 THEN
         RAISE EXCEPTION 'the priority must be from 0 to 9, and is %',
             coalesce(priority::text, 'null') USING ERRCODE = 'check_violation';
@@ -65,7 +71,7 @@ BEGIN
         key, priority,
         ARRAY(SELECT jsonb_array_elements_text(coalesce(p.definition -> 'tags', '[]')))
             || coalesce(tags, '{}'),
-        p.default_queue, false);
+        p.default_queue, false, at);
     IF submitted.outcome = 'faulty' THEN
         RAISE EXCEPTION '%', submitted.detail USING ERRCODE = 'invalid_parameter_value';
     ELSIF submitted.outcome = 'refused' THEN

@@ -89,6 +89,25 @@ BEGIN
 END $$;
 
 
+-- The next item after p_item, before p_end, that has no place yet; NULL without one. It is
+-- nearly always the very next: after a retry some between have ended already.
+CREATE FUNCTION item_after(p_execution uuid, p_item int, p_end int) RETURNS int
+LANGUAGE plpgsql AS $$
+DECLARE
+    at int := p_item + 1;
+BEGIN
+    WHILE at < p_end LOOP
+        IF EXISTS (SELECT FROM execution_steps t
+                    WHERE t.execution_id = p_execution AND t."position" = at
+                      AND t.status = 'pending') THEN
+            RETURN at;
+        END IF;
+        at := at + 1;
+    END LOOP;
+    RETURN NULL;
+END $$;
+
+
 -- The windows of a step's items that were sent and are not claimed yet.
 CREATE FUNCTION republish_items(s execution_steps) RETURNS jsonb
 LANGUAGE sql VOLATILE AS $$
@@ -111,12 +130,25 @@ LANGUAGE sql VOLATILE AS $$
 $$;
 
 
+-- Whether a step that waits for its items is beyond its deadline, which does not stand
+-- still: it is about to expire.
+CREATE FUNCTION is_expiring(s execution_steps) RETURNS bool
+LANGUAGE sql VOLATILE AS $$
+    SELECT s.deadline <= plans_now() AND NOT has_parked_items(s)
+       AND NOT EXISTS (SELECT FROM executions e
+                        WHERE e.id = s.execution_id AND e.status = 'paused')
+$$;
+
+
 -- Count an item that has ended (p_status, with p_error) in the step that waits for it, and
 -- let the next one begin; the last one completes that step. If the item aborts, or more
 -- are skipped than the plan tolerates, that step fails: then `failure` is why.
 --
 -- `ends` is the number of steps that have ended besides the item. Nothing follows when the
 -- step does not wait for items any more: they were disowned.
+--
+-- Nor does anything follow when the step is beyond its deadline, which the item that was
+-- skipped may have been cut by.
 --
 -- A loop only becomes ready again, however its iteration has ended: who claims it decides
 -- what follows.
@@ -151,11 +183,15 @@ BEGIN
                 p_error ->> 'message'),
             'step', x.name, 'timestamp', plans_now(), 'recoverable', true,
             'context', jsonb_build_object('item', s.name));
+    ELSIF p_status = 'skipped' AND is_expiring(x) THEN
+        -- their deadline is one: the step expires as well, and must not complete before
+        RETURN;
     END IF;
     UPDATE execution_steps t
        SET pending_deps = t.pending_deps - 1,
            skips_left = t.skips_left - (p_status = 'skipped' AND t.skips_left > 0)::int,
-           next_item = nullif(t.next_item + 1, t.first_item + t.item_count),
+           next_item = CASE WHEN t.next_item IS NOT NULL THEN item_after(
+               t.execution_id, t.next_item, t.first_item + t.item_count) END,
            status = CASE WHEN failure IS NOT NULL THEN 'failed'
                     WHEN t.pending_deps = 1 THEN 'completed' ELSE t.status END,
            error = failure,

@@ -17,7 +17,8 @@ BEGIN
        SET status = 'waiting', input = coalesce(p_input, t.input), error = p_error,
            pending_deps = 0, lease_token = NULL, worker_id = NULL, delivery = NULL,
            claimed_at = NULL, attempt_deadline = NULL, published_at = NULL,
-           wake_at = NULL, deadline = NULL, child_id = NULL
+           wake_at = NULL, deadline = NULL, child_id = NULL, waits_for = NULL,
+           parked_at = NULL
      WHERE t.execution_id = s.execution_id AND t."position" = s."position";
     UPDATE execution_steps t
        SET status = 'ready', pending_deps = 0, ready_at = plans_now(),

@@ -93,8 +93,11 @@ CREATE FUNCTION disown_items(
 )
 LANGUAGE plpgsql AS $$
 DECLARE
-    number int := (SELECT sum(t.restores) FROM execution_steps t
-                    WHERE t.execution_id = p_execution);
+    -- no name of an earlier time comes again, also after a retry, which counts anew
+    number int := (SELECT greatest(sum(t.restores), 1 + max(
+                              CASE WHEN t.name LIKE '%~%'
+                              THEN split_part(t.name, '~', 2)::int END))
+                     FROM execution_steps t WHERE t.execution_id = p_execution);
     -- those of earlier times have other names by now
     items int[] := ARRAY(
         SELECT i."position" FROM execution_steps i
@@ -113,7 +116,8 @@ BEGIN
            SET name = format('%s~%s', t.name, number),
                status = CASE WHEN old.is_open THEN 'cancelled' ELSE t.status END,
                ended_at = coalesce(t.ended_at, plans_now()), wake_at = NULL,
-               attempt_deadline = NULL, child_id = NULL,
+               attempt_deadline = NULL, child_id = NULL, waits_for = NULL,
+               parked_at = NULL,
                lease_token = CASE WHEN NOT old.is_open THEN t.lease_token END
           FROM old
          WHERE t.execution_id = p_execution AND t."position" = old."position"
@@ -146,7 +150,7 @@ BEGIN
            cached_from = NULL, child_id = NULL,
            progress = NULL, progress_message = NULL, chunks = NULL, records = NULL,
            first_item = NULL, item_count = NULL, next_item = NULL, skips_left = NULL,
-           iterations = NULL
+           iterations = NULL, waits_for = NULL, parked_at = NULL
      WHERE t.execution_id = p_execution AND t."position" = ANY (p_members);
     -- a statement of its own: it sees which of them are settled no more
     UPDATE execution_steps t

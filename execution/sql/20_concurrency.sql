@@ -75,6 +75,20 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 
+-- Let an execution wait for a key that it has not asked for before. The caller holds its
+-- lock.
+CREATE FUNCTION hold_execution(e executions, p_key text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    e.concurrency_key := p_key;
+    UPDATE executions
+       SET concurrency_key = p_key,
+           next_seq = write_events(e.id, e.next_seq, ARRAY[draft_held(e)])
+     WHERE id = e.id;
+    PERFORM tell_reconcilers();
+END $$;
+
+
 -- Tell of new executions that they wait for their key. The number of that event was
 -- known when they were inserted.
 CREATE FUNCTION tell_held(p_executions uuid[]) RETURNS void
@@ -109,14 +123,15 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 
--- All executions under a key that have not ended. In two parts, each by its own index.
+-- All executions under a key that have not ended, and since when each wants to run: one
+-- that is to begin later does so from then on. In two parts, each by its own index.
 CREATE FUNCTION live_under(p_key text)
-RETURNS TABLE (id uuid, status text, created_at timestamptz)
+RETURNS TABLE (id uuid, status text, asked_at timestamptz)
 LANGUAGE sql VOLATILE AS $$
-    SELECT e.id, e.status, e.created_at FROM executions e
+    SELECT e.id, e.status, coalesce(e.starts_at, e.created_at) FROM executions e
      WHERE e.concurrency_key = p_key AND e.admitted_at IS NOT NULL AND e.ended_at IS NULL
     UNION ALL
-    SELECT e.id, e.status, e.created_at FROM executions e
+    SELECT e.id, e.status, coalesce(e.starts_at, e.created_at) FROM executions e
      WHERE e.concurrency_key = p_key AND e.admitted_at IS NULL AND e.ended_at IS NULL
 $$;
 
@@ -129,7 +144,7 @@ BEGIN
     RETURN (SELECT id FROM executions
              WHERE concurrency_key = p_key AND admitted_at IS NULL AND ended_at IS NULL
                AND status = 'pending'
-             ORDER BY concurrency_key, priority DESC, created_at, id
+             ORDER BY concurrency_key, priority DESC, coalesce(starts_at, created_at), id
              LIMIT 1);
 END $$;
 
@@ -152,7 +167,7 @@ BEGIN
     IF rule.on_conflict = 'cancel_older' THEN
         superseded := ARRAY(
             SELECT l.id::text FROM live_under(p_key) AS l WHERE l.status <> 'ending'
-             ORDER BY l.created_at DESC, l.id DESC OFFSET rule.most);
+             ORDER BY l.asked_at DESC, l.id DESC OFFSET rule.most);
     END IF;
     room := rule.most - (SELECT count(*) FROM (
         SELECT FROM executions
@@ -201,25 +216,43 @@ END $$;
 -- Returns the number of the next event.
 CREATE FUNCTION admit_execution(e executions) RETURNS bigint
 LANGUAGE plpgsql AS $$
-DECLARE
-    now timestamptz := plans_now();
-    drafts event_draft[];
 BEGIN
-    WITH released AS (
-        UPDATE execution_steps
-           SET status = 'ready', pending_deps = 0, ready_at = now,
-               deadline = now + make_interval(secs => deadline_seconds)
-         WHERE execution_steps.execution_id = e.id AND cardinality(needs) = 0
-           AND status = 'pending'
-        RETURNING "position"
-    )
-    SELECT array_agg(ROW('step.ready', "position", '{}')::event_draft ORDER BY "position")
-      INTO drafts FROM released;
-    e.next_seq := write_events(e.id, e.next_seq, ROW('execution.admitted', NULL,
-        jsonb_build_object('key', shown_key(e.concurrency_key)))::event_draft || drafts);
-    UPDATE executions SET admitted_at = now, next_seq = e.next_seq WHERE id = e.id;
-    RETURN e.next_seq;
+    UPDATE executions SET admitted_at = plans_now() WHERE id = e.id;
+    PERFORM release_roots(e, ARRAY[ROW('execution.admitted', NULL,
+        jsonb_build_object('key', shown_key(e.concurrency_key)))::event_draft]);
+    IF e.started_at IS NOT NULL THEN
+        -- after a retry, steps may wait for what is to go on within them
+        PERFORM relay_down(e.id);
+    END IF;
+    RETURN (SELECT next_seq FROM executions WHERE id = e.id);
 END $$;
+
+
+-- Those of the needs of a step that are not settled, by name; NULL if all are.
+CREATE FUNCTION find_open_needs(p_execution uuid, p_needs int[]) RETURNS text
+LANGUAGE sql VOLATILE AS $$
+    SELECT string_agg(n.name, ', ' ORDER BY n."position")
+      FROM unnest(p_needs) AS need
+     CROSS JOIN LATERAL (
+         SELECT t.name, t."position" FROM execution_steps t
+          WHERE t.execution_id = p_execution AND t."position" = need
+            AND t.status NOT IN ('completed', 'skipped') OFFSET 0) AS n
+$$;
+
+
+-- Whether a pending step of an execution waits for nothing but its key: one without needs
+-- or, after a retry, with needs that are settled; of items, one that has a place.
+CREATE FUNCTION is_held_back(e executions, s execution_steps) RETURNS bool
+LANGUAGE sql VOLATILE AS $$
+    SELECT CASE
+        WHEN e.started_at IS NULL THEN cardinality(s.needs) = 0
+        WHEN s.item_of IS NOT NULL THEN EXISTS (
+            SELECT FROM execution_steps x
+             WHERE x.execution_id = s.execution_id AND x."position" = s.item_of
+               AND x.status = 'waiting' AND s."position" >= x.first_item
+               AND s."position" < coalesce(x.next_item, x.first_item + x.item_count))
+        ELSE s.stands_in_for IS NULL AND find_open_needs(e.id, s.needs) IS NULL END
+$$;
 
 
 -- Begin to end an execution that a newer one with its key replaces, if that is still so.
@@ -250,7 +283,7 @@ LANGUAGE plpgsql SET enable_sort = off AS $$
 BEGIN
     RETURN (SELECT concurrency_key FROM executions
              WHERE concurrency_key > p_key AND admitted_at IS NULL AND ended_at IS NULL
-             ORDER BY concurrency_key, priority DESC, created_at, id
+             ORDER BY concurrency_key, priority DESC, coalesce(starts_at, created_at), id
              LIMIT 1);
 END $$;
 

@@ -10,11 +10,11 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from execution.recovery import MOST_RECOVERIES
-from execution.sql.guards import write_guards
-from execution.windows import WINDOW_LINKS
+from ..recovery import MOST_RECOVERIES
+from ..windows import WINDOW_LINKS
+from .guards import write_guards
 
-SCHEMA_REVISION = "0013"
+SCHEMA_REVISION = "0024"
 """The migration that these functions need; a test compares it with the newest."""
 
 _CONSTANTS = f"""

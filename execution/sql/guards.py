@@ -11,7 +11,7 @@ Pure text. A rule that comes to NULL holds, as with a constraint.
 
 from collections.abc import Mapping
 
-from execution.states import (
+from ..states import (
     TERMINAL_EXECUTION_STATUSES,
     TERMINAL_STEP_STATUSES,
     EndReason,
@@ -53,6 +53,9 @@ EXECUTION_RULES: Mapping[str, str] = {
     # what waits for its key does not run, whoever believes so
     "held_cannot_run": "NEW.status <> 'running' OR NEW.concurrency_key IS NULL"
     " OR NEW.admitted_at IS NOT NULL",
+    # what waits for its time does not run either, and has one
+    "delayed_cannot_run": "NEW.status <> 'running' OR NOT NEW.is_delayed",
+    "delayed_has_time": "NOT NEW.is_delayed OR NEW.starts_at IS NOT NULL",
     "admitted_has_key": "NEW.admitted_at IS NULL OR NEW.concurrency_key IS NOT NULL",
 }
 """By their names within the table `executions`."""
@@ -73,7 +76,11 @@ STEP_RULES: Mapping[str, str] = {
     # a step that waits without an end would never be found
     "waiting_has_end": "NEW.status <> 'waiting' OR NEW.wake_at IS NOT NULL"
     " OR (NEW.item_count > 0 AND NEW.pending_deps > 0) OR NEW.fallback IS NOT NULL"
-    " OR NEW.child_id IS NOT NULL",
+    " OR NEW.child_id IS NOT NULL OR NEW.waits_for IS NOT NULL",
+    # the word of what it waits for would wake a step that is elsewhere by then
+    "only_waiting_waits_for": "NEW.waits_for IS NULL OR NEW.status = 'waiting'",
+    # its time stands still for what it waits for, and for nothing else
+    "parked_waits_for": "NEW.parked_at IS NULL OR NEW.waits_for IS NOT NULL",
     # the end of a child goes to a step that waits for it, and to no other
     "only_waiting_has_child": "NEW.child_id IS NULL OR NEW.status = 'waiting'",
     "only_waiting_has_time": "NEW.wake_at IS NULL OR NEW.status = 'waiting'",

@@ -57,7 +57,7 @@ def upgrade() -> None:
     op.create_table(
         "relays",
         sa.Column("execution_id", _ID, nullable=False),
-        sa.Column("number", sa.BigInteger, nullable=False, server_default="1"),
+        sa.Column("number", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("execution_id", name=op.f("pk_relays")),
         sa.ForeignKeyConstraint(
             ["execution_id"],

@@ -22,15 +22,17 @@ with ExecutionEngine.connect() as engine:
 """
 
 
-def plan_of(ledger: Path, name: str, **concurrency: object) -> Plan:
+def plan_of(
+    ledger: Path, name: str, *, queue: str | None = None, **concurrency: object
+) -> Plan:
     inputs = {"ledger": str(ledger), "key": "${parameters.customer}"}
     return Plan(
         name,
         parameters={"customer": {"type": "string", "default": "ann"}},
         concurrency={"key": "${parameters.customer}", **concurrency},
         steps=[
-            Step("enter", action="test.mark", with_=inputs),
-            Step("leave", action="test.mark", with_=inputs),
+            Step("enter", action="test.mark", queue=queue, with_=inputs),
+            Step("leave", action="test.mark", queue=queue, with_=inputs),
         ],
     )
 
@@ -132,8 +134,10 @@ def test_a_submitter_killed_before_the_admission_keeps_nobody_waiting(
 def test_a_killed_worker_keeps_nobody_waiting(
     engine: ExecutionEngine, settings: Settings, ledger: Path
 ) -> None:
-    plan = plan_of(ledger, "killed")
-    with WorkerProcess.start(settings) as victim, WorkerProcess.start(settings):
+    # where no other worker of this module may take everything before the kill
+    own = replace(settings, queue=f"{settings.queue}_killed")
+    plan = plan_of(ledger, "killed", queue=own.queue)
+    with WorkerProcess.start(own) as victim, WorkerProcess.start(own):
         ids = engine.submit_many(plan, [{"customer": c} for c in CUSTOMERS * 20])
         wait_until(lambda: ledger.read_text().count("\n") > 10, what="some to run")
         victim.kill()

@@ -108,10 +108,12 @@ def test_interrupted_demo_leaves_nothing_running_and_none_runs_beside_it(
     with start_demo(shown.folder) as demo:
         assert demo.stdout is not None
         seen = iter(demo.stdout.readline, "")
-        # while it begins: on a busy machine it may end before another is refused
         assert any("starting PostgreSQL" in line for line in seen)
+        # on a busy machine it would end before another is refused
+        demo.send_signal(signal.SIGSTOP)
         with start_demo(shown.folder) as other:
             _, complaint = other.communicate(timeout=MOST_SECONDS)
+        demo.send_signal(signal.SIGCONT)
         assert any("step.started parse_" in line for line in seen)
         family = psutil.Process(demo.pid).children(recursive=True)
         family += find_servers(shown.folder / ".plans" / "demo")

@@ -164,7 +164,7 @@ def test_a_step_does_not_wait_for_its_items_beyond_its_deadline(
         action="test.sleep",
         with_={"seconds": "${item}"},
         max_parallel=1,
-        deadline="700ms",
+        deadline="2s",
         on_failure="skip",
     )
 

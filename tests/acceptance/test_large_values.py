@@ -310,6 +310,46 @@ def test_a_result_that_cannot_be_read_leaves_the_rest_to_be_read(
     assert engine.get_status(execution_id).status is ExecutionStatus.COMPLETED
 
 
+@pytest.mark.usefixtures("shared_worker")
+def test_what_looks_into_a_value_that_is_away_is_tried_again(
+    engine: ExecutionEngine, settings: Settings, ledger: Path, tmp_path: Path
+) -> None:
+    gate, count = tmp_path / "gate", "size(steps.fill.result.rows)"
+    again = {"attempts": 9, "wait": "fixed", "initial": "500ms"}
+    looks: dict[str, dict[str, Any]] = {
+        "inputs": {"with_": {"value": f"${{{count}}}"}},
+        "condition": {"when": f"{count} > 0"},
+        "items": {"for_each": f"${{[{count}]}}"},
+    }
+    held = {"ledger": str(ledger), "gate": str(gate)}
+    hold = Step("hold", "test.hold", held, needs=["fill"])
+    steps = [
+        Step(name, "test.echo", needs=["hold"], retry=again, **look)
+        for name, look in looks.items()
+    ]
+    execution_id = engine.submit(
+        Plan("p", steps=[replace(fill(), needs=[]), hold, *steps])
+    )
+    wait_until(lambda: "hold" in ledger.read_text(), what="the value to be there")
+    (file,) = list_files(settings, execution_id)
+    file.rename(tmp_path / "aside")
+    file.mkdir()
+
+    gate.touch()
+    wait_until(lambda: set(looks) <= waiting(engine, execution_id), what="a failure")
+    file.rmdir()
+    (tmp_path / "aside").rename(file)
+
+    assert engine.wait(execution_id, timeout_seconds=30).is_success
+    check_timeline(engine, execution_id)
+
+
+def waiting(engine: ExecutionEngine, execution_id: str) -> set[str | None]:
+    """Return the steps that have waited for another attempt."""
+    events = engine.list_events(execution_id)
+    return {event.step for event in events if event.type == "step.waiting"}
+
+
 def test_a_child_killed_between_write_and_record_leaves_a_file_that_goes_later(
     stack: LocalStack, settings: Settings, tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from execution import ExecutionEngine, ExecutionStatus, Plan, Settings, Step, StepStatus
-from execution.queries import ExecutionFilter
+from execution.filters import ExecutionFilter
 from tests.outages import read_lines
 from tests.polling import wait_until
 from tests.timeline import check_timeline, read_timeline

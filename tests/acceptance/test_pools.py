@@ -28,8 +28,12 @@ def pool(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def worker(settings: Settings, pool: str) -> Iterator[WorkerProcess]:
-    """A worker with one place in that pool; it lives through every test."""
-    with WorkerProcess.start(settings, slots=1, pool=pool) as started:
+    """A worker with one place in that pool; it lives through every test.
+
+    `celery -A workers.app worker` starts it, and what `plans worker` starts, others.
+    """
+    app = "workers.app"
+    with WorkerProcess.start(settings, slots=1, pool=pool, app=app) as started:
         yield started
         assert started.process.poll() is None, started.log.read_text()[-5000:]
         # for solo and threads, what was held is given up

@@ -5,10 +5,11 @@ It cannot be stopped from here: others may use it. A proxy takes its part.
 
 import os
 import socket
+import subprocess
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from kombu.connection import Connection
 
 from execution import ExecutionEngine, Plan, Settings, Step
 from execution.dispatcher import STEP_TASK, create_app
+from execution.health import HealthVerdict, judge_file
 from execution.installation import Installation
 from tests.conftest import LEASE_SECONDS
+from tests.load import under_load
 from tests.polling import wait_until
 from tests.proxy import Proxy
 from tests.timeline import check_timeline
@@ -34,6 +37,8 @@ class Rabbit:
     settings: Settings
     proxy: Proxy
     engine: ExecutionEngine
+    health_file: Path = Path()
+    """Where its worker says how it does."""
 
     def connect(self) -> Connection:
         """Return a connection that does not go through the proxy."""
@@ -87,12 +92,17 @@ def open_rabbit(settings: Settings) -> Iterator[Rabbit]:
 
 
 @pytest.fixture(scope="module")
-def served(settings: Settings) -> Iterator[Rabbit]:
+def served(
+    settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Rabbit]:
     """A queue with a worker that lives through every test which uses it."""
+    file = tmp_path_factory.mktemp("rabbit") / "health"
+    variables = {"PLANS_HEALTH_FILE": str(file)}
     with (
         open_rabbit(settings) as opened,
-        WorkerProcess.start(opened.settings) as worker,
+        WorkerProcess.start(opened.settings, environment=variables) as worker,
     ):
+        opened.health_file = file
         yield opened
         assert worker.process.poll() is None, worker.log.read_text()[-5000:]
 
@@ -185,6 +195,22 @@ def test_a_restart_of_rabbitmq_loses_nothing(served: Rabbit, ledger: Path) -> No
         check_timeline(served.engine, execution_id)
 
 
+def test_who_waits_for_rabbitmq_lives_and_is_not_ready(served: Rabbit) -> None:
+    def judge() -> HealthVerdict:
+        return judge_file(served.health_file, within_seconds=2)
+
+    wait_until(lambda: judge().is_ready, what="the worker to be ready")
+    served.proxy.refuse()
+    wait_until(lambda: "the broker" in judge().reason, what="the worker to notice")
+    let_pass(2.5)
+    wait_until(lambda: judge().is_live, what="the worker to live")
+    is_ready = judge().is_ready
+    served.proxy.admit()
+
+    assert not is_ready
+    wait_until(lambda: judge().is_ready, what="the worker to be ready again")
+
+
 def test_what_a_killed_worker_had_in_hand_comes_back(
     rabbit: Rabbit, ledger: Path, tmp_path: Path
 ) -> None:
@@ -221,3 +247,83 @@ def test_the_message_of_a_long_step_is_acknowledged_before_its_end(
 
         assert rabbit.count_waiting() == 0
     rabbit.engine.cancel(execution_id, by="test", reason="nobody serves its queue now")
+
+
+def test_a_worker_that_stops_gives_back_what_it_has(
+    rabbit: Rabbit, ledger: Path, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    settings = replace(rabbit.settings, lease_seconds=30.0, drain_seconds=0.5)
+    quick = Plan("quick", steps=[Step("s", "test.nothing")])
+    options = ["--prefetch-multiplier=8"]
+    with WorkerProcess.start(settings, slots=1, options=options) as leaving:
+        held = rabbit.engine.submit(held_plan(ledger, gate))
+        wait_until(lambda: read_lines(ledger), what="the step to begin")
+        reserved = [rabbit.engine.submit(quick) for _ in range(3)]
+        wait_until(
+            lambda: leaving.log.read_text().count(" received") >= 4,
+            what="the messages to be reserved",
+        )
+        with WorkerProcess.start(settings, slots=2):
+            leaving.process.terminate()
+            results = [rabbit.engine.wait(i, timeout_seconds=60) for i in reserved]
+            wait_until(lambda: len(read_lines(ledger)) == 2, what="the step to go on")
+            gate.touch()
+            results.append(rabbit.engine.wait(held, timeout_seconds=20))
+
+    assert all(result.is_success for result in results)
+    types = [e.type for e in rabbit.engine.list_events(held)]
+    assert types.count("step.drained") == 1
+    assert "step.lost" not in types
+    for execution_id in (held, *reserved):
+        check_timeline(rabbit.engine, execution_id)
+
+
+def run_rabbitmqctl(*arguments: str, typed: str = "") -> None:
+    """Run the tool that RabbitMQ brings; skip where it is not, or is not let in."""
+    try:
+        done = subprocess.run(
+            ["rabbitmqctl", "--quiet", *arguments],  # noqa: S607  it may lie anywhere
+            input=typed,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        complaint = "" if done.returncode == 0 else done.stderr
+    except FileNotFoundError as error:
+        complaint = str(error)
+    if complaint:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(complaint)
+
+
+@contextmanager
+def make_user() -> Iterator[str]:
+    """Make a user with the rights of a worker, as the page on passwords does."""
+    name = f"plans-test-{uuid.uuid4()}"
+    run_rabbitmqctl("add_user", name, typed="a password\n")
+    run_rabbitmqctl("set_permissions", name, ".*", ".*", ".*")
+    yield name
+    run_rabbitmqctl("delete_user", name)
+
+
+def test_a_user_is_replaced_under_load(rabbit: Rabbit, ledger: Path) -> None:
+    def settings_of(user: str) -> Settings:
+        url = f"amqp://{user}:a%20password@127.0.0.1:{rabbit.proxy.port}//"
+        return replace(rabbit.settings, broker_url=url)
+
+    with ExitStack() as exits:
+        new = exits.enter_context(make_user())
+        with (
+            make_user() as old,
+            WorkerProcess.start(settings_of(old)) as leaving,
+            ExecutionEngine(Installation(settings_of(old), None)) as engine,
+            under_load(engine, ledger),
+        ):
+            wait_until(lambda: read_lines(ledger), what="the first step")
+            exits.enter_context(WorkerProcess.start(settings_of(new)))
+            leaving.stop()
+        # from here on, the old one is no more
+        with ExecutionEngine(Installation(settings_of(new), None)) as engine:
+            plan = Plan("after", steps=[Step("one", action="test.nothing")])
+            assert engine.execute(plan, timeout_seconds=40).is_success

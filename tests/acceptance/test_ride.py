@@ -261,7 +261,7 @@ def test_celerys_own_time_limit_is_reported_and_shortens_rides(
     with WorkerProcess.start(limited, slots=1, options=limits) as worker:
         execution_id = engine.submit(Plan("limited", steps=steps))
         assert engine.wait(execution_id, timeout_seconds=30).is_success
-        assert "Celery's time limit ends steps" in worker.log.read_text()
+        assert "against plans: task_soft_time_limit = 0.4" in worker.log.read_text()
 
     # a step takes 50 ms, and a tenth of the shorter limit is 40
     ridden = [step["claimed_by_ride"] for step in read_steps(database, execution_id)]

@@ -1,18 +1,31 @@
 """A secret reaches its action and nothing that is kept: a canary is searched for."""
 
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 import redis
+from typer.testing import CliRunner
 
 from execution import ExecutionEngine, Plan, Settings, Step
+from execution.cli.app import app
 from execution.database import Database
 from execution.errors import ErrorCode
+from execution.local import LocalStack
+from tests.polling import wait_until
+from tests.proxy import Proxy
 from tests.worker_process import WorkerProcess
+
+Urls = dict[str, str]
 
 CANARY = 'canary-"7Jq\\ü'
 RESOLVED = "resolved-4Kd9x"
+PRINTED = "printed-5Wq2z"
 
 
 def resolve(name: str) -> str | None:
@@ -31,6 +44,7 @@ def worker(
     (folder / "in.file").write_text(CANARY + "\n")
     environment = {
         "PLANS_SECRET_TOKEN": CANARY,
+        "PLANS_SECRET_PRINTED": PRINTED,
         "PLANS_SECRETS_DIR": str(folder),
         "PLANS_SECRET_RESOLVER": "tests.acceptance.test_secrets:resolve",
     }
@@ -38,14 +52,14 @@ def worker(
         yield started
 
 
-def using(ledger: Path, name: str, **fields: object) -> Step:
+def using(ledger: Path, name: str, **fields: Any) -> Step:
     inputs = {
         "ledger": str(ledger),
         "token": f"secret://{name}",
         "nested": {"list": ["secret://from-vault", "${parameters.text}"]},
     }
     retry = {"attempts": 2, "initial": "1ms"}
-    return Step("use", action="test.use_secret", with_=inputs, retry=retry)
+    return Step("use", "test.use_secret", inputs, retry=retry, **fields)
 
 
 def plan_of(step: Step) -> Plan:
@@ -115,6 +129,25 @@ def test_a_secret_is_kept_nowhere(
     assert inputs[0]["input"]["token"] == mark
 
 
+def test_a_secret_that_is_printed_or_logged_is_not_stored(
+    engine: ExecutionEngine,
+    settings: Settings,
+    database: Database,
+    worker: WorkerProcess,
+) -> None:
+    inputs = {"word": "secret://PRINTED"}
+    plan = Plan("p", steps=[Step("a", "test.tell", inputs)])
+
+    result = engine.execute(plan, timeout_seconds=30)
+
+    lines = engine.list_logs(result.execution_id)
+    assert len(lines) == 6
+    assert all(line.message.startswith("secret://PRINTED ") for line in lines)
+    assert find_kept(database, settings, PRINTED) == []
+    # what the code itself writes there is the code's own affair
+    assert f"{PRINTED} to people" in worker.log.read_text()
+
+
 @pytest.mark.usefixtures("worker")
 def test_a_result_that_is_used_again_has_a_secret_by_its_name(
     engine: ExecutionEngine, settings: Settings, database: Database
@@ -156,3 +189,102 @@ def test_a_worker_with_a_wrong_resolver_does_not_start(settings: Settings) -> No
 
     with pytest.raises(AssertionError, match=r"PLANS_SECRET_RESOLVER='tests\.accept"):
         WorkerProcess.start(settings, environment=environment)
+
+
+# the words of which a mask leaves none
+LOGINS = ("dbpw-7Hq3", "brokerpw-2Xn8", "eventspw-9Lw4")
+
+
+@pytest.fixture
+def guarded_urls(stack: LocalStack, tmp_path: Path) -> Iterator[tuple[Proxy, Urls]]:
+    """Files with URLs of servers behind a proxy, each with a password of its own."""
+    assert stack.postgres is not None
+    assert stack.valkey is not None
+    with (
+        Proxy(str(stack.postgres.socket)) as database,
+        Proxy(str(stack.valkey.socket)) as cache,
+    ):
+        urls = {
+            "PLANS_DATABASE_URL": f"postgresql://plans:{LOGINS[0]}@127.0.0.1"
+            f":{database.port}/plans",
+            "PLANS_BROKER_URL": f"redis://default:{LOGINS[1]}@127.0.0.1:{cache.port}/0",
+            "PLANS_REDIS_URL": f"redis://default:{LOGINS[2]}@127.0.0.1:{cache.port}/0",
+        }
+        given: Urls = {}
+        for name, url in urls.items():
+            file = tmp_path / name
+            file.write_text(f"{url}\n")
+            given |= {name: "", f"{name}_FILE": str(file)}
+        yield cache, given
+
+
+def test_passwords_of_servers_are_told_and_kept_nowhere(
+    engine: ExecutionEngine,
+    settings: Settings,
+    database: Database,
+    ledger: Path,
+    guarded_urls: tuple[Proxy, Urls],
+) -> None:
+    cache, given = guarded_urls
+    step = using(ledger, "TOKEN", queue="guarded")
+    given["PLANS_SECRET_TOKEN"] = CANARY
+    given["PLANS_SECRET_RESOLVER"] = "tests.acceptance.test_secrets:resolve"  # noqa: S105  # its name
+    heard: list[bytes] = []
+    with (
+        listening_to_everything(settings, heard),
+        WorkerProcess.start(
+            replace(settings, queue="guarded"), slots=1, environment=given
+        ) as worker,
+    ):
+        engine.submit(plan_of(step), {"text": "x"})
+        cache.refuse()
+        said = run_commands({**worker.environment, "PLANS_BROKER_URL_FILE": ""}, CLOSED)
+        cache.admit()
+        wait_until(lambda: "2 " in ledger.read_text(), what="the second attempt")
+        said += run_commands(worker.environment, {})
+        lines = [Path(f"/proc/{pid}/cmdline") for pid in psutil.pids()]
+        said += [line.read_text(errors="replace") for line in lines if line.exists()]
+        said += [Path(f"/proc/{p}/environ").read_text() for p in worker.list_children()]
+        said.append(worker.log.read_text())
+        said += [message.decode(errors="replace") for message in heard]
+
+    assert heard
+    assert "Connection refused" in "".join(said)
+    for password in LOGINS:
+        assert find_kept(database, settings, password) == []
+        assert not [text for text in said if password in text]
+
+
+CLOSED = {
+    "PLANS_DATABASE_URL": f"postgresql://plans:{LOGINS[0]}@127.0.0.1:1/plans",
+    "PLANS_DATABASE_URL_FILE": "",
+    "PLANS_BROKER_URL": f"redis://default:{LOGINS[1]}@127.0.0.1:1/0",
+}
+
+
+def run_commands(
+    environment: Mapping[str, str], changed: Mapping[str, str]
+) -> list[str]:
+    """Return what commands say that reach for every server, well or badly."""
+    said = []
+    for command in (["list"], ["workers"], ["doctor"]):
+        done = CliRunner().invoke(app, command, env={**environment, **changed})
+        said.append(f"{done.output} {done.stderr}")
+        if done.exc_info is not None:
+            said += traceback.format_exception(*done.exc_info)
+    return said
+
+
+@contextmanager
+def listening_to_everything(settings: Settings, heard: list[bytes]) -> Iterator[None]:
+    """Note every message of every channel, at the end of the block."""
+    with (
+        redis.Redis.from_url(str(settings.redis_url)) as client,
+        client.pubsub(ignore_subscribe_messages=True) as everything,
+    ):
+        everything.psubscribe("*")
+        yield
+        # those of before it; the first answer is that of the subscription
+        everything.get_message(timeout=1)
+        while message := everything.get_message(timeout=0.2):
+            heard.append(message["data"])

@@ -17,7 +17,7 @@ from execution import (
     Step,
     StepStatus,
 )
-from execution.queries import ExecutionFilter
+from execution.filters import ExecutionFilter
 from execution.results import ExecutionSummary
 from tests.outages import read_lines
 from tests.polling import wait_until
@@ -128,7 +128,7 @@ def test_each_item_runs_a_plan_of_its_own(engine: ExecutionEngine) -> None:
 
     assert result.unwrap() == list(range(12))
     wanted = ExecutionFilter(parent_id=result.execution_id)
-    assert engine.list_executions(wanted).total == 12
+    assert engine.count_executions(wanted) == 12
     check_timeline(engine, result.execution_id)
 
 
@@ -415,7 +415,7 @@ def test_a_killed_worker_loses_no_plan_within(
         assert engine.wait(execution_id, timeout_seconds=40).unwrap() == "let go"
 
     wanted = ExecutionFilter(parent_id=execution_id)
-    assert engine.list_executions(wanted).total == 1
+    assert engine.count_executions(wanted) == 1
     check_timeline(engine, execution_id)
 
 
@@ -427,7 +427,7 @@ def test_an_execution_is_deleted_with_those_within(engine: ExecutionEngine) -> N
     assert engine._repository.delete_execution(execution_id)
 
     wanted = ExecutionFilter(parent_id=execution_id)
-    assert engine.list_executions(wanted).total == 0
+    assert engine.count_executions(wanted) == 0
 
 
 @pytest.mark.usefixtures("shared_worker")

@@ -11,7 +11,10 @@ from tests.worker_process import WorkerProcess
 
 @pytest.mark.parametrize(
     ("action", "place"),
-    [("test.tidy_up", "time.sleep(30)"), ("test.tidy_up_async", "run_until_complete")],
+    [
+        ("test.tidy_up", "time.sleep(30)"),
+        ("test.tidy_up_async", "await asyncio.sleep(30)"),
+    ],
 )
 @pytest.mark.parametrize("pool", ["prefork", "solo"])
 def test_code_may_tidy_up_at_its_timeout(

@@ -27,6 +27,7 @@ def test_nothing_but_our_packages_is_installed_at_the_top(
 
     assert tops - {t for t in tops if t.endswith(".dist-info")} == {
         "celery_plans",
+        "celery_plans_pytest",
         "execution",
         "workers",
     }
@@ -48,10 +49,18 @@ def test_every_sql_file_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
     assert set(list_files("execution/sql")) <= set(wheel.namelist())
 
 
+def test_what_flower_shows_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
+    shown = [*list_files("execution/flower/templates")]
+    shown += list_files("execution/flower/static")
+
+    assert len(shown) > 2
+    assert set(shown) <= set(wheel.namelist())
+
+
 def test_the_command_plans_is_installed(wheel: zipfile.ZipFile) -> None:
     (entry_points,) = (n for n in wheel.namelist() if n.endswith("entry_points.txt"))
 
-    assert "plans = execution.cli:main" in wheel.read(entry_points).decode()
+    assert "plans = celery_plans.cli:main" in wheel.read(entry_points).decode()
 
 
 def list_files(folder: str) -> list[str]:

@@ -31,7 +31,7 @@ class Row:
     there were several. `saw` is what one has read, `results` all that it returned,
     `codes` are those of errors, `code` that of the execution's, `inputs` what was
     recorded of them. Where `tick_seconds` are given, time goes on by them when nothing
-    else is left to do.
+    else is left to do; but `signals` are sent first, one by one.
     """
 
     plan: str
@@ -47,6 +47,7 @@ class Row:
     code: object = ...
     tick_seconds: float | None = None
     pause_seconds: float = 0.0
+    signals: tuple[tuple[str, object], ...] = ()
     most_at_once: int | None = None
 
 
@@ -96,6 +97,7 @@ class Theatre:
             lambda name: row.fates.get(name, Fate()),
             tick_seconds=row.tick_seconds,
             pause_seconds=row.pause_seconds,
+            signals=list(row.signals),
         )
 
         execution_id = stage.play(Plan.from_text(f"format: 1\nname: p\n{row.plan}"), {})

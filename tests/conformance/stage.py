@@ -11,8 +11,10 @@ of the database is set forward, and a reconciler looks once.
 Knows nothing of what the outcome should be.
 """
 
+import json
 import random
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,10 +28,12 @@ from execution.liveness import LivenessRecords
 from execution.patience import Patience
 from execution.payloads import PayloadStore
 from execution.reconciler import Reconciler
+from execution.recorder import StepRecorder
 from execution.records import StepRecords
 from execution.repository import ExecutionRepository
 from execution.ride import Delivery, RideLimits
 from execution.runner import ExecutionTaskRunner
+from execution.windows import Window
 from tests.beating import beat
 from tests.conformance.actions import ACTIONS, VanishedError
 from tests.conformance.nodes import Fate
@@ -58,6 +62,9 @@ class Player:
     def withdraw(self) -> None:
         """Show nothing."""
 
+    def listen(self, _token: str) -> None:
+        """Call nothing out: who plays it asks the database."""
+
 
 @dataclass
 class Stage:
@@ -73,6 +80,8 @@ class Stage:
     """How far time goes on when nothing is under way; None: until something is due."""
     pause_seconds: float = 0.0
     """For how long somebody pauses the execution when nothing is under way first."""
+    signals: list[tuple[str, object]] = field(default_factory=list)
+    """What is sent, one after the other, when nothing is under way."""
     execution_id: str = ""
     tray: list[Message] = field(default_factory=list)
     at_once: int = 0
@@ -92,12 +101,14 @@ class Stage:
         Channel.deliver = lambda queue, raw: self.tray.append(Message(queue, raw, 0.0))
         self.dispatcher = ExecutionDispatcher(create_simulated_app(self.settings))
         self.runner = ExecutionTaskRunner(
-            self.records,
-            _QUIET,
-            self.dispatcher,
+            StepRecorder(
+                self.records,
+                _QUIET,
+                self.dispatcher,
+                Patience(sleep=lambda _: None),
+            ),
             self.registry,
             self.player,
-            Patience(sleep=lambda _: None),
             # of a clock that stands still, so that only the number of steps counts
             ride_limits=RideLimits(steps=self.dice.choice([1, 2, 64]), now=lambda: 0.0),
             payloads=payloads,
@@ -108,10 +119,20 @@ class Stage:
 
     def play(self, plan: Plan, parameters: Mapping[str, Any]) -> str:
         """Submit a plan, run it to its end without any sweep, and return its id."""
+        self.begin(plan, parameters)
+        self.close()
+        return self.execution_id
+
+    def begin(self, plan: Plan, parameters: Mapping[str, Any]) -> str:
+        """Do the same, and let the worker stay."""
         bound = plan.bind(parameters)
         submitted = self.repository.submit(plan, bound, queue=self.settings.queue)
         self.execution_id = submitted.execution_id
-        self.dispatcher.publish(submitted.windows)
+        return self.go_on(submitted.windows)
+
+    def go_on(self, windows: Sequence[Window]) -> str:
+        """Send what is to be sent, run the execution to its end, and return its id."""
+        self.dispatcher.publish(windows)
         while not self._has_ended():
             if self.dice.random() < self.share_of_cancels:
                 self._change(ExecutionStatus.ENDING)
@@ -119,8 +140,11 @@ class Stage:
                 self._deliver()
             else:
                 self._wake()
-        self.liveness.end_worker(self.player.worker_id)
         return self.execution_id
+
+    def close(self) -> None:
+        """Sign the worker off."""
+        self.liveness.end_worker(self.player.worker_id)
 
     def pass_time(self, seconds: float) -> None:
         """Set the clock forward, and let a reconciler and the worker's watch look."""
@@ -188,6 +212,8 @@ class Stage:
             return
         if self.pause_seconds:
             self._pause()
+        elif self.signals:
+            self._signal(*self.signals.pop(0))
         elif self.tick_seconds is not None:
             self.pass_time(self.tick_seconds)
         else:
@@ -198,6 +224,19 @@ class Stage:
         self.pass_time(self.pause_seconds)
         self.pause_seconds = 0.0
         self._change(ExecutionStatus.RUNNING)
+
+    def _signal(self, name: str, payload: object) -> None:
+        sent = self.records.signals.send(
+            self.execution_id,
+            name,
+            json.dumps(payload),
+            signal_id=str(uuid.uuid4()),
+            by="the stage",
+            reason=None,
+            key=None,
+        )
+        assert sent.completion is not None, sent
+        self.reconciler.follow(self.execution_id, sent.completion)
 
     def _skip_waits(self) -> None:
         self.database.query(

@@ -109,6 +109,21 @@ ACCEPTED: dict[str, tuple[str, Callable[[Plan], object], object]] = {
         lambda plan: [(s.queue, s.priority, s.timeout_seconds) for s in plan.steps],
         [("s", 2, 1.0)],
     ),
+    "what is used is that of the innermost policy, sorted and named once": (
+        (
+            "defaults: {uses: [mail]}\nprofiles: {none: {uses: []}}\n"
+            "steps: [{id: a, action: t}, {id: b, action: t, uses: [b.2, a-1_x, b.2]},"
+            " {id: c, action: t, profile: none}, {id: d, sleep: 1s},"
+            " {id: e, plan: other}]"
+        ),
+        list_field("uses"),
+        [("mail",), ("a-1_x", "b.2"), (), (), ()],
+    ),
+    "an undo states itself what it uses": (
+        UNDONE % (", uses: [bank]", ", uses: [mail]"),
+        list_field("uses"),
+        [("mail",), ("bank",)],
+    ),
     "retry is replaced as a whole": (
         (
             "defaults: {retry: {attempts: 9, initial: 7s}}\n"
@@ -449,15 +464,47 @@ REFUSED: dict[str, tuple[str, str, str]] = {
             f"steps[0].{word}",
             LATER,
         )
-        for word in ("effect", "checkpoint", "uses", "resources")
+        for word in ("effect", "checkpoint", "resources")
     },
+    "a sleep is a duration": (
+        "steps: [{id: a, sleep: soon}]",
+        "steps[0].sleep",
+        "is not a duration",
+    ),
+    "a sleep takes some time": (
+        "steps: [{id: a, sleep: 0s}]",
+        "steps[0].sleep",
+        "must be longer than nothing",
+    ),
+    "a sleep ends at a moment with its offset": (
+        "steps: [{id: a, sleep_until: 2026-12-01}]",
+        "steps[0].sleep_until",
+        "must be a moment with its offset from UTC",
+    ),
+    "a sleep ends at a moment that there is": (
+        "steps: [{id: a, sleep_until: '2026-02-30T00:00:00Z'}]",
+        "steps[0].sleep_until",
+        "is no moment",
+    ),
+    "a sleep reads what is settled": (
+        "steps: [{id: a, sleep: '${steps.b.result}'}, {id: b, action: t}]",
+        "steps[0].sleep",
+        "does not run before this step",
+    ),
     **{
-        f"a step that is a {word} is to come": (
-            f"steps: [{{id: a, {word}: x}}]",
-            f"steps[0].{word}",
-            LATER,
+        f"a step that sleeps has no {name}": (
+            f"steps: [{{id: a, sleep: 1h, {name}: {value}}}]",
+            f"steps[0].{name}",
+            message,
         )
-        for word in ("sleep", "sleep_until", "wait_for")
+        for name, value, message in (
+            ("with", "{x: 1}", "takes nothing"),
+            ("timeout", "1m", "is for an attempt"),
+            ("retry", "{attempts: 2}", "nothing is attempted"),
+            ("cache", "{ttl: 1h}", "has no result"),
+            ("for_each", "'[1]'", "sleep once"),
+            ("undo", "{action: t}", "nothing is done"),
+        )
     },
     "a restore says how often": (
         with_step("on_failure: {restore: a}"),
@@ -497,7 +544,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "a step says what it does": (
         "steps: [{id: a}]",
         "steps[0]",
-        "must state `action`, `plan` or `repeat`",
+        "must state `action`, `plan`, `repeat`, `sleep`, `sleep_until` or `wait_for`",
     ),
     "a step does one thing": (
         "steps: [{id: a, action: t, plan: p}]",
@@ -717,6 +764,30 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         UNDONE % (", on_failure: skip", ""),
         "steps[0].undo.on_failure",
         "",
+    ),
+    **{
+        f"nothing that is used is called {name}": (
+            with_step(f"uses: [ok, {name}]"),
+            "steps[0].uses[1]",
+            "lower-case letter",
+        )
+        for name in ("Stripe", "1st", "''", "a b", "'${parameters.n}'", "a" * 65)
+    },
+    "what is used is a list": (with_step("uses: stripe"), "steps[0].uses", "list"),
+    "a step uses 20 at most": (
+        with_step(f"uses: [{', '.join(f'a{n}' for n in range(21))}]"),
+        "steps[0].uses",
+        "20",
+    ),
+    "what sleeps uses nothing": (
+        "steps: [{id: a, sleep: 1s, uses: [clock]}]",
+        "steps[0].uses",
+        "is for an action",
+    ),
+    "what runs a plan uses nothing itself": (
+        "steps: [{id: a, plan: other, uses: [mail]}]",
+        "steps[0].uses",
+        "is for an action",
     ),
     "a limit of parallel items is for items": (
         with_step("max_parallel: 2"),

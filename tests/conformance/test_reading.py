@@ -18,7 +18,10 @@ from execution import Plan, Step
 from execution.errors import PlanValidationError
 from tests.conformance.scenarios import draw_scenario
 
-SEEDS = 60
+# chance repeats what the rows of rules have covered
+pytestmark = pytest.mark.usefixtures("untraced")
+
+SEEDS = 40
 DAMAGES_A_SEED = 25
 
 POLICIES: dict[str, list[Any]] = {

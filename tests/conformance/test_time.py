@@ -3,7 +3,7 @@
 import pytest
 
 from tests.conformance.nodes import Fate
-from tests.conformance.rows import END, FAILS, LISTS, UNDO, Row, Theatre, steps
+from tests.conformance.rows import END, FAILS, LISTS, UNDO, Row, Theatre, step, steps
 
 MINUTES = 60.0
 HOURS = 3600.0
@@ -286,6 +286,150 @@ ROWS: dict[str, Row] = {
         {"a": "failed", "b": "cancelled"},
         {"a": Fate(cancels=True, failing_attempts=9)},
         order="a",
+    ),
+    "a step that sleeps waits, and runs nothing": Row(
+        "steps:\n" + step("a") + "  - {id: b, sleep: 2h}\n" + step("c"),
+        "completed",
+        {"a": "completed", "b": "completed after 2", "c": "completed"},
+        results={"b": None},
+        inputs={"b": {"for": "2h"}},
+        order="a b b c",
+        tick_seconds=1800.0,
+    ),
+    "a moment that is past is not waited for": Row(
+        "steps:\n" + step("a") + "  - {id: b, sleep_until: 2020-02-29T00:00:00Z}\n",
+        "completed",
+        {"a": "completed", "b": "completed"},
+    ),
+    "what comes to no duration is no sleep": Row(
+        LISTS + "steps:\n  - {id: a, sleep: '${text(parameters.list)}'}\n",
+        "failed",
+        {"a": "failed"},
+        codes={"a": "E007"},
+    ),
+    "a sleep is cut by the deadline of its step": Row(
+        "steps:\n  - {id: a, sleep: 2h, deadline: 1h}\n",
+        "failed",
+        {"a": "timed_out"},
+        codes={"a": "E002"},
+        tick_seconds=1800.0,
+    ),
+    "a sleep goes on while people have stopped the execution": Row(
+        "steps:\n" + step("a") + "  - {id: b, sleep: 2h}\n" + step("c"),
+        "completed",
+        {"a": "completed", "b": "completed after 2", "c": "completed"},
+        tick_seconds=1800.0,
+        pause_seconds=9 * HOURS,
+    ),
+    "who goes back to before a sleep sleeps again": Row(
+        "steps:\n"
+        + step("a")
+        + "  - {id: b, sleep: 2h}\n"
+        + step("c, on_failure: {restore: a, times: 1}"),
+        "completed",
+        {
+            "a": "completed after 2",
+            "b": "completed after 4",
+            "c": "completed after 2",
+        },
+        {"c": Fate(failing_attempts=1)},
+        order="a b b c a b b c",
+        tick_seconds=1800.0,
+    ),
+    "a step waits for its signal, whose payload is its result": Row(
+        "steps:\n" + step("a") + "  - {id: b, wait_for: yes-please}\n" + step("c"),
+        "completed",
+        {"a": "completed", "b": "completed", "c": "completed"},
+        results={"b": {"ok": True}},
+        inputs={"b": {"wait_for": "yes-please"}},
+        order="a b c",
+        signals=(("yes-please", {"ok": True}),),
+    ),
+    "after its time a wait comes to its default": Row(
+        "steps:\n  - {id: a, wait_for: go, timeout: 2h, default: {ok: false}}\n",
+        "completed",
+        {"a": "completed"},
+        results={"a": {"ok": False}},
+        tick_seconds=1800.0,
+    ),
+    "null is a default": Row(
+        "steps:\n  - {id: a, wait_for: go, timeout: 2h, default: null}\n",
+        "completed",
+        {"a": "completed"},
+        results={"a": None},
+        tick_seconds=1800.0,
+    ),
+    "without a default a wait has timed out": Row(
+        "steps:\n  - {id: a, wait_for: go, timeout: 2h}\n",
+        "failed",
+        {"a": "timed_out"},
+        codes={"a": "E002"},
+        tick_seconds=1800.0,
+    ),
+    "a wait that has timed out has the policy of its step": Row(
+        "steps:\n  - {id: a, wait_for: go, timeout: 2h, on_failure: {fallback: b}}\n"
+        "  - {id: b, wait_for: then, timeout: 1h, default: late}\n",
+        "completed",
+        {"a": "completed", "b": "completed"},
+        results={"a": "late"},
+        tick_seconds=1800.0,
+    ),
+    "a deadline cuts a wait that has a default": Row(
+        "steps:\n  - {id: a, wait_for: go, timeout: 2h, default: 1, deadline: 1h}\n",
+        "failed",
+        {"a": "timed_out"},
+        codes={"a": "E002"},
+        tick_seconds=1800.0,
+    ),
+    "the time of a wait stands still while people have stopped the execution": Row(
+        "steps:\n  - {id: a, wait_for: go, timeout: 2h, default: 1}\n",
+        "completed",
+        {"a": "completed"},
+        results={"a": "yes"},
+        tick_seconds=1800.0,
+        pause_seconds=9 * HOURS,
+        signals=(("go", "yes"),),
+    ),
+    "two that wait for one name take one each, in their order": Row(
+        "steps:\n  - {id: a, wait_for: go, needs: []}\n"
+        "  - {id: b, wait_for: go, needs: []}\n",
+        "completed",
+        {"a": "completed", "b": "completed"},
+        results={"a": 1, "b": 2},
+        signals=(("go", 1), ("go", 2)),
+    ),
+    "each item waits for a name of its own": Row(
+        LISTS + "steps:\n  - {id: a, for_each: parameters.list, wait_for: '${item}'}\n",
+        "completed",
+        {"a": "completed", **dict.fromkeys(("a[0]", "a[1]", "a[2]"), "completed")},
+        results={"a[0]": 3, "a[1]": 2, "a[2]": 1},
+        signals=(("z", 1), ("y", 2), ("x", 3)),
+    ),
+    "a loop waits until it has heard what it wants": Row(
+        "steps:\n  - id: a\n    repeat: {wait_for: go, until: last.ok, times: 3}\n",
+        "completed",
+        {"a": "completed after 3", "a[0]": "completed", "a[1]": "completed"},
+        results={"a": {"ok": True}},
+        signals=(("go", {"ok": False}), ("go", {"ok": True})),
+    ),
+    "a wait of the end hears what comes while the execution ends": Row(
+        "steps:\n" + step("a, on_failure: abort") + "  - id: b\n    wait_for: go\n"
+        "    run_on: always\n    deadline: 1h\n",
+        "failed",
+        {"a": "failed", "b": "completed"},
+        {"a": FAILS},
+        results={"b": 1},
+        signals=(("go", 1),),
+    ),
+    "a condition can leave a wait out": Row(
+        "steps:\n  - {id: a, wait_for: go, when: 'false'}\n",
+        "completed",
+        {"a": "skipped condition"},
+    ),
+    "a condition can leave a sleep out": Row(
+        "steps:\n  - {id: a, sleep: 2h, when: 'false'}\n",
+        "completed",
+        {"a": "skipped condition"},
     ),
 }
 

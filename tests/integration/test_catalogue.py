@@ -171,7 +171,7 @@ def test_a_submit_is_told_of_every_misfit_and_begins_nothing(
         "steps[1].with.rihgt",
         "steps[2].with.number",
     ]
-    assert asker.list_executions(ExecutionFilter(plan="wrong")).total == 0
+    assert asker.count_executions(ExecutionFilter(plan="wrong")) == 0
 
 
 @pytest.mark.usefixtures("published")

@@ -32,7 +32,8 @@ PLANS = str(Path(sys.executable).with_name("plans"))
 ACTIONS = """
 import time
 from pathlib import Path
-from execution import action
+# there is an `execution` beside it that is not ours
+from celery_plans import action
 
 @action("cli.add")
 def add(left: int, right: int = 1) -> int:
@@ -171,9 +172,36 @@ def served(project: Project) -> Iterator[Project]:
     assert project.call("db", "upgrade").code == ExitCode.OK
     with project.spawn("worker", "-c", "2", "-l", "INFO") as worker:
         yield project
+        # few tests may be over before the command has become a worker
+        wait_until(
+            lambda: is_becoming_worker(worker.pid),
+            what="the worker",
+            timeout_seconds=60,
+        )
         worker.send_signal(signal.SIGTERM)
         _, log = worker.communicate(timeout=30)
     assert worker.returncode == 0, log
+
+
+def is_becoming_worker(pid: int) -> bool:
+    return b"celery.standalone" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="reads /proc")
+def test_a_worker_that_is_told_to_stop_while_it_starts_ends_well(
+    project: Project,
+) -> None:
+    with project.spawn("worker", "-c", "1") as worker:
+        wait_until(
+            lambda: is_becoming_worker(worker.pid),
+            what="the worker",
+            timeout_seconds=60,
+        )
+        worker.send_signal(signal.SIGTERM)
+        _, log = worker.communicate(timeout=60)
+
+    assert worker.returncode == 0, log
+    assert "Traceback" not in log
 
 
 @pytest.fixture(scope="module")
@@ -265,7 +293,7 @@ def test_json_of_a_run_has_the_documented_keys(served: Project) -> None:
 def test_parameters_that_do_not_fit_are_all_named_and_nothing_is_submitted(
     served: Project,
 ) -> None:
-    before = served.call("list", "--json").json["total"]
+    before = served.call("list", "--count", "--json").json["total"]
 
     answer = served.call(
         "submit", served.file("adding.yaml"), "-p", "n=x", "-p", "lable=y"
@@ -274,7 +302,7 @@ def test_parameters_that_do_not_fit_are_all_named_and_nothing_is_submitted(
     assert answer.code == ExitCode.USAGE
     assert "parameters.n" in answer.complaint
     assert "parameters.lable" in answer.complaint
-    assert served.call("list", "--json").json["total"] == before
+    assert served.call("list", "--count", "--json").json["total"] == before
 
 
 def test_interrupted_run_says_that_the_execution_goes_on(
@@ -307,6 +335,72 @@ def test_submit_warns_when_no_worker_will_take_it(project: Project) -> None:
     assert len(answer.output.splitlines()) == 1
     assert "no worker runs" in answer.complaint
     assert "no worker has ever offered nobodys.action" in answer.complaint
+
+
+def test_submit_warns_when_nobody_serves_a_queue(served: Project) -> None:
+    plan = served.folder / "elsewhere.yaml"
+    plan.write_text(ADDING.replace("{id: two,", "{id: two, queue: attic,"))
+    wait_until(
+        lambda: served.call("workers", "--json").json["items"],
+        what="the worker to sign on",
+    )
+
+    answer = served.call("submit", str(plan), "-p", "n=1")
+
+    assert answer.code == ExitCode.OK
+    assert "no worker serves attic" in answer.complaint
+    assert "plans worker -Q attic" in answer.complaint
+    assert "PLANS_QUEUE" not in answer.complaint
+
+
+def test_show_says_that_a_ready_step_waits_for_a_worker(served: Project) -> None:
+    plan = served.folder / "attic.yaml"
+    plan.write_text(ADDING.replace("{id: one,", "{id: one, queue: attic,"))
+    wait_until(
+        lambda: served.call("workers", "--json").json["items"],
+        what="the worker to sign on",
+    )
+    execution_id = served.call("submit", str(plan), "-p", "n=1").output.strip()
+
+    shown = served.call("show", execution_id)
+    as_json = served.call("show", execution_id, "--json")
+
+    assert "no worker serves attic" in shown.complaint
+    assert as_json.complaint == ""
+
+
+def test_why_tells_people_of_each_step_that_does_not_run(served: Project) -> None:
+    execution_id = served.call(
+        "submit", served.file("adding.yaml"), "-p", "n=1", PLANS_QUEUE="attic"
+    ).output.strip()
+    served.call("pause", execution_id, "--by", "ann", "--reason", "a look")
+
+    told = served.call("why", execution_id, "--most", "1").output.splitlines()
+
+    assert told == [
+        f"{execution_id} is paused",
+        "one is ready",
+        "  its execution was paused by ann: a look; see: plans resume " + execution_id,
+        (
+            "  no living worker serves the queue attic; other queues are served; see:"
+            " plans worker -Q attic"
+        ),
+        "and 1 more, which --most shows",
+    ]
+
+
+def test_submit_to_the_usual_queue_names_the_setting(served: Project) -> None:
+    wait_until(
+        lambda: served.call("workers", "--json").json["items"],
+        what="the worker to sign on",
+    )
+
+    answer = served.call(
+        "submit", served.file("adding.yaml"), "-p", "n=1", PLANS_QUEUE="attic"
+    )
+
+    assert "no worker serves attic" in answer.complaint
+    assert "set PLANS_QUEUE" in answer.complaint
 
 
 # list, show, watch
@@ -368,12 +462,14 @@ def test_workers_and_what_they_mended_are_listed(served: Project) -> None:
 
 def test_list_comes_in_pages(served: Project, completed: str, failed: str) -> None:
     first = served.call("list", "--page-size", "1", "--json").json
-    second = served.call("list", "--page-size", "1", "--page", "2", "--json").json
+    after = ("--after", first["next_cursor"])
+    second = served.call("list", "--page-size", "1", *after, "--json").json
+    shown = served.call("list", "--page-size", "1", "--count")
 
-    assert list(first) == ["items", "total", "page", "page_size"]
-    assert first["total"] == second["total"] >= 2
-    assert (second["page"], second["page_size"]) == (2, 1)
+    assert list(first) == ["items", "next_cursor"]
     assert first["items"][0]["id"] != second["items"][0]["id"]
+    assert f"more: --after {first['next_cursor']}\n" in shown.output
+    assert " in all\n" in shown.output
 
 
 def test_list_for_people_shows_whole_ids_in_a_pipe(
@@ -382,7 +478,7 @@ def test_list_for_people_shows_whole_ids_in_a_pipe(
     answer = served.call("list", "--tag", "first")
 
     assert completed in answer.output
-    assert "page 1 of 1, 1 in all" in answer.output
+    assert "more:" not in answer.output
 
 
 def test_show_for_people_has_steps_history_and_result(
@@ -408,8 +504,8 @@ def test_json_of_show_has_the_documented_keys(served: Project, completed: str) -
     plain = served.call("show", completed, "--json").json
     full = served.call("show", completed, "--events", "--json").json
 
-    assert list(plain) == ["execution", "steps", "history"]
-    assert list(full) == ["execution", "steps", "history", "events"]
+    assert list(plain) == ["execution", "steps", "history", "signals"]
+    assert set(full) == {*plain, "events"}
     assert plain["execution"]["result"] == {"sum": 12, "label": "none"}
     assert [step["name"] for step in plain["steps"]] == ["one", "two"]
     assert [change["to_status"] for change in plain["history"]] == [
@@ -440,13 +536,12 @@ def test_an_execution_is_paused_resumed_and_cancelled(
     assert resumed.output == f"{execution_id} is running\n"
     served.call("pause", execution_id, "--by", "ann", "--reason", "a look")
     resumed_again = served.call("resume", execution_id, "--json").json
-    assert resumed_again == {
-        "execution_id": execution_id,
-        "status": "running",
-        "running_steps": ["wait"],
-    }
+    (running,) = resumed_again.pop("running_steps")
+    assert resumed_again == {"execution_id": execution_id, "status": "running"}
+    assert (running["execution_id"], running["name"]) == (execution_id, "wait")
+    assert running["cut_at"] is None
     assert served.call("cancel", execution_id).output.startswith(
-        f"{execution_id} is ending"
+        f"{execution_id} is ending; still running: wait; cut at "
     )
     gate.touch()
     assert served.call("watch", execution_id).code == ExitCode.FAILED
@@ -462,7 +557,33 @@ def test_an_execution_is_paused_resumed_and_cancelled(
     assert acts["ending"]["by"] == getpass.getuser()
 
 
-@pytest.mark.parametrize("command", ["show", "watch", "pause"])
+def test_what_is_cancelled_is_given_another_time(
+    served: Project, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    begun = served.call("submit", served.file("holding.yaml"), "-p", f"gate={gate}")
+    execution_id = begun.output.strip()
+
+    def runs() -> bool:
+        steps = served.call("show", execution_id, "--json").json["steps"]
+        return bool(steps[0]["status"] == "running")
+
+    wait_until(runs, what="the step to run")
+    served.call("cancel", execution_id)
+    refused = served.call("cancel", execution_id, "--grace", "soon")
+    assert (refused.code, "--grace soon" in refused.complaint) == (ExitCode.USAGE, True)
+
+    served.call("cancel", execution_id, "--grace", "10m", "--by", "ann")
+
+    *_, last = served.call("show", execution_id, "--json").json["history"]
+    assert (last["from_status"], last["by"]) == ("ending", "ann")
+    gate.touch()
+    assert served.call("watch", execution_id).code == ExitCode.FAILED
+
+
+@pytest.mark.parametrize(
+    "command", ["show", "watch", "logs", "graph", "pause", "resume", "cancel"]
+)
 @pytest.mark.parametrize(
     "execution_id", ["nonsense", "01a1fc5f-ecfd-7f66-aad4-cad5b7662969"]
 )
@@ -521,3 +642,103 @@ def test_reader_that_went_away_is_no_error(
         complaint = process.stderr.read()
 
     assert complaint == ""
+
+
+def test_a_queue_is_paused_and_resumed_as_a_whole(served: Project) -> None:
+    execution_id = served.call("submit", served.file("adding.yaml"), "-p", "n=1")
+    assert execution_id.code == 0
+
+    paused = served.call(
+        "pause", "--queue", "elsewhere", "--by", "ann", "--reason", "a look"
+    )
+    again = served.call("pause", "--queue", "elsewhere")
+    listed = served.call("pauses")
+    resumed = served.call("resume", "--queue", "elsewhere")
+    resumed_again = served.call("resume", "--queue", "elsewhere")
+
+    assert paused.output == "queue elsewhere is paused\n"
+    assert "no worker serves queue 'elsewhere'" in paused.complaint
+    assert (again.code, again.output) == (ExitCode.FAILED, "")
+    assert "queue elsewhere is paused already by ann since" in again.complaint
+    assert "a look" in listed.output
+    assert resumed.output == "queue elsewhere goes on\n"
+    assert (resumed_again.code, resumed_again.complaint) == (
+        ExitCode.FAILED,
+        "queue elsewhere is not paused\n",
+    )
+
+
+def test_an_execution_of_a_paused_plan_says_so(served: Project) -> None:
+    served.call("submit", served.file("adding.yaml"), "-p", "n=1")
+    served.call("pause", "--plan", "adding", "--by", "ann", "--reason", "a look")
+    begun = served.call("submit", served.file("adding.yaml"), "-p", "n=2")
+    execution_id = begun.output.strip()
+
+    shown = served.call("show", execution_id)
+    listed = served.call("list", "--json").json["items"]
+
+    assert "plan adding by ann since" in shown.output
+    assert [hold["by"] for hold in listed[0]["holds"]] == ["ann"]
+    served.call("resume", "--plan", "adding")
+    assert served.call("watch", execution_id).code == ExitCode.OK
+
+
+@pytest.mark.parametrize(
+    "line", ["pause", "resume", "pause --plan a --tag b", "pause x --queue io"]
+)
+def test_a_pause_is_of_one_thing(served: Project, line: str) -> None:
+    answer = served.call(*line.split())
+
+    assert answer.code == ExitCode.USAGE
+    assert "one execution, or one --plan, --tag, --queue or --uses" in answer.complaint
+
+
+def test_an_unknown_plan_is_not_paused(served: Project) -> None:
+    served.call("submit", served.file("adding.yaml"), "-p", "n=1")
+
+    answer = served.call("pause", "--plan", "addin")
+
+    assert answer.code == ExitCode.NOT_FOUND
+    assert 'did you mean "adding"' in answer.complaint
+
+
+def test_a_pause_of_what_nothing_uses_says_so(served: Project) -> None:
+    paused = served.call("pause", "--uses", "strype", "--by", "ann")
+    served.call("resume", "--uses", "strype", "--by", "ann")
+
+    assert (paused.code, paused.output) == (0, "dependency strype is paused\n")
+    assert "plans: warning: no plan and no action is known to use" in paused.complaint
+
+
+def test_the_next_times_of_a_paused_schedule_say_that_it_is_paused(
+    served: Project,
+) -> None:
+    served.call("publish", served.file("adding.yaml"))
+    create = "schedule create hourly --plan adding -p n=1 --every 1h"
+    served.call(*create.split())
+    before = served.call("schedule", "next", "hourly")
+    served.call("schedule", "pause", "hourly", "--by", "ann")
+
+    answer = served.call("schedule", "next", "hourly")
+
+    assert before.complaint == ""
+    assert answer.output == before.output
+    assert answer.complaint.startswith("plans: warning: hourly is paused since ")
+
+
+def test_what_steps_use_is_paused_listed_and_resumed(served: Project) -> None:
+    paused = served.call(
+        "pause", "--uses", "stripe", "--by", "ann", "--reason", "it is down"
+    )
+    listed = served.call("dependency", "list")
+    again = served.call("pause", "--uses", "stripe")
+    pauses = served.call("pauses")
+    resumed = served.call("resume", "--uses", "stripe", "--by", "ann")
+    guarded = served.call("dependency", "guard", "stripe", "--pause-at", "0.5")
+
+    assert (paused.code, paused.output) == (0, "dependency stripe is paused\n")
+    assert "ann: it is down" in listed.output
+    assert again.code == 1
+    assert "dependency stripe" in pauses.output
+    assert (resumed.code, resumed.output) == (0, "dependency stripe goes on\n")
+    assert "when 50% of its last 20 attempts have failed" in guarded.output

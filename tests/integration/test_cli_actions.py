@@ -116,6 +116,7 @@ def test_json_of_actions_has_the_documented_keys(call: Call) -> None:
         "timeout_seconds",
         "published_by",
         "published_at",
+        "uses",
         "workers",
     ]
     assert list(one["signature"]) == ["parameters", "others", "result"]

@@ -1,5 +1,7 @@
 """What an action tells, on its way into the database: bounded, fenced, not lost."""
 
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +23,9 @@ from execution.patience import Patience
 from execution.records import StepRecords
 from execution.results import StepSummary
 from execution.states import StepStatus
+from execution.telling import MOST_METRICS
 from tests.integration.test_protocol import claim, register
+from tests.polling import wait_until
 from tests.rows import committed
 
 PLAN = Plan("told", steps=[Step("only", action="test.nothing")])
@@ -135,6 +139,28 @@ def test_a_tight_loop_is_written_at_its_beginning_and_its_end(attempt: Attempt) 
     assert len(told) < 10
 
 
+def test_ten_thousand_reports_a_second_are_two_writes(
+    attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, writes = attempt.records.report_progress, 0
+
+    def count_and_write(*arguments: Any, **options: Any) -> int | None:
+        nonlocal writes
+        writes += 1
+        return write(*arguments, **options)
+
+    monkeypatch.setattr(attempt.records, "report_progress", count_and_write)
+    begun = time.monotonic()
+    for number in range(10_000):
+        attempt.ctx.progress(number / 100, f"at {number}")
+    attempt.ctx.flush()
+    took_seconds = time.monotonic() - begun
+
+    told = [data["message"] for data in attempt.read_progress()]
+    assert len(told) == writes <= 2 + 2 * took_seconds
+    assert (told[0], told[-1]) == ("at 0", "at 9999")
+
+
 def test_logs_and_metrics_are_stored_when_the_attempt_ends(attempt: Attempt) -> None:
     attempt.ctx.log.info("parsed %d", 900)
     attempt.ctx.metric("quality", 0.98)
@@ -157,6 +183,78 @@ def test_what_was_flushed_is_not_written_again(attempt: Attempt) -> None:
     attempt.ctx.flush()
 
     assert attempt.read_rows("execution_logs", "message") == [("once",)]
+
+
+def test_what_is_reported_while_metrics_are_written_is_kept(attempt: Attempt) -> None:
+    attempt.ctx.metric("first", 1)
+    flushing = threading.Thread(target=attempt.ctx.flush)
+    with committed(
+        str(attempt.settings.database_url), attempt.settings.schema
+    ) as cursor:
+        cursor.execute(
+            "SELECT FROM executions WHERE id = %s FOR UPDATE",
+            (attempt.ctx.execution_id,),
+        )
+        flushing.start()
+
+        def is_waited_for() -> bool:
+            cursor.execute(
+                "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted"
+                " AND transactionid = pg_current_xact_id()::xid)"
+            )
+            return cursor.fetchone() == (True,)
+
+        wait_until(is_waited_for, what="the write of the first")
+        attempt.ctx.metric("meanwhile", 2)
+    flushing.join()
+
+    attempt.ctx.flush()
+
+    names = [name for (name,) in attempt.read_rows("execution_metrics", "name")]
+    assert names == ["first", "meanwhile"]
+
+
+def test_metrics_that_wait_are_bounded_and_the_log_says_so(attempt: Attempt) -> None:
+    for number in range(MOST_METRICS + 2):
+        attempt.ctx.metric("n", number)
+
+    attempt.ctx.flush()
+    attempt.ctx.metric("n", -1)
+    attempt.ctx.flush()
+
+    values = [value for (value,) in attempt.read_rows("execution_metrics", "value")]
+    assert values == [*range(MOST_METRICS), -1]
+    assert attempt.read_rows("execution_logs", "source", "level", "message") == [
+        (
+            "plans",
+            "warning",
+            "more than 10,000 metrics wait to be written; others are not kept",
+        )
+    ]
+
+
+def test_a_handler_of_signals_may_flush_what_is_being_flushed(attempt: Attempt) -> None:
+    telling = attempt.ctx._telling
+    ask = telling._ask
+
+    def be_interrupted(call: Callable[[], Any]) -> Any:
+        answer = ask(call)
+        attempt.ctx.log.info("from the handler")
+        telling._ask = ask
+        attempt.ctx.flush()
+        return answer
+
+    telling._ask = be_interrupted
+    attempt.ctx.log.info("from the code")
+    flushing = threading.Thread(target=attempt.ctx.flush, daemon=True)
+    flushing.start()
+    flushing.join(10)
+
+    assert not flushing.is_alive()
+    assert attempt.read_rows("execution_logs", "message") == [
+        ("from the code",),
+        ("from the handler",),
+    ]
 
 
 def test_a_checkpoint_replaces_the_one_before(attempt: Attempt) -> None:

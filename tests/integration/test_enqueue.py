@@ -1,23 +1,35 @@
 """Submits inside a caller's own transaction, by Python and by SQL."""
 
+import asyncio
 import json
 import re
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import psycopg2
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from psycopg.rows import dict_row, tuple_row
 from psycopg2 import errors
 from psycopg2.extensions import cursor as Cursor  # noqa: N812  # a class with a small name
+from psycopg2.extras import (
+    DictCursor,
+    NamedTupleCursor,
+    RealDictCursor,
+    register_default_jsonb,
+    register_uuid,
+)
 from sqlalchemy.orm import Session
 
 from execution import ExecutionEngine, ExecutionStatus, Plan, Settings, Step
+from execution.database import DatabaseUnavailableError
 from execution.errors import (
     DatabaseError,
     ExecutionNotFoundError,
@@ -107,6 +119,111 @@ def test_a_submit_in_a_transaction_that_is_rolled_back_never_was(
     assert other_id != execution_id
 
 
+@pytest.fixture(params=[None, RealDictCursor, DictCursor, NamedTupleCursor])
+def driver(
+    settings: Settings, request: pytest.FixtureRequest
+) -> Iterator[psycopg2.extensions.connection]:
+    """A caller's own connection of psycopg2, whatever it makes of rows."""
+    assert settings.database_url is not None
+    connection = psycopg2.connect(
+        settings.database_url.replace("+psycopg2", ""), cursor_factory=request.param
+    )
+    register_uuid(conn_or_curs=connection)  # type: ignore[no-untyped-call]  # its stubs lack them
+    # as Django has it
+    register_default_jsonb(connection, loads=lambda text: text)
+    yield connection
+    connection.close()
+
+
+def test_a_submit_joins_the_transaction_of_a_driver(
+    engine: ExecutionEngine, driver: psycopg2.extensions.connection
+) -> None:
+    options: Any = {"tags": ["one", "two"], "priority": 3, "transaction": driver}
+
+    lost = engine.submit(PLAN, {"day": "1"}, **options)
+    driver.rollback()
+    kept = engine.submit(PLAN, {"day": "1"}, **options)
+    with pytest.raises(ExecutionNotFoundError):
+        engine.get_status(kept)
+    driver.commit()
+
+    with pytest.raises(ExecutionNotFoundError):
+        engine.get_status(lost)
+    assert engine.get_status(kept).tags == ("etl", "one", "two")
+
+
+def test_a_key_is_answered_within_the_transaction_of_a_driver(
+    engine: ExecutionEngine, driver: psycopg2.extensions.connection
+) -> None:
+    key = str(uuid.uuid4())
+    known = engine.submit(PLAN, {"day": "1"}, idempotency_key=key)
+
+    again = engine.submit(PLAN, {"day": "1"}, idempotency_key=key, transaction=driver)
+    with pytest.raises(SubmissionConflictError, match=known):
+        engine.submit(PLAN, {"day": "2"}, idempotency_key=key, transaction=driver)
+
+    assert again == known
+
+
+def test_what_a_driver_raises_comes_out_as_ours(
+    engine: ExecutionEngine, driver: psycopg2.extensions.connection
+) -> None:
+    driver.set_session(isolation_level="REPEATABLE READ")
+    with pytest.raises(DatabaseError, match="READ COMMITTED only"):
+        engine.submit(PLAN, {"day": "1"}, transaction=driver)
+    driver.close()
+    with pytest.raises(DatabaseUnavailableError, match="connection already closed"):
+        engine.submit(PLAN, {"day": "1"}, transaction=driver)
+
+
+@pytest.mark.parametrize("rows", [tuple_row, dict_row])
+def test_a_submit_joins_a_transaction_of_psycopg(
+    engine: ExecutionEngine, settings: Settings, rows: Any
+) -> None:
+    url = str(settings.database_url).replace("+psycopg2", "")
+    with closing(psycopg.connect(url, row_factory=rows)) as connection:
+        lost = engine.submit(PLAN, {"day": "1"}, transaction=connection)
+        connection.rollback()
+        kept = engine.submit(PLAN, {"day": "1"}, tags=["a"], transaction=connection)
+        connection.commit()
+        connection.isolation_level = psycopg.IsolationLevel.SERIALIZABLE
+        with pytest.raises(DatabaseError, match="READ COMMITTED only"):
+            engine.submit(PLAN, {"day": "1"}, transaction=connection)
+
+    with pytest.raises(ExecutionNotFoundError):
+        engine.get_status(lost)
+    assert engine.get_status(kept).tags == ("etl", "a")
+
+
+def test_what_is_no_transaction_is_refused(
+    engine: ExecutionEngine, alchemy: sa.Engine
+) -> None:
+    with pytest.raises(TypeError, match="connection of Django, psycopg2 or psycopg"):
+        engine.submit(PLAN, {"day": "1"}, transaction=alchemy)  # type: ignore[arg-type]  # what is tested
+
+
+def test_an_async_connection_is_refused(
+    engine: ExecutionEngine, settings: Settings
+) -> None:
+    url = str(settings.database_url).replace("+psycopg2", "")
+
+    async def submit() -> None:
+        async with await psycopg.AsyncConnection.connect(url) as connection:
+            with pytest.raises(TypeError, match="not AsyncConnection"):
+                engine.submit(PLAN, {"day": "1"}, transaction=connection)
+
+    asyncio.run(submit())
+
+
+def test_an_error_of_no_database_passes_through(engine: ExecutionEngine) -> None:
+    class Broken:
+        def cursor(self) -> Any:
+            raise LookupError("no cursor here")
+
+    with pytest.raises(LookupError):
+        engine.submit(PLAN, {"day": "1"}, transaction=Broken())
+
+
 def test_a_transaction_of_a_stricter_isolation_is_refused(
     engine: ExecutionEngine, alchemy: sa.Engine
 ) -> None:
@@ -160,6 +277,21 @@ def test_a_plan_that_was_only_submitted_has_no_name_yet(
 
     with pytest.raises(PlanNotFoundError, match="plans publish FILE"):
         engine.submit("unnamed")
+
+
+def test_a_file_in_the_place_of_a_name_is_told_apart(engine: ExecutionEngine) -> None:
+    with pytest.raises(PlanNotFoundError, match=r"Plan\.from_file\('hello\.yaml'\)"):
+        engine.submit("hello.yaml")
+
+
+@pytest.mark.parametrize("plan", [{"name": "hello"}, Path("hello.yaml"), None])
+def test_what_is_no_plan_is_refused_by_its_kind(
+    engine: ExecutionEngine, plan: Any
+) -> None:
+    with pytest.raises(ParameterError, match=r"plan: is a .*, not a plan"):
+        engine.submit(plan)
+    with pytest.raises(ParameterError, match=r"plan: is a .*, not a plan"):
+        engine.submit_many(plan, [{}])
 
 
 # SQL

@@ -8,6 +8,7 @@ import redis
 from execution import (
     ExecutionEngine,
     ExecutionProgressTracker,
+    ExecutionResult,
     ExecutionStatus,
     Plan,
     Step,
@@ -18,6 +19,9 @@ from execution.errors import (
     InvalidExecutionStateError,
     ParameterError,
 )
+from execution.events import subscription
+from execution.repository import ExecutionRepository
+from execution.waiting import wait_for_end
 from tests.rows import committed, insert_execution
 
 PLAN = Plan("moved", steps=[Step("only", action="test.nothing", queue="nobody_serves")])
@@ -64,7 +68,7 @@ def test_an_ended_execution_refuses_every_request(
     execution_id = engine.submit(PLAN)
     engine.cancel(execution_id)
 
-    with pytest.raises(InvalidExecutionStateError, match="it has ended for good"):
+    with pytest.raises(InvalidExecutionStateError, match="it can be retried"):
         getattr(engine, act)(execution_id)
 
 
@@ -72,7 +76,8 @@ def test_a_refusal_says_what_is_possible(engine: ExecutionEngine) -> None:
     execution_id = engine.submit(PLAN)
 
     with pytest.raises(
-        InvalidExecutionStateError, match="cannot resume; it can end, pause"
+        InvalidExecutionStateError,
+        match="cannot be resumed; it can be paused or cancelled",
     ):
         engine.resume(execution_id)
 
@@ -134,6 +139,35 @@ def test_a_wait_that_is_too_short_says_that_the_execution_goes_on(
 
     with pytest.raises(ExecutionNotFinishedError):
         engine.get_result(execution_id)
+
+
+def test_a_wait_goes_on_with_an_execution_that_is_retried(
+    engine: ExecutionEngine, repository: ExecutionRepository
+) -> None:
+    execution_id = engine.submit(PLAN)
+    engine.cancel(execution_id)
+    retries: list[ExecutionStatus] = []
+
+    def read() -> ExecutionResult:
+        if retries:
+            return engine.get_result(execution_id)
+        # after the end was seen, and before its result is read
+        retries.append(engine.retry(execution_id))
+        try:
+            return engine.get_result(execution_id)
+        finally:
+            engine.cancel(execution_id)
+
+    result = wait_for_end(
+        execution_id,
+        repository,
+        lambda: subscription(None, "", execution_id),
+        read,
+        timeout_seconds=20,
+    )
+
+    assert retries == [ExecutionStatus.PENDING]
+    assert result.status is ExecutionStatus.CANCELLED
 
 
 def test_progress_is_answered_for_known_executions_alone(

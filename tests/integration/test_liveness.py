@@ -96,6 +96,27 @@ def test_a_silent_worker_is_declared_dead_for_good(
     assert beat(database, worker_id, [settings.queue]) is None
 
 
+def test_a_worker_with_a_longer_lease_may_be_silent_for_longer(
+    database: Database,
+    reconciler: Reconciler,
+    settings: Settings,
+    liveness: LivenessRecords,
+) -> None:
+    patient = 2 * settings.lease_seconds + 2
+    worker_id = register(liveness, settings, lease_seconds=patient)
+    statement = "UPDATE {schema}.pulse SET value = value + %s RETURNING value"
+
+    database.query(statement, (settings.lease_seconds + 1,))
+    run_round(reconciler)
+    early = beat(database, worker_id, [settings.queue])
+    database.query(statement, (patient + 1,))
+    run_round(reconciler)
+    late = beat(database, worker_id, [settings.queue])
+
+    assert early is not None
+    assert late is None
+
+
 def test_a_step_in_hand_is_not_lost(
     engine: ExecutionEngine,
     records: StepRecords,

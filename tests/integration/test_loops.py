@@ -8,8 +8,9 @@ import pytest
 from execution import ExecutionEngine, ExecutionStatus, Plan, Settings, Step, StepStatus
 from execution.answers import Claim, HeldStep, Recorded, RepeatAnswer, Repeated, Rider
 from execution.database import Database
-from execution.liveness import ExpiredStep, LivenessRecords, LostStep
+from execution.liveness import LivenessRecords
 from execution.records import StepRecords
+from execution.sweeps import ExpiredStep, LostStep
 from tests.integration.test_protocol import claim, nothing, register, ride, try_claim
 from tests.sweeping import look
 from tests.timeline import check_timeline, heads

@@ -31,7 +31,7 @@ FORK = """
 import os, sys
 from execution import ExecutionEngine, Plan, Settings, Step
 from execution.installation import Installation
-from execution.queries import ExecutionFilter
+from execution.filters import ExecutionFilter
 
 url, broker, schema = sys.argv[1:]
 settings = Settings(database_url=url, broker_url=broker, schema=schema)

@@ -16,9 +16,11 @@ from execution.answers import (
     Retried,
     RetryAnswer,
     Rider,
+    Saved,
 )
 from execution.database import Database
-from execution.liveness import LivenessRecords, OverdueStep
+from execution.liveness import LivenessRecords
+from execution.overdue import OverdueStep
 from execution.records import StepRecords
 from tests.racing import run_at_once
 from tests.sweeping import look
@@ -54,6 +56,7 @@ def register(
     settings: Settings,
     *other_queues: str,
     actions: str = ACTIONS,
+    lease_seconds: float | None = None,
 ) -> str:
     worker_id = str(uuid.uuid4())
     liveness.register_worker(
@@ -64,6 +67,7 @@ def register(
         slots=8,
         queues=[settings.queue, *other_queues],
         actions=actions,
+        lease_seconds=lease_seconds,
     )
     return worker_id
 
@@ -234,7 +238,7 @@ def test_a_late_result_is_dropped(
 
     assert (late.outcome, landed.outcome) == (Recorded.STALE, Recorded.RECORDED)
     assert records.report_progress(zombie, 10, None, chunks=None, records=None) is None
-    assert not records.save_checkpoint(zombie, "{}")
+    assert records.save_checkpoint(zombie, "{}") is Saved.STALE
     for parks in (False, True):
         assert fail(records, zombie, parks=parks).outcome is Retried.REFUSED
     assert not records.append_observations(

@@ -52,6 +52,15 @@ def test_a_submit_asks_the_catalogue(
     assert read_queues(engine, engine.submit(PLAN)) == expected
 
 
+def test_queues_that_no_worker_serves_are_named(
+    engine: ExecutionEngine, liveness: LivenessRecords, settings: Settings
+) -> None:
+    # it does not beat, and so lives for a lease
+    publish(liveness, settings)
+
+    assert engine.list_unserved_queues(PLAN) == ("docks", "mine")
+
+
 def test_a_submit_of_many_asks_the_catalogue(
     engine: ExecutionEngine, expected: list[str]
 ) -> None:

@@ -18,8 +18,8 @@ from execution.ending import finish_execution
 from execution.errors import SubmissionConflictError
 from execution.events import ExecutionEventEmitter
 from execution.identity import draw_execution_id
-from execution.liveness import LostStep
 from execution.receipts import Move, Submitted
+from execution.sweeps import LostStep
 from tests.racing import Arena, arena_of, count_wrong_rounds
 from tests.timeline import check_timeline, heads, read_timeline
 

@@ -10,8 +10,8 @@ from celery import Celery
 from execution import ExecutionStatus, Settings
 from execution.answers import Completion, Recorded
 from execution.dispatcher import ExecutionDispatcher
-from execution.liveness import LostStep
 from execution.reconciler import Reconciler, Round
+from execution.sweeps import LostStep
 from execution.windows import Window
 from tests.integration.test_races import ONE, SILENT, count_events
 from tests.racing import Arena, arena_of, count_wrong_rounds

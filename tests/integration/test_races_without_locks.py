@@ -21,6 +21,7 @@ from tests.integration.test_races import (
     race_needs,
     race_pause,
 )
+from tests.integration.test_races_of_acts import race_pause_with_a_ride, race_resumes
 from tests.integration.test_races_of_reconcilers import (
     race_late_completion,
     race_reconcilers,
@@ -61,6 +62,8 @@ def remove_lock(settings: Settings, function: str) -> None:
         ("complete_step", race_needs),
         ("complete_step", race_cancel),
         ("pause_execution", race_pause),
+        ("complete_step", race_pause_with_a_ride),
+        ("resume_execution", race_resumes),
         ("cancel_execution", race_cancel),
         ("finish_execution", race_finishes),
         ("take_step", race_late_completion),

@@ -31,6 +31,9 @@ from tests.integration.test_protocol import register, try_claim
 from tests.sweeping import look
 from tests.timeline import check_timeline
 
+# chance repeats what other tests have covered
+pytestmark = pytest.mark.usefixtures("untraced")
+
 SEEDS = 120
 QUIET = ExecutionEventEmitter(None, "")
 

@@ -6,10 +6,19 @@ from typing import Any
 
 import pytest
 
-from execution import ExecutionRepository, ExecutionStatus, Plan, Settings, Step
+from execution import (
+    ExecutionEngine,
+    ExecutionFilter,
+    ExecutionRepository,
+    ExecutionStatus,
+    Plan,
+    Settings,
+    Step,
+)
 from execution.errors import DatabaseError, SubmissionConflictError
 from execution.identity import draw_execution_id
 from execution.receipts import Submitted
+from tests.backups import back_up
 from tests.racing import run_at_once
 from tests.rows import committed
 
@@ -247,3 +256,28 @@ def test_a_refused_submit_leaves_nothing(repository: ExecutionRepository) -> Non
     assert "\n" not in str(refusal.value)
     assert repository.get_by_id(execution_id) is None
     assert submit(repository, key="k").is_new
+
+
+@pytest.mark.parametrize("way", ["one", "many", "within", "published"])
+def test_a_plan_that_a_restored_backup_lacks_is_stored_again(
+    engine: ExecutionEngine, settings: Settings, way: str
+) -> None:
+    plan = Plan(f"younger-{way}", steps=[Step("only", action="test.nothing")])
+    restore = back_up(settings)
+    engine.submit(plan)
+    restore()
+
+    match way:
+        case "one":
+            engine.submit(plan)
+        case "many":
+            engine.submit_many(plan, [{}, {}])
+        case "within":
+            with committed(str(settings.database_url), settings.schema) as cursor:
+                engine.submit(plan, transaction=cursor.connection)
+        case _:
+            engine.publish(plan)
+            engine.submit(plan.name)
+
+    wanted = ExecutionFilter(plan=plan.name)
+    assert engine.count_executions(wanted) == (2 if way == "many" else 1)

@@ -21,8 +21,9 @@ from execution.answers import (
 from execution.database import Database
 from execution.ending import finish_execution
 from execution.events import ExecutionEventEmitter
-from execution.liveness import ExpiredStep, LivenessRecords
+from execution.liveness import LivenessRecords
 from execution.records import StepRecords
+from execution.sweeps import ExpiredStep
 from tests.integration.test_protocol import register, try_claim
 from tests.sweeping import look
 from tests.timeline import check_timeline, heads, read_timeline

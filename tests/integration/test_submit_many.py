@@ -15,7 +15,7 @@ from execution.cli.app import app
 from execution.cli.exits import ExitCode
 from execution.database import Database
 from execution.errors import ParameterError, SubmissionConflictError
-from execution.queries import ExecutionFilter
+from execution.filters import ExecutionFilter
 from execution.repository import ExecutionRepository
 from tests.racing import run_at_once
 
@@ -269,7 +269,7 @@ def test_a_bad_line_is_named_and_nothing_begins(
     assert done.exit_code == ExitCode.USAGE
     assert all(f"<stdin>:{n}" in done.output for n in (3, 4, 5))
     assert "<stdin>:1" not in done.output
-    assert engine.list_executions(ExecutionFilter(tag="bad-lines")).total == 0
+    assert engine.count_executions(ExecutionFilter(tag="bad-lines")) == 0
 
 
 @pytest.mark.parametrize("other", [["-p", "n=1"], ["--key", "k"]])

@@ -16,14 +16,27 @@ import sqlalchemy as sa
 from psycopg2.extensions import cursor as Cursor  # noqa: N812  # a class with a small name
 
 from execution import ExecutionRepository, ExecutionStatus, Settings
+from execution.cursors import Horizon, count_ticks
+from execution.filters import ExecutionFilter, PageCursor
+from execution.log_queries import _LINES, _METRICS
 from execution.pool import DatabasePool
-from execution.queries import ExecutionFilter
 from execution.sql import read_functions
 from tests.crowd import TOKEN, WORKER, find_execution, load_crowd
 from tests.rows import rolled_back
 
-BIG_TABLES = {"executions", "execution_steps", "execution_events", "cached_results"}
+BIG_TABLES = {
+    "executions",
+    "execution_steps",
+    "execution_events",
+    "cached_results",
+    "execution_logs",
+    "execution_metrics",
+    "batch_items",
+}
+BATCH = "md5('batch2')::uuid"
 NOW = datetime.now(UTC)
+LATER = count_ticks(NOW + timedelta(hours=1))
+HALF_AN_HOUR = timedelta(minutes=30)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,6 +61,12 @@ def explain(cursor: Cursor, statement: str, arguments: Any = None) -> set[str]:
     cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", arguments)
     ((plans,),) = cursor.fetchall()
     return whole_reads(plans[0]["Plan"])
+
+
+def write_plan(cursor: Cursor, statement: str, arguments: Any = None) -> str:
+    """Return what the planner means to do, as people read it."""
+    cursor.execute(f"EXPLAIN {statement}", arguments)
+    return "\n".join(line for (line,) in cursor.fetchall())
 
 
 def body_of(function: str, **arguments: str) -> str:
@@ -80,6 +99,14 @@ def body_of(function: str, **arguments: str) -> str:
         ("expired_steps", {"p_most": "200"}),
         ("unfinished_executions", {"p_most": "200"}),
         ("due_keys", {"p_most": "200"}),
+        ("delayed_executions", {"p_most": "200"}),
+        ("due_dependencies", {"p_most": "200"}),
+        ("passing_executions", {}),
+        ("passable_steps", {"p_name": "'stripe'", "p_most": "8"}),
+        ("count_parked", {"p_name": "'stripe'"}),
+        ("due_batches", {"p_most": "200"}),
+        ("first_pending", {"p_batch": BATCH, "p_position": "7"}),
+        ("has_failed", {"b": "(SELECT b FROM batches AS b LIMIT 1)"}),
         ("live_under", {"p_key": "'plan 5:k'"}),
         ("comes_soon", {"p_tick": "2.5::float", "p_beat": "5.0::float"}),
         ("expired_results", {"p_most": "10"}),
@@ -107,6 +134,7 @@ def test_the_sweeps_have_something_to_find(cursor: Cursor) -> None:
         "expired_steps(200)",
         "unfinished_executions(200)",
         "due_keys(200)",
+        "delayed_executions(200)",
     ):
         cursor.execute(f"SELECT count(*) FROM {call}")  # noqa: S608  # names of our own
         found[call.partition("(")[0]] = cursor.fetchall()[0][0]
@@ -121,6 +149,7 @@ def test_the_sweeps_have_something_to_find(cursor: Cursor) -> None:
         "expired_steps": 10,
         "unfinished_executions": 20,
         "due_keys": 4,
+        "delayed_executions": 5,
     }
 
 
@@ -132,7 +161,8 @@ def test_the_sweeps_have_something_to_find(cursor: Cursor) -> None:
             (
                 "SELECT id FROM executions WHERE concurrency_key = 'plan 5:k'"
                 " AND admitted_at IS NULL AND ended_at IS NULL AND status = 'pending'"
-                " ORDER BY concurrency_key, priority DESC, created_at, id LIMIT 1"
+                " ORDER BY concurrency_key, priority DESC,"
+                " coalesce(starts_at, created_at), id LIMIT 1"
             ),
         ),
         (
@@ -141,7 +171,8 @@ def test_the_sweeps_have_something_to_find(cursor: Cursor) -> None:
                 "SELECT concurrency_key FROM executions"
                 " WHERE concurrency_key > 'plan 5:k' AND admitted_at IS NULL"
                 " AND ended_at IS NULL"
-                " ORDER BY concurrency_key, priority DESC, created_at, id LIMIT 1"
+                " ORDER BY concurrency_key, priority DESC,"
+                " coalesce(starts_at, created_at), id LIMIT 1"
             ),
         ),
         (
@@ -161,6 +192,48 @@ def test_keys_have_indexes_of_their_own(cursor: Cursor, index: str, query: str) 
     assert any(index in line for (line,) in cursor.fetchall())
 
 
+PARKED = {
+    "name": (
+        "SELECT s.waits_for FROM execution_steps s"
+        " WHERE s.parked_at IS NOT NULL AND s.waits_for > 'queue:a'"
+        " ORDER BY s.waits_for, s.execution_id LIMIT 1"
+    ),
+    "execution": (
+        "SELECT s.execution_id FROM execution_steps s"
+        " WHERE s.parked_at IS NOT NULL AND s.waits_for = 'queue:a'"
+        " AND s.execution_id > '00000000-0000-0000-0000-000000000000'"
+        " ORDER BY s.waits_for, s.execution_id LIMIT 1"
+    ),
+}
+
+
+@pytest.mark.parametrize("query", PARKED.values(), ids=list(PARKED))
+def test_what_is_parked_has_an_index_of_its_own(cursor: Cursor, query: str) -> None:
+    cursor.execute("SET LOCAL enable_sort = off")
+
+    assert "ix_execution_steps_parked" in write_plan(cursor, query)
+
+
+def test_a_look_for_what_goes_on_reads_no_more_than_it_takes(cursor: Cursor) -> None:
+    cursor.execute(
+        "UPDATE execution_steps SET status = 'waiting', wake_at = NULL,"
+        " waits_for = 'queue:gone', parked_at = now() WHERE status = 'ready'"
+    )
+    parked = cursor.rowcount
+    looks = "SELECT pg_stat_get_xact_numscans('ix_execution_steps_parked'::regclass)"
+    cursor.execute(looks)
+    ((before,),) = cursor.fetchall()
+
+    cursor.execute("SELECT resumable_executions(5)")
+    found = len(cursor.fetchall())
+
+    cursor.execute(looks)
+    ((after,),) = cursor.fetchall()
+    assert parked > 40
+    assert found == 5
+    assert after - before < 20
+
+
 def test_one_look_finds_what_its_parts_find(cursor: Cursor) -> None:
     cursor.execute("UPDATE workers SET ended_at = now(), end_reason = 'stopped'")
     parts = {
@@ -172,6 +245,7 @@ def test_one_look_finds_what_its_parts_find(cursor: Cursor) -> None:
         "unsent_executions": "unsent_executions(7)",
         "unfinished": "unfinished_executions(7)",
         "due_keys": "due_keys(7)",
+        "batches": "due_batches(7)",
         "overdue": f"overdue_steps('{WORKER}', 1e9)",
     }
     counts = {}
@@ -215,24 +289,33 @@ def captured(
     "ask",
     [
         lambda r, _: r.list_executions(),
-        lambda r, _: r.list_executions(page=3),
+        lambda r, e: r.list_executions(after=str(PageCursor(NOW, e))),
+        lambda r, e: r.list_executions(
+            ExecutionFilter(status=ExecutionStatus.PAUSED),
+            after=str(PageCursor(NOW, e)),
+        ),
+        lambda r, _: r.list_executions(
+            ExecutionFilter(since=NOW - HALF_AN_HOUR, where="parameters.n == 3")
+        ),
         lambda r, _: r.list_executions(ExecutionFilter(status=ExecutionStatus.PAUSED)),
         lambda r, _: r.list_executions(ExecutionFilter(plan="plan 3")),
-        lambda r, _: r.list_executions(
-            ExecutionFilter(since=NOW - timedelta(minutes=30))
-        ),
+        lambda r, _: r.list_executions(ExecutionFilter(since=NOW - HALF_AN_HOUR)),
         lambda r, e: r.get_by_id(e),
+        lambda r, e: r.get_standing(e),
         lambda r, e: r.list_steps(e),
         lambda r, e: r.list_events(e),
         lambda r, e: r.get_state_history(e),
     ],
     ids=[
         "all",
-        "third_page",
+        "next_page",
+        "next_page_by_state",
+        "by_expression_since",
         "by_state",
         "by_plan",
         "by_time",
         "one",
+        "standing",
         "steps",
         "events",
         "history",
@@ -247,8 +330,57 @@ def test_what_is_shown_is_read_by_an_index(
     with captured(repository, execution_id) as sent:
         ask(repository, execution_id)
 
-    # the first statement is the page itself; the second counts what the filter finds
     assert explain(cursor, *sent[0]) == set()
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        (_LINES, (0, None, None, None, ["info"], 1000)),
+        (_LINES, (7, "s4", "s4", "s4", ["error"], 1000)),
+        (_METRICS, ()),
+    ],
+    ids=["lines", "lines_of_a_step", "metrics"],
+)
+def test_what_steps_told_is_read_by_an_index(
+    cursor: Cursor, query: str, wanted: tuple[object, ...]
+) -> None:
+    arguments = (*wanted, find_execution(cursor, "running"))
+
+    assert explain(cursor, query.replace("{schema}.", ""), arguments) == set()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ended"),
+    [
+        (ExecutionFilter(), 0),
+        (ExecutionFilter(status=ExecutionStatus.COMPLETED), 0),
+        (ExecutionFilter(), LATER),
+        (ExecutionFilter(status=ExecutionStatus.COMPLETED), LATER),
+        (ExecutionFilter(plan="plan 3"), LATER),
+        (ExecutionFilter(tag="tag 7"), LATER),
+        (ExecutionFilter(where="parameters.n == 3"), LATER),
+    ],
+    ids=[
+        "all",
+        "by_state",
+        "all_later",
+        "by_state_later",
+        "by_plan",
+        "by_tag",
+        "by_expression",
+    ],
+)
+def test_who_watches_all_reads_what_is_open_and_what_has_ended_since(
+    cursor: Cursor, repository: ExecutionRepository, wanted: ExecutionFilter, ended: int
+) -> None:
+    with captured(repository, "") as sent:
+        repository.list_moving(wanted, Horizon("0" * 8, ended).place, limit=100)
+
+    assert explain(cursor, *sent[0]) == set()
+    plan = write_plan(cursor, *sent[0])
+    assert "ix_executions_ended_at" in plan
+    assert "ix_executions_status_created_at" in plan
 
 
 CALLS = [
@@ -281,6 +413,7 @@ CALLS = [
     ("running", "running", "retry_step(%(e)s, 4, %(t)s, 1, '{}', '{}', 9, true)"),
     ("running", "running", "report_progress(%(e)s, 4, %(t)s, 40, 'on', 1, 1)"),
     ("running", "running", "save_checkpoint(%(e)s, 4, %(t)s, '{}')"),
+    ("running", "running", "append_observations(%(e)s, 4, %(t)s, '[]', '[]')"),
     ("running", "running", "is_unwanted(%(e)s, 4, %(t)s)"),
     ("running", "running", "take_step(%(e)s, 4, %(t)s, 'timeout', 9, true)"),
     (
@@ -311,7 +444,12 @@ CALLS = [
     ("running", None, "admit_next('plan 0:k')"),
     ("pending", None, "supersede_execution(%(e)s)"),
     ("running", None, "find_holders('plan 0:k', %(new)s, 2)"),
+    ("running", None, "resumable_executions(200)"),
+    ("running", None, "running_under('queue', 'q', 100)"),
+    ("running", "waiting", "unpark_steps(%(e)s)"),
     ("running", None, "sweep(%(w)s, 2.5, 1e9, 5, 200)"),
+    ("running", None, f"hand_out_items({BATCH}, 20, 30, true)"),
+    ("running", None, f"act_on_item({BATCH}, 1950)"),
 ]
 
 

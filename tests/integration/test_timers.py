@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from execution import ExecutionEngine, ExecutionStatus, Plan, Settings, Step, StepStatus
-from execution.answers import ClaimOutcome, Completion, HeldStep, Retried
+from execution.answers import ClaimOutcome, Completion, HeldStep, Retried, Saved
 from execution.database import Database
 from execution.ending import finish_execution
 from execution.events import ExecutionEventEmitter
@@ -77,7 +77,7 @@ def test_a_waiting_step_holds_nothing(
 
     assert (step.status, step.attempt, step.failures) == (StepStatus.WAITING, 1, 1)
     assert step.worker_id is None
-    assert not records.save_checkpoint(held, "{}")
+    assert records.save_checkpoint(held, "{}") is Saved.STALE
     check_timeline(engine, execution_id)
 
 
@@ -322,7 +322,7 @@ def test_an_attempt_that_outlived_its_timeout_is_tried_again_after_a_wait(
 
     assert completion.windows == ()
     assert statuses(engine, execution_id) == [StepStatus.WAITING]
-    assert not records.save_checkpoint(held, "{}")
+    assert records.save_checkpoint(held, "{}") is Saved.STALE
     check_timeline(engine, execution_id)
 
 

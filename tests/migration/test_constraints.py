@@ -49,6 +49,8 @@ EXECUTIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("counters_start_at_one", "running", {"epoch": 0}),
     ("held_cannot_run", "running", {"concurrency_key": "p:k"}),
     ("admitted_has_key", "running", {"admitted_at": NOW}),
+    ("delayed_cannot_run", "running", {"is_delayed": True, "starts_at": NOW}),
+    ("delayed_has_time", "pending", {"is_delayed": True}),
 ]
 STEPS: list[tuple[str, str, dict[str, Any]]] = [
     ("status_known", "pending", {"status": "lost"}),
@@ -69,6 +71,8 @@ STEPS: list[tuple[str, str, dict[str, Any]]] = [
     ("ready_has_time", "ready", {"ready_at": None}),
     ("waiting_has_end", "waiting", {"wake_at": None}),
     ("only_waiting_has_time", "ready", {"wake_at": NOW}),
+    ("only_waiting_waits_for", "ready", {"waits_for": "queue:q"}),
+    ("parked_waits_for", "waiting", {"parked_at": NOW}),
     ("only_waiting_has_child", "ready", {"child_id": TOKEN}),
     *(
         ("result_is_success", s, {"result": {"n": 1}})
@@ -164,6 +168,23 @@ def insert_event(cursor: Cursor) -> None:
     )
 
 
+def insert_line(cursor: Cursor) -> None:
+    execution_id = insert_execution(cursor)
+    insert_step(cursor, execution_id)
+    insert(
+        cursor,
+        "execution_logs",
+        execution_id=execution_id,
+        position=0,
+        attempt=1,
+        number=1,
+        level="loud",
+        source="stdout",
+        message="",
+        at=NOW,
+    )
+
+
 def insert_worker(**columns: Any) -> Callable[[Cursor], None]:
     return lambda cursor: insert(cursor, "workers", **{**WORKER, **columns})
 
@@ -172,10 +193,103 @@ def insert_only_row(table: str) -> Callable[[Cursor], None]:
     return lambda cursor: insert(cursor, table, is_only=False)
 
 
+def insert_hold(table: str, **columns: Any) -> Callable[[Cursor], None]:
+    return lambda cursor: insert(
+        cursor, table, kind="team", name="x", id=TOKEN, created_at=NOW, **columns
+    )
+
+
+def insert_batch(**columns: object) -> Callable[[Cursor], None]:
+    values = {
+        "id": TOKEN,
+        "act": "pause",
+        "filter": {},
+        "status": "running",
+        "next_at": NOW,
+        "created_at": NOW,
+        **columns,
+    }
+    return lambda cursor: insert(cursor, "batches", **values)
+
+
+def insert_batch_item(**columns: object) -> Callable[[Cursor], None]:
+    values = {"batch_id": TOKEN, "position": 0, "execution_id": TOKEN, **columns}
+
+    def insert_both(cursor: Cursor) -> None:
+        insert_batch()(cursor)
+        insert(cursor, "batch_items", **values)
+
+    return insert_both
+
+
+def insert_schedule(**columns: object) -> Callable[[Cursor], None]:
+    values = {
+        "name": "nightly",
+        "plan": "p",
+        "parameters": Json({}),
+        "tags": [],
+        "priority": 0,
+        "cron": "0 3 * * *",
+        "time_zone": "UTC",
+        "catch_up": "last",
+        "overlap": "skip",
+        "start_at": NOW,
+        "created_at": NOW,
+        **columns,
+    }
+    return lambda cursor: insert(cursor, "schedules", **values)
+
+
+def insert_run(**columns: object) -> Callable[[Cursor], None]:
+    values = {
+        "id": TOKEN,
+        "schedule": "nightly",
+        "scheduled_at": NOW,
+        "trigger": "timer",
+        "outcome": "missed",
+        "at": NOW,
+        **columns,
+    }
+
+    def insert_both(cursor: Cursor) -> None:
+        insert_schedule()(cursor)
+        insert(cursor, "schedule_runs", **values)
+
+    return insert_both
+
+
+def insert_dependency(**columns: object) -> Callable[[Cursor], None]:
+    return lambda cursor: insert(cursor, "dependencies", name="stripe", **columns)
+
+
+def insert_signal(**columns: object) -> Callable[[Cursor], None]:
+    def insert_both(cursor: Cursor) -> None:
+        sent: dict[str, object] = {"name": "approval", "payload": Json(1), **columns}
+        insert(
+            cursor,
+            "execution_signals",
+            execution_id=insert_execution(cursor),
+            id=str(uuid.uuid4()),
+            sent_at=NOW,
+            **sent,
+        )
+
+    return insert_both
+
+
 OTHERS: list[tuple[str, Callable[[Cursor], None]]] = [
     ("ck_step_attempts_outcome_known", insert_attempt),
     ("ck_execution_states_status_known", insert_state),
     ("ck_execution_events_seq_starts_at_one", insert_event),
+    (
+        "ck_execution_signals_taken_is_told",
+        insert_signal(taken_by=0, taken_at=NOW),
+    ),
+    (
+        "ck_execution_signals_taken_has_time",
+        insert_signal(seq=1, taken_by=0),
+    ),
+    ("ck_execution_logs_level_known", insert_line),
     (
         "ck_workers_end_reason_known",
         insert_worker(ended_at=NOW, end_reason="bored"),
@@ -200,6 +314,28 @@ OTHERS: list[tuple[str, Callable[[Cursor], None]]] = [
         "ck_plan_steps_rollback_undoes",
         lambda cursor: insert_plan_step(cursor, insert_plan(cursor), undoes=0),
     ),
+    ("ck_holds_kind_known", insert_hold("holds")),
+    (
+        "ck_past_holds_kind_known",
+        insert_hold("past_holds", resume_id=TOKEN, resumed_at=NOW),
+    ),
+    ("ck_batches_act_known", insert_batch(act="praise")),
+    ("ck_batches_status_known", insert_batch(status="lost", ended_at=NOW, counts={})),
+    ("ck_batches_ended_has_time", insert_batch(status="completed")),
+    ("ck_batches_ended_has_counts", insert_batch(counts={})),
+    ("ck_batches_rate_moves", insert_batch(rate_per_second=0)),
+    ("ck_batch_items_status_known", insert_batch_item(status="lost", at=NOW)),
+    ("ck_batch_items_settled_has_time", insert_batch_item(status="done")),
+    ("ck_schedules_one_rule", insert_schedule(every_seconds=5)),
+    ("ck_schedules_every_forward", insert_schedule(cron=None, every_seconds=0)),
+    ("ck_schedules_catch_up_known", insert_schedule(catch_up="some")),
+    ("ck_schedules_overlap_known", insert_schedule(overlap="merge")),
+    ("ck_schedule_runs_trigger_known", insert_run(trigger="moon")),
+    ("ck_schedule_runs_outcome_known", insert_run(outcome="lost")),
+    ("ck_schedule_runs_started_has_execution", insert_run(outcome="started")),
+    ("ck_dependencies_state_known", insert_dependency(state="broken")),
+    ("ck_dependencies_trial_is_looked_at", insert_dependency(state="ramp")),
+    ("ck_dependencies_pause_at_is_share", insert_dependency(pause_at=1.5)),
     ("ck_pulse_one_row", insert_only_row("pulse")),
     ("ck_installation_one_row", insert_only_row("installation")),
 ]

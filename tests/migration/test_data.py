@@ -224,3 +224,32 @@ def test_a_loop_is_not_left_to_a_release_that_knows_none(url: str) -> None:
 
     with pytest.raises(Exception, match="which the older release cannot finish"):
         schema.downgrade(url, "looping", revision="0011")
+
+
+def test_lines_of_before_are_kept_with_a_level_that_is_known(url: str) -> None:
+    install_tables(url, "lines_kept", "0013")
+    with committed(url, "lines_kept") as cursor:
+        execution_id = insert_execution(cursor)
+        insert_step(cursor, execution_id)
+        for level in ("error", "level 15"):
+            insert(
+                cursor,
+                "execution_logs",
+                execution_id=execution_id,
+                position=0,
+                attempt=1,
+                level=level,
+                message=f"an {level}",
+                at=NOW,
+            )
+
+    schema.upgrade(url, "lines_kept")
+
+    with committed(url, "lines_kept") as cursor:
+        cursor.execute(
+            "SELECT number, level, source, message FROM execution_logs ORDER BY id"
+        )
+        assert cursor.fetchall() == [
+            (0, "error", "ctx.log", "an error"),
+            (0, "info", "ctx.log", "an level 15"),
+        ]

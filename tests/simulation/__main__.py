@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # what our code warns of is what is tried here
     logging.getLogger("execution").setLevel(logging.CRITICAL)
     install(options.database_url, options.schema)
-    stage = open_stage(options.database_url, options.schema)
+    stage = open_stage(
+        options.database_url, options.schema, has_operators=options.operators
+    )
     seeds = _read_seeds(options)
     began = time.monotonic()
     failed: list[Outcome] = []
@@ -39,9 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stage.store.close()
     if options.json:
         failures = {outcome.seed: outcome.reason for outcome in failed}
-        _say(json.dumps({"counts": counts, "failures": failures, "seconds": seconds}))
+        told = {"stage": _name_stage(options), "counts": counts, "failures": failures}
+        _say(json.dumps(told | {"seconds": seconds}))
     else:
-        _report(len(seeds), failed, counts, seconds)
+        _report(options, len(seeds), failed, counts, seconds)
     return bool(failed)
 
 
@@ -52,6 +55,9 @@ def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--trace", action="store_true", help="each switch a line")
     parser.add_argument("--verbose", action="store_true", help="each seed a line")
     parser.add_argument("--json", action="store_true", help="the counts, for programs")
+    parser.add_argument(
+        "--operators", action="store_true", help="with signals, retries and yields"
+    )
     parser.add_argument("--schema", default="simulation")
     parser.add_argument(
         "--database-url", default=os.environ.get("PLANS_DATABASE_URL"), help="of a test"
@@ -69,15 +75,25 @@ def _read_seeds(options: argparse.Namespace) -> range:
     return range(int(first), int(last))
 
 
+def _name_stage(options: argparse.Namespace) -> str:
+    """Return what a seed has to be played with to play the same way."""
+    return "--operators --seed" if options.operators else "--seed"
+
+
 def _report(
-    tried: int, failed: Sequence[Outcome], counts: Counter[str], seconds: float
+    options: argparse.Namespace,
+    tried: int,
+    failed: Sequence[Outcome],
+    counts: Counter[str],
+    seconds: float,
 ) -> None:
     for what, times in sorted(counts.items()):
         _say(f"{times:8} {what}")
     for outcome in failed:
         _say(
             f"seed {outcome.seed} FAILED: {outcome.reason}\n"
-            f"    replay: python -m tests.simulation --seed {outcome.seed} --trace"
+            f"    replay: python -m tests.simulation {_name_stage(options)}"
+            f" {outcome.seed} --trace"
         )
     _say(f"{tried} seeds, {len(failed)} failed, {tried / seconds:.1f} seeds a second")
 

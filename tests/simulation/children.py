@@ -18,6 +18,7 @@ from execution.dispatcher import ExecutionDispatcher
 from execution.events import ExecutionEventEmitter
 from execution.liveness import LivenessRecords
 from execution.patience import Patience
+from execution.recorder import StepRecorder
 from execution.records import StepRecords
 from execution.ride import Delivery, RideLimits
 from execution.runner import ExecutionTaskRunner
@@ -43,6 +44,7 @@ class Parts:
     emitter: ExecutionEventEmitter
     keeps_unacknowledged: bool
     ride_limits: RideLimits
+    drain_seconds: float
     count: Callable[[str], None]
 
 
@@ -84,10 +86,23 @@ class Board:
     worker_id: str = _NOBODY
     shown: dict[int, list[str]] = field(default_factory=dict)
     asked: set[tuple[str, int]] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
+    has_stopped: bool = False
+
+    def is_stopping(self) -> bool:
+        """Say whether the worker was told to stop."""
+        return self.has_stopped
 
     def ask(self, token: str, attempt: int) -> None:
         """Ask whoever shows `token` to end that attempt of it."""
         self.asked.add((token, attempt))
+
+    def tell(self, token: str) -> None:
+        """Tell whoever shows `token` that nobody wants its step any more."""
+        self.told.add(token)
+
+    def find_begin(self, token: str) -> None:
+        """Return nothing: no code of a step starts a process."""
 
     def find_tokens(self, pids: set[int]) -> tuple[str, ...]:
         """Return the tokens that the processes `pids` show."""
@@ -101,6 +116,22 @@ class Board:
     def find_pid(self, token: str) -> int | None:
         """Return the process that shows `token`."""
         return next((pid for pid, ts in self.shown.items() if token in ts), None)
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What `BoardCalls` is; a process that was killed hears nothing any more."""
+
+    board: Board
+    token: str
+
+    def is_told(self) -> bool:
+        """Say whether nobody wants the step's work any more."""
+        return self.token in self.board.told
+
+    def heed(self, attempt: int) -> bool:
+        """Say whether that attempt is asked to end."""
+        return (self.token, attempt) in self.board.asked
 
 
 @dataclass(eq=False)
@@ -138,6 +169,10 @@ class Child:
         if self.process.is_alive:
             self.worker.board.shown.pop(self.pid, None)
 
+    def listen(self, token: str) -> Calls:
+        """Return what is called out to this process."""
+        return Calls(self.worker.board, token)
+
     @property
     def tokens(self) -> list[str]:
         """What this process shows."""
@@ -148,12 +183,14 @@ class Child:
         worker, parts = self.worker, self.worker.parts
         dispatcher = parts.build_dispatcher()
         runner = ExecutionTaskRunner(
-            parts.records,
-            parts.emitter,
-            dispatcher,
+            StepRecorder(
+                parts.records,
+                parts.emitter,
+                dispatcher,
+                Patience(lambda: worker.is_leaving, parts.scheduler.sleep),
+            ),
             parts.registry,
             self,
-            Patience(lambda: worker.is_leaving, parts.scheduler.sleep),
             self._interruptible,
             parts.ride_limits,
         )

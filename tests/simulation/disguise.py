@@ -20,7 +20,9 @@ import execution.celery.interruption
 import execution.celery.watch
 import execution.context
 import execution.ending
+import execution.lines
 import execution.subplans
+import execution.telling
 from execution.actions import ActionRegistry
 from tests.simulation.havoc import Havoc
 from tests.simulation.store import Store
@@ -63,6 +65,8 @@ class Disguise:
                 (heart, "time", clock),
                 (watch, "time", clock),
                 (execution.context, "time", clock),
+                (execution.lines, "time", clock),
+                (execution.telling, "time", clock),
                 (execution.attempts, "datetime", moment),
                 (execution.ending, "datetime", moment),
                 (uuid, "uuid4", self._draw_uuid),

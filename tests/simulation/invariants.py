@@ -12,6 +12,7 @@ from typing import Any
 from execution.recovery import MOST_RECOVERIES
 from execution.results import Event
 from execution.states import TERMINAL_EXECUTION_STATUSES, StepStatus
+from tests.simulation.operators import FORCED
 from tests.simulation.store import Store
 from tests.simulation.watchdog import Watchdog
 from tests.timeline import check_successes, replay
@@ -27,6 +28,7 @@ _STEPS = """
            s.iterations, p.repeat IS NOT NULL AS repeats,
            (p.repeat ->> 'times')::int AS times,
            starts_with(s.action, 'strategy:') AS asks,
+           s.action = 'plans.sleep' AS sleeps, s.action = 'plans.wait_for' AS awaits,
            p.max_attempts, p.max_lost, p.max_parallel, p.subplan, c.result AS of_child,
            c.status AS child_status
       FROM {schema}.execution_steps s
@@ -59,6 +61,14 @@ _EVENTS = """
     SELECT execution_id::text AS id, seq, type, "position", data, at
       FROM {schema}.execution_events ORDER BY execution_id, seq
 """
+_SIGNALS = """
+    SELECT execution_id::text AS id, payload, taken_by, seq
+      FROM {schema}.execution_signals ORDER BY execution_id, sent_at, id
+"""
+_LINES_TOLD_TWICE = """
+    SELECT execution_id::text AS id, "position", attempt, number
+      FROM {schema}.execution_logs GROUP BY 1, 2, 3, 4 HAVING count(*) > 1
+"""
 
 
 def find_broken_promise(store: Store, watchdog: Watchdog) -> str | None:
@@ -66,6 +76,7 @@ def find_broken_promise(store: Store, watchdog: Watchdog) -> str | None:
     steps = _group(store.execute(_STEPS))
     events = _group(store.execute(_EVENTS))
     sections = _group(store.execute(_SECTIONS))
+    signals = _group(store.execute(_SIGNALS))
     executions = {row["id"]: row for row in store.execute(_EXECUTIONS)}
     results = {
         (row["id"], row["name"]): row["result"]
@@ -77,6 +88,8 @@ def find_broken_promise(store: Store, watchdog: Watchdog) -> str | None:
     }
     if missing := watchdog.created - set(executions):
         return f"executions are gone: {sorted(missing)}"
+    if twice := store.execute(_LINES_TOLD_TWICE):
+        return f"lines stand twice: {twice}"
     try:
         for execution_id, execution in executions.items():
             _check_execution(execution, watchdog)
@@ -90,6 +103,9 @@ def find_broken_promise(store: Store, watchdog: Watchdog) -> str | None:
             )
             for step in steps[execution_id]:
                 _check_step(step, steps[execution_id], watchdog, results)
+            _check_signals(
+                signals[execution_id], steps[execution_id], events[execution_id]
+            )
     except AssertionError as error:
         return str(error) or repr(error)
     return None
@@ -137,6 +153,24 @@ def _check_timeline(
     check_successes(events)
 
 
+def _check_signals(
+    signals: list[Mapping[str, Any]],
+    steps: list[Mapping[str, Any]],
+    events: list[Mapping[str, Any]],
+) -> None:
+    """Assert that each was taken once at most, and is what its step came to."""
+    taken = [e["data"]["seq"] for e in events if e["type"] == "signal.taken"]
+    assert len(set(taken)) == len(taken), "a signal was taken twice"
+    assert set(taken) == {s["seq"] for s in signals if s["taken_by"] is not None}
+    for step in steps:
+        if not step["awaits"] or _is_stood_in_for(step, steps):
+            continue
+        if step["status"] == StepStatus.COMPLETED:
+            mine = [s["payload"] for s in signals if s["taken_by"] == step["position"]]
+            known = [*mine, step["input"].get("default")]
+            assert step["result"] in known, f"{step['name']} has heard something else"
+
+
 def _check_items(
     steps: list[Mapping[str, Any]], events: list[Mapping[str, Any]]
 ) -> None:
@@ -162,17 +196,23 @@ def _check_items(
 
 def _check_expanded(step: Mapping[str, Any], steps: list[Mapping[str, Any]]) -> None:
     """Assert of a step that has completed that its items have, too."""
-    if any(
-        s["position"] == step["fallback"] and s["status"] == StepStatus.COMPLETED
-        for s in steps
-    ):
-        # that stands in for what became of them
+    if _is_stood_in_for(step, steps):
         return
     items = [s for s in steps if _is_item_now(s, step)]
     if step["status"] == StepStatus.COMPLETED and step["item_count"] is not None:
         assert len(items) == step["item_count"], "items are missing"
         ends = {item["status"] for item in items}
         assert ends <= {StepStatus.COMPLETED, StepStatus.SKIPPED}, f"{ends}"
+
+
+def _is_stood_in_for(
+    step: Mapping[str, Any], steps: Iterable[Mapping[str, Any]]
+) -> bool:
+    """Whether a step is what an operator, a fallback or a strategy said it came to."""
+    return step["reason"] == "forced" or any(
+        s["position"] == step["fallback"] and s["status"] == StepStatus.COMPLETED
+        for s in steps
+    )
 
 
 def _is_item_now(step: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
@@ -187,7 +227,13 @@ def _check_sections(
     steps: list[Mapping[str, Any]],
     events: list[Mapping[str, Any]],
 ) -> None:
-    """Assert that just those were added that the end asked for, in their order."""
+    """Assert that just those were added that the end asked for, in their order.
+
+    The last end: what one had added before a retry was set aside.
+    """
+    retried = max(
+        (e["seq"] for e in events if e["type"] == "execution.retried"), default=0
+    )
     statuses = {step["position"]: step["status"] for step in steps}
     times = {e["position"]: e["seq"] for e in events if e["type"] == "step.completed"}
     completed = [
@@ -212,10 +258,14 @@ def _check_sections(
     added = [
         e["position"]
         for e in events
-        if e["type"] == "step.added" and e["position"] in later
+        if e["type"] == "step.added" and e["position"] in later and e["seq"] > retried
     ]
     assert added == rollback + end, f"added {added}, not {rollback + end}"
-    begun = [e["position"] for e in events if e["type"] == "step.started"]
+    begun = [
+        e["position"]
+        for e in events
+        if e["type"] == "step.started" and e["seq"] > retried
+    ]
     order = list(dict.fromkeys(position for position in begun if position in added))
     # one that waited beyond its deadline has never begun
     assert order == [p for p in added if p in order], f"begun in the order {order}"
@@ -241,7 +291,10 @@ def _check_step(
     assert step["failures"] <= step["max_attempts"], f"{name} failed too often"
     assert step["restores"] <= _most_restores(step), f"{name} went back too often"
     assert step["losses"] <= step["max_lost"], f"{name} was lost too often"
-    if step["status"] != StepStatus.COMPLETED:
+    if step["status"] != StepStatus.COMPLETED or step["awaits"]:
+        return
+    if step["reason"] == "forced":
+        assert step["result"] == FORCED, f"{name} has another result than was forced"
         return
     if step["item_count"] is not None and not step["repeats"]:
         assert step["result"] is None, f"{name} has a result of its own"
@@ -259,6 +312,11 @@ def _check_step(
     if step["subplan"] is not None:
         assert step["child_status"] == "completed", f"{name} is {step['child_status']}"
         assert step["result"] == step["of_child"], f"{name} has not its plan's result"
+        return
+    if step["sleeps"]:
+        # recorded when it began to wait: one that has it was not ended before that
+        assert step["input"] == {"for": "20s"}, f"{name} ended without its sleep"
+        assert step["result"] is None, f"{name} has a result"
         return
     _check_called(step, all_steps, results)
 

@@ -18,6 +18,8 @@ class Mutation:
     text: str = ""
     instead: str = ""
     muted: frozenset[str] = frozenset()
+    has_pausers: bool = True
+    """Whether somebody pauses plans and queues in some of its worlds."""
     first_seed: int = 0
     """Where to begin to look: at one that noticed it when it was looked up last. Should
     another one do so by now, the test only takes longer."""
@@ -73,17 +75,23 @@ MUTATIONS = (
     ),
     Mutation(
         "a checkpoint asks for no token",
-        f"       AND {_HELD}\n    ON CONFLICT",
-        "\n    ON CONFLICT",
+        f"       AND {_HELD};\n    IF NOT FOUND THEN\n        outcome := 'stale'",
+        ";\n    IF NOT FOUND THEN\n        outcome := 'stale'",
         first_seed=61,
     ),
     Mutation(
         "log lines ask for no token",
         f"       AND {_HELD};\n    landed := FOUND;\n    IF landed THEN\n"
-        "        INSERT INTO execution_logs",
+        "        SELECT CASE WHEN l.attempt",
         ";\n    landed := FOUND;\n    IF landed THEN\n"
-        "        INSERT INTO execution_logs",
+        "        SELECT CASE WHEN l.attempt",
         first_seed=2,
+    ),
+    Mutation(
+        "lines ask for no number",
+        "l.number > coalesce(told, 0)",
+        "true",
+        first_seed=184,
     ),
     Mutation(
         "a claim asks for no epoch",
@@ -112,7 +120,9 @@ MUTATIONS = (
     ),
     Mutation(
         "an item that ends lets two others begin",
-        "           next_item = nullif(t.next_item + 1, t.first_item + t.item_count),\n"
+        "           next_item = CASE WHEN t.next_item IS NOT NULL THEN item_after(\n"
+        "               t.execution_id, t.next_item, t.first_item + t.item_count)"
+        " END,\n"
         "           status",
         "           next_item = t.next_item,\n           status",
         first_seed=145,
@@ -128,6 +138,7 @@ MUTATIONS = (
         "an iteration wakes a loop that waits for it no more",
         "AND t.status = 'waiting' AND t.pending_deps > 0;",
         "AND t.status = 'waiting';",
+        has_pausers=False,
         first_seed=234,
     ),
     Mutation(
@@ -138,8 +149,10 @@ MUTATIONS = (
     ),
     Mutation(
         "a restore forgets which needs are settled no more",
-        "AND n.status NOT IN ('completed', 'skipped') OFFSET 0",
-        "AND false OFFSET 0",
+        "                     WHERE n.execution_id = p_execution"
+        ' AND n."position" = need\n'
+        "                       AND n.status NOT IN ('completed', 'skipped') OFFSET 0",
+        "                     WHERE false OFFSET 0",
         first_seed=2,
     ),
     Mutation(
@@ -150,7 +163,7 @@ MUTATIONS = (
     ),
     Mutation(
         "silence is measured by the clock",
-        "AND pulse < (SELECT value FROM pulse) - p_lease",
+        "AND pulse < (SELECT value FROM pulse) - coalesce(lease_seconds, p_lease)",
         "AND beat_at < plans_now() - make_interval(secs => p_lease)",
         first_seed=2,
     ),
@@ -180,7 +193,8 @@ MUTATIONS = (
     ),
     Mutation(
         "who waits for its key is resumed",
-        "target text := CASE WHEN waits_for_key(e) THEN 'pending' ELSE 'running' END;",
+        "target text := CASE WHEN waits_for_key(e) OR e.is_delayed THEN 'pending'\n"
+        "                   ELSE 'running' END;",
         "target text := 'running';",
         first_seed=2,
     ),

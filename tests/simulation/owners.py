@@ -24,8 +24,8 @@ from execution.plan import Plan
 from execution.records import StepRecords
 from execution.relay import ExecutionRelay
 from execution.repository import ExecutionRepository
-from execution.sessions import Transaction
 from execution.states import ExecutionStatus
+from execution.transactions import Transaction
 from tests.simulation.scheduler import Scheduler
 
 
@@ -132,13 +132,22 @@ class Owner:
         if wish is Wish.RESUME:
             still.discard(self._id)
         try:
-            self._states.change_state(self._id, _TARGETS[wish])
+            self._states.change_state(
+                self._id, _TARGETS[wish], grace_seconds=self._draw_grace(wish)
+            )
         except InvalidExecutionStateError:
             # it has ended, or a call whose answer was lost had moved it
             self._desk.count("moves refused")
             return
         if wish is not Wish.RESUME:
             still.add(self._id)
+
+    def _draw_grace(self, wish: Wish) -> float | None:
+        if wish is not Wish.CANCEL:
+            return None
+        # of their own, so that worlds without a cancel are those of before
+        dice = random.Random(f"grace {self._id}")
+        return dice.choice([None, 0.0, 3.0, 20.0])
 
     def _finish(self, execution_id: str) -> bool:
         return ASK_TWICE(self._relay.finish, execution_id)

@@ -87,7 +87,14 @@ def draw_inner_plans() -> tuple[Plan, ...]:
             rollback=["on_failure", "on_cancel"],
             result="${steps.i2.result}",
         ),
-        Plan("inner-2", steps=[Step("i0", **work), Step("i1", plan="inner-0")]),
+        Plan(
+            "inner-2",
+            steps=[
+                Step("i0", **work),
+                Step("nap", sleep="20s"),
+                Step("i1", plan="inner-0"),
+            ],
+        ),
     )
 
 

@@ -41,6 +41,7 @@ def open_stage(
     *,
     muted: frozenset[str] = frozenset(),
     most_seconds: float = MOST_SECONDS,
+    has_operators: bool = False,
 ) -> Stage:
     """Connect to a schema that `install` has made.
 
@@ -58,6 +59,7 @@ def open_stage(
         app=create_simulated_app(settings),
         muted=muted,
         most_seconds=most_seconds,
+        has_operators=has_operators,
     )
 
 

@@ -27,8 +27,9 @@ from execution.plan import Plan
 from execution.repository import ExecutionRepository
 from execution.results import decode_json
 from execution.schema import upgrade
-from execution.sessions import Transaction
 from execution.sql import read_functions
+from execution.transactions import Transaction
+from tests.simulation.awaiting import draw_awaiting_plans
 from tests.simulation.plans import (
     QUEUE,
     draw_inner_plans,
@@ -137,6 +138,7 @@ class Store:
     schema: str
     plans: tuple[Plan, ...] = field(default_factory=draw_plans)
     keyed_plans: tuple[Plan, ...] = field(default_factory=draw_keyed_plans)
+    awaiting_plans: tuple[Plan, ...] = field(default_factory=draw_awaiting_plans)
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
@@ -165,7 +167,7 @@ class Store:
             repository._database = SimulatedDatabase(self, lambda _, run: run())
             for plan in draw_inner_plans():
                 repository.publish_plan(plan, queue=QUEUE)
-            for plan in self.plans + self.keyed_plans:
+            for plan in self.plans + self.keyed_plans + self.awaiting_plans:
                 repository._register_plan(plan)
             self.plan_ids = repository._plan_ids
             self.raw.commit()

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("untraced")
 
 _ROOT = Path(__file__).parents[2]
 _PROCESSES = 2
+_SHARE_WITH_OPERATORS = 0.3
 _MOST_SECONDS_PER_SEED = 1.0
 _SEEDS_OF_EXPECTED = 2000
 _SEEDS_PER_MUTATION = 200
@@ -37,6 +38,9 @@ FAILED_ONCE = (
 """Seeds that found something, and what it was."""
 
 EXPECTED = {
+    "acts of operators: force": 20,
+    "acts of operators: retry": 20,
+    "acts of operators: skip": 20,
     "attempts interrupted": 10,
     "broker flushed": 100,
     "broker went away": 100,
@@ -98,6 +102,7 @@ EXPECTED = {
     "rides": 500,
     "rides answered again": 2,
     "row was held by a stranger": 50,
+    "signals sent": 200,
     "steps expired: ended": 10,
     "steps sent again": 200,
     "steps taken back: lost, ended": 30,
@@ -106,10 +111,14 @@ EXPECTED = {
     "steps taken back: timeout, waiting": 10,
     "submits existing": 5,
     "submits refused": 10,
+    "waits for signals ended": 30,
+    "waits for signals waiting": 200,
     "worker killed": 50,
     "worker stopped": 50,
+    "worker told to stop": 20,
     "workers declared dead": 100,
     "workers signed off": 30,
+    "yields yielded": 10,
 }
 """What must have happened at least so often in 2,000 worlds, or nothing was tried."""
 
@@ -137,15 +146,20 @@ def seeds(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture(scope="module")
 def report(database_url: str, seeds: int) -> Report:
-    """Play every seed, in processes without coverage: it would triple the time."""
-    # one after the other: both would create what all schemas share
-    for number in range(_PROCESSES):
+    """Play every seed, in processes without coverage: it would triple the time.
+
+    Some of them once more, with operators.
+    """
+    # one after the other: all would create what the schemas share
+    for number in range(_PROCESSES + 1):
         install(database_url, f"simulation_{number}")
     shares = [seeds * number // _PROCESSES for number in range(_PROCESSES + 1)]
     processes = [
         _start(database_url, number, range(*share))
         for number, share in enumerate(pairwise(shares))
     ]
+    operated = range(round(seeds * _SHARE_WITH_OPERATORS))
+    processes.append(_start(database_url, _PROCESSES, operated, "--operators"))
     counts: Counter[str] = Counter()
     failures: dict[str, str] = {}
     for process in processes:
@@ -155,7 +169,7 @@ def report(database_url: str, seeds: int) -> Report:
         assert output, errors
         told = json.loads(output)
         counts.update(told["counts"])
-        failures.update(told["failures"])
+        failures |= {f"{told['stage']} {n}": why for n, why in told["failures"].items()}
     return Report(counts, failures)
 
 
@@ -205,13 +219,20 @@ def test_what_failed_once_does_not_fail_again(
 def test_a_missing_safeguard_is_noticed(
     database_url: str, stage: Stage, mutation: Mutation
 ) -> None:
-    without = replace(stage, muted=mutation.muted, most_seconds=_MUTATED_SECONDS)
+    without = replace(
+        stage,
+        muted=mutation.muted,
+        most_seconds=_MUTATED_SECONDS,
+        has_pausers=mutation.has_pausers,
+    )
     tried = range(mutation.first_seed, mutation.first_seed + _SEEDS_PER_MUTATION)
     with alter(database_url, stage.store.schema, mutation.apply()):
         assert any(play_seed(without, seed).reason for seed in tried)
 
 
-def _start(database_url: str, number: int, seeds: range) -> subprocess.Popen[str]:
+def _start(
+    database_url: str, number: int, seeds: range, *options: str
+) -> subprocess.Popen[str]:
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -222,6 +243,7 @@ def _start(database_url: str, number: int, seeds: range) -> subprocess.Popen[str
             *(sys.executable, "-m", "tests.simulation", "--json"),
             *("--seeds", f"{seeds.start}:{seeds.stop}"),
             *("--database-url", database_url, "--schema", f"simulation_{number}"),
+            *options,
         ],
         cwd=_ROOT,
         env=environment,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from execution.holds import HoldKind
 from execution.states import TERMINAL_EXECUTION_STATUSES
 from tests.simulation.misfortune import Misfortune
 from tests.simulation.scheduler import Scheduler
@@ -17,8 +18,20 @@ from tests.simulation.store import FENCED, Call, Store
 _ENDS = frozenset({"recorded", "ended"})
 """Outcomes of calls that may end the last step of an execution, and so itself."""
 _LANDED = frozenset(
-    {"recorded", "returned", "ended", "retrying", "waiting", "expanded", "begun"}
+    {
+        "recorded",
+        "returned",
+        "ended",
+        "retrying",
+        "waiting",
+        "expanded",
+        "begun",
+        "saved",
+        "asked",
+    }
 )
+_MAY_END = frozenset({"await_signal", "send_signal", "operate_execution"})
+"""Calls that may end an execution, too, and are answered the same when repeated."""
 _RIDES = {"complete_step": (0, 9, 10), "repeat_step": (0, 4, 5)}
 """Calls that may claim another step, and where they name execution, epoch and token."""
 _MOVES = frozenset(
@@ -37,6 +50,12 @@ _CROWDED = """
      WHERE e.admitted_at IS NOT NULL AND e.ended_at IS NULL
      GROUP BY e.concurrency_key, p.concurrency_limit
     HAVING count(*) > p.concurrency_limit
+"""
+_PLACE = """
+    SELECT s.queue, s.section, p.name AS plan FROM {schema}.execution_steps s
+      JOIN {schema}.executions e ON e.id = s.execution_id
+      JOIN {schema}.plans p ON p.id = e.plan_id
+     WHERE s.execution_id = %s::uuid AND s."position" = %s
 """
 _DEAD = "SELECT id::text FROM {schema}.workers WHERE end_reason = 'lost'"
 
@@ -66,11 +85,17 @@ _TALLIES: dict[str, Callable[[dict[str, Any]], str | None]] = {
     "begin_child": lambda row: f"plans within {row['outcome']}",
     "move_child": lambda row: f"plans within made to {row['act']}",
     "end_child": lambda row: f"parents told: {row['outcome']}",
+    "await_signal": lambda row: f"waits for signals {row['outcome']}",
+    "send_signal": lambda row: f"signals {row['outcome']}",
+    "operate_execution": lambda row: f"acts {row['outcome']}",
+    "yield_step": lambda row: f"yields {row['outcome']}",
+    "drain_step": lambda row: f"drained steps {row['outcome']}",
     "reuse_result": lambda row: f"results {row['outcome']}",
     "retry_step": lambda row: f"retries {row['outcome']}",
     "resend_step": lambda row: "steps sent again" if row["landed"] else None,
     "send_steps": lambda row: "executions sent late" if row["windows"] else None,
     "wake_steps": lambda row: "executions woken" if row["woken"] else None,
+    "unpark_steps": lambda row: "executions unparked" if row["woken"] else None,
     "expire_execution": lambda row: "executions expired" if row["landed"] else None,
     "expire_step": lambda row: f"steps expired: {row['outcome']}",
     "submit_execution": lambda row: f"submits {row['outcome']}",
@@ -103,6 +128,7 @@ class Watchdog:
     ended: dict[str, str] = field(default_factory=dict)
     paused: set[str] = field(default_factory=set)
     stands_still: set[str] = field(default_factory=set)
+    held: set[tuple[HoldKind, str]] = field(default_factory=set)
     parents: dict[str, str] = field(default_factory=dict)
     dead_workers: set[str] = field(default_factory=set)
 
@@ -113,8 +139,7 @@ class Watchdog:
             self._check_fence(call, row, before)
         self._check_start(call, row, before)
         self._tally(call, row)
-        if row.get("outcome") in _ENDS and row["status"] in TERMINAL_EXECUTION_STATUSES:
-            self._note_end(row.get("parent") or call.arguments[0], row["status"])
+        self._note_outcome(call, row)
         match call.function:
             case "retry_step":
                 self._note_retry(call, row)
@@ -177,6 +202,16 @@ class Watchdog:
             above = self.parents.get(above)
         return above is not None
 
+    def _is_held(self, execution_id: str, position: int) -> bool:
+        """Say whether the plan of a step, or its queue, was paused and is still."""
+        if not self.held:
+            return False
+        (place,) = self.store.execute(_PLACE, (execution_id, position))
+        is_later = place["section"] != "steps"
+        return (HoldKind.QUEUE, place["queue"]) in self.held or (
+            not is_later and (HoldKind.PLAN, place["plan"]) in self.held
+        )
+
     def _check_claim(
         self, call: Call, row: dict[str, Any], before: dict[str, Any]
     ) -> None:
@@ -203,6 +238,7 @@ class Watchdog:
             not in (("ending",) if is_later else ("pending", "running")),
             "after pause or cancel had returned": not is_later
             and self._must_stand_still(execution_id),
+            "of what is paused": self._is_held(*key[:2]),
         }
         for fault, is_so in faults.items():
             if is_so:
@@ -232,6 +268,7 @@ class Watchdog:
             != ("ending" if is_later else "running"),
             "after pause or cancel had returned": not is_later
             and self._must_stand_still(execution_id),
+            "of what is paused": self._is_held(*key[:2]),
         }
         for fault, is_so in faults.items():
             if is_so:
@@ -280,6 +317,23 @@ class Watchdog:
         else:
             self.paused.discard(execution_id)
         if call.function == "finish_execution":
+            self._note_end(execution_id, row["status"])
+
+    def _note_outcome(self, call: Call, row: dict[str, Any]) -> None:
+        has_ended = row.get("status") in TERMINAL_EXECUTION_STATUSES
+        if call.function in _MAY_END:
+            self._note_act(call, row, has_ended=has_ended)
+        elif row.get("outcome") in _ENDS and has_ended:
+            self._note_end(row.get("parent") or call.arguments[0], row["status"])
+
+    def _note_act(self, call: Call, row: dict[str, Any], *, has_ended: bool) -> None:
+        execution_id = str(call.arguments[0])
+        if call.function == "operate_execution" and row["outcome"] == "done":
+            self._count(f"acts of operators: {call.arguments[2]}")
+            if self.ended.pop(execution_id, None) is not None:
+                self._count("executions reopened")
+                self.stands_still.discard(execution_id)
+        if has_ended and execution_id not in self.ended and row["outcome"] != "refused":
             self._note_end(execution_id, row["status"])
 
     def _note_end(self, execution_id: str, status: str) -> None:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from execution.context import Context
-from execution.errors import StepTimeoutError
 from execution.recovery import Recovery
 from tests.simulation.gate import Gate
 from tests.simulation.plans import Fate, StepFate, Telling, draw_fate
 
 _HANGS_SECONDS = 100
+_PARTS = 3
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Work:
 
     gate: Gate
     fates: Mapping[tuple[str, int], StepFate]
+    yields: bool
+    """Whether it is done in parts, with a checkpoint after each."""
 
     def build_action(self) -> Callable[..., dict[str, object]]:
         """Return the function that is registered."""
@@ -36,7 +38,7 @@ class Work:
             self.gate.touch(f"effect of {ctx.step}, attempt {ctx.attempt}, {needed}")
             # items are not known beforehand
             fate = self.fates.get(key) or draw_fate(random.Random(f"fate {key}"))
-            self.gate.scheduler.sleep(fate.work_seconds)
+            self._work(ctx, fate.work_seconds)
             self._suffer(ctx, fate)
             _tell(ctx, fate.telling)
             if fate.fails(ctx.attempt):
@@ -66,6 +68,14 @@ class Work:
 
         return decide
 
+    def _work(self, ctx: Context, seconds: float) -> None:
+        if not self.yields:
+            self.gate.scheduler.sleep(seconds)
+            return
+        for part in range(int(ctx.checkpoint.get("parts", 0)), _PARTS):
+            self.gate.scheduler.sleep(seconds / _PARTS)
+            ctx.save_checkpoint({"parts": part + 1})
+
     def _suffer(self, ctx: Context, fate: StepFate) -> None:
         scheduler, havoc = self.gate.scheduler, self.gate.havoc
         child = havoc.find_child(scheduler.current.process)
@@ -79,7 +89,9 @@ class Work:
                 scheduler.sleep(1.0)
                 if fate.obeys and child.is_asked_to_end:
                     havoc.misfortune.count("attempts interrupted")
-                    raise StepTimeoutError(f"attempt {ctx.attempt} is interrupted")
+                    summons = ctx.find_summons()
+                    assert summons is not None
+                    raise summons.error
 
 
 def _tell(ctx: Context, telling: Telling) -> None:

@@ -93,19 +93,36 @@ class SimulatedWorker:
     def sign_off(self) -> None:
         """Take no message any more, and leave when nothing runs."""
         if not self.is_leaving:
-            self.is_leaving = True
+            self.is_leaving = self.board.has_stopped = True
             self._later("signs off", self._leave, 0.0)
 
     def _leave(self) -> None:
         self._heart.leave()
+        until = self.parts.scheduler.now + self.parts.drain_seconds
         while any(child.request for child in self.living_children):
             self.parts.scheduler.sleep(0.5)
+            if self.parts.scheduler.now > until:
+                self._cut_steps()
         try:
             ASK_TWICE(self._heart.end)
             self.parts.count("workers signed off")
         except DatabaseError:
             self.parts.count("workers that could not sign off")
         self.kill(with_children=True)
+
+    def _cut_steps(self) -> None:
+        """Give back what still runs, and end it; an outage puts that off."""
+        drains = self.parts.records.drains
+        try:
+            for held in drains.find_held(self.board.worker_id):
+                taken = drains.take(held)
+                pid = self.board.find_pid(held.token)
+                if taken is not None:
+                    self.parts.build_dispatcher().publish(taken.windows)
+                if pid in self.children and self.children[pid].process.is_alive:
+                    self.kill_child(pid)
+        except DatabaseError:
+            self.parts.count("drains without an answer")
 
     def _reap(self, child: Child) -> None:
         del self.children[child.pid]
@@ -134,7 +151,7 @@ class SimulatedWorker:
         facts = self._state_facts()
         draw = self.parts.dice.uniform
         watch = Watch(self.parts.liveness, reconciler, board, facts, settings, draw)
-        self._heart = Heart(self.parts.liveness, board, facts, watch)
+        self._heart = Heart(self.parts.liveness, board, facts, watch, settings)
         self._repeat("heart", self._heart.beat, settings.beat_seconds)
         self._repeat("watch", watch.look, settings.tick_seconds)
 

@@ -4,18 +4,25 @@ Puts the processes, the broker and the database together, brings misfortune over
 and runs them until every execution has ended; then judges.
 """
 
+import math
 import random
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from celery import Celery
 
 from execution.actions import ActionRegistry
 from execution.events import ExecutionEventEmitter
+from execution.holds import HoldKind
 from execution.liveness import LivenessRecords
+from execution.operations import OperationRecords
+from execution.plan import Plan
 from execution.records import StepRecords
 from execution.ride import RideLimits
 from execution.settings import Settings
+from execution.signal_records import SignalRecords
 from execution.strategies import add_strategy
 from tests.simulation.broker import SimulatedBroker, deliver_to
 from tests.simulation.children import Parts
@@ -24,9 +31,12 @@ from tests.simulation.gate import Gate, SimulatedDispatcher
 from tests.simulation.havoc import Havoc
 from tests.simulation.invariants import find_broken_promise
 from tests.simulation.misfortune import Misfortune
+from tests.simulation.operators import Operator
 from tests.simulation.owners import Desk, Owner
+from tests.simulation.pausers import Pauser
 from tests.simulation.plans import ACTION, STRATEGY, StepFate, draw_fate
 from tests.simulation.scheduler import Process, Scheduler, ViolationError
+from tests.simulation.signallers import Signaller
 from tests.simulation.store import SimulatedDatabase, SimulatedRepository, Store
 from tests.simulation.watchdog import Watchdog
 from tests.simulation.work import Work
@@ -39,6 +49,7 @@ _MOST_ZOMBIE_SWITCHES = 400
 _LOOKS_A_TICK = (0.25, 4.0)
 """Of the few workers of a world; with the first, even a single one looks less often."""
 _SHARE_WITH_KEYS = 0.12
+_SHARE_WITH_HOLDS = 0.3
 _QUIET = ExecutionEventEmitter(None, "")
 
 
@@ -51,6 +62,9 @@ class Stage:
     app: Celery
     muted: frozenset[str]
     most_seconds: float
+    has_pausers: bool = True
+    has_operators: bool = False
+    """Whether steps wait for signals, operators act, and code yields and is cut."""
 
 
 class World:
@@ -61,6 +75,10 @@ class World:
         self._dice = random.Random(f"world {seed}")
         # of their own, so that the worlds without keys are those of before
         self._key_dice = random.Random(f"key {seed}")
+        self._hold_dice = random.Random(f"hold {seed}")
+        self._act_dice = random.Random(f"act {seed}")
+        self._has_operators = stage.has_operators
+        self._operators: list[Process] = []
         self.scheduler = Scheduler(random.Random(f"order {seed}"), is_tracing)
         self.misfortune = Misfortune(random.Random(f"misfortune {seed}"))
         self._stage = stage
@@ -106,8 +124,9 @@ class World:
         database = SimulatedDatabase(self._stage.store, self._gate.transact)
         records = StepRecords(database)
         registry = ActionRegistry()
-        work = Work(self._gate, self._fates)
-        registry.add(ACTION, work.build_action(), None)
+        work = Work(self._gate, self._fates, self._has_operators)
+        action = work.build_action()
+        registry.add(ACTION, action, None, yields=self._has_operators)
         add_strategy(registry, STRATEGY, work.build_strategy(), None)
         self._disguise = Disguise(
             self._havoc,
@@ -128,6 +147,7 @@ class World:
             emitter=_QUIET,
             keeps_unacknowledged=self._keeps_unacknowledged,
             ride_limits=self._draw_ride_limits(),
+            drain_seconds=6.0 if self._has_operators else math.inf,
             count=self.misfortune.count,
         )
         self._desk = Desk(
@@ -169,6 +189,9 @@ class World:
             # all of them want the same key
             keyed = self._key_dice.choice(self._stage.store.keyed_plans)
             plans = [keyed] * self._key_dice.randint(2, 4)
+        if self._has_operators:
+            awaiting = self._stage.store.awaiting_plans
+            plans = [self._act_dice.choice(awaiting) for _ in plans]
         for number, plan in enumerate(plans):
             execution_id = str(uuid.UUID(int=self._dice.getrandbits(128), version=4))
             for step in plan.steps:
@@ -178,6 +201,51 @@ class World:
             owner = Owner(self._desk, execution_id, plan)
             after_seconds = self._dice.random() * 3.0
             self.scheduler.start(process.name, process, owner.live, after_seconds)
+            if self._has_operators:
+                self._start_operators(execution_id)
+        has_pauser = self._hold_dice.random() < _SHARE_WITH_HOLDS
+        if has_pauser and self._stage.has_pausers:
+            self._start_pauser(plans)
+
+    def _start_pauser(self, plans: Sequence[Plan]) -> None:
+        target = self._hold_dice.choice(
+            [
+                (HoldKind.QUEUE, self._stage.settings.queue),
+                (HoldKind.PLAN, self._hold_dice.choice(plans).name),
+            ]
+        )
+        pauser = Pauser(self._desk, target, self._watchdog.held, self._hold_dice)
+        after_seconds = self._hold_dice.random() * 3.0
+        process = Process("pauser")
+        self.scheduler.start("pauser", process, pauser.live, after_seconds)
+
+    def _start_operators(self, execution_id: str) -> None:
+        database = self._parts.records.signals._database
+        store, dice = self._stage.store, self._act_dice
+        signaller = Signaller(
+            self._desk, SignalRecords(database), store, dice, self._is_left
+        )
+        operator = Operator(
+            self._desk, OperationRecords(database), store, dice, self._has_ended
+        )
+        self._operators.append(Process("operator"))
+        for actor, process in (
+            (signaller, Process("signaller")),
+            (operator, self._operators[-1]),
+        ):
+            live = partial(actor.live, execution_id)
+            self.scheduler.start(process.name, process, live, dice.random() * 3.0)
+
+    def _has_ended(self, execution_id: str) -> bool:
+        return execution_id in self._watchdog.ended and not self._are_at_work(
+            self._havoc.owners
+        )
+
+    def _is_left(self, execution_id: str) -> bool:
+        return self._has_ended(execution_id) and not self._are_at_work(self._operators)
+
+    def _are_at_work(self, processes: Sequence[Process]) -> bool:
+        return any(actor.process in processes for actor in self.scheduler.actors)
 
     def _start_worker(self) -> None:
         name = f"w{len(self._havoc.workers)}"
@@ -203,14 +271,15 @@ class World:
 
     def _is_over(self) -> bool:
         watchdog = self._watchdog
-        if any(a.process in self._havoc.owners for a in self.scheduler.actors):
+        if self._are_at_work(self._havoc.owners):
             return False
         for execution_id in sorted(watchdog.paused):
             # its owner is no more; somebody else goes on with it
             watchdog.paused.discard(execution_id)
             heir = Owner(self._desk, execution_id, None)
             self.scheduler.start("heir", Process("heir"), heir.inherit)
-        return watchdog.created <= watchdog.ended.keys()
+        has_ended = watchdog.created <= watchdog.ended.keys()
+        return has_ended and not self._are_at_work(self._operators)
 
     def _let_zombies_write(self) -> None:
         self.misfortune.budget = 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, Optional
@@ -12,7 +13,7 @@ from execution import Context
 from execution.actions import (
     ActionRegistry,
 )
-from execution.errors import ActionExitError
+from execution.errors import ActionExitError, ActionRegistrationError
 
 CONTEXT = object()
 """What stands for the context: an action's call only hands it on."""
@@ -223,3 +224,22 @@ def test_the_catalogue_is_sorted_json() -> None:
 
     assert [entry["name"] for entry in json.loads(actions.to_json())] == ["a", "b"]
     assert len(actions) == 2
+
+
+def test_the_catalogue_says_what_an_action_uses() -> None:
+    known = ActionRegistry()
+    known.add("test.uses", plain, None, uses=["stripe", "mail", "stripe"])
+
+    assert known.get("test.uses").describe()["uses"] == ["mail", "stripe"]
+
+
+@pytest.mark.parametrize(
+    ("uses", "message"),
+    [
+        (["Stripe"], "action 'test.uses': 'Stripe' in uses must be a lower-case"),
+        ("stripe", "uses='stripe' is one text; write uses=['stripe']"),
+    ],
+)
+def test_what_an_action_uses_has_a_name(uses: Any, message: str) -> None:
+    with pytest.raises(ActionRegistrationError, match=re.escape(message)):
+        ActionRegistry().add("test.uses", plain, None, uses=uses)

@@ -73,6 +73,7 @@ class Bench:
     notes: list[str] = field(default_factory=list)
     counted: list[dict[str, Any]] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
+    blamed: list[tuple[str, ...]] = field(default_factory=list)
 
     def run(self, function: Callable[..., Any]) -> Outcome:
         self.context = Context(self.claim, NOWHERE, lambda _: None, self.patience)
@@ -86,7 +87,10 @@ class Bench:
         )
         return attempts.run({}, "{}")
 
-    def _begin_retry(self, error: str, wait_seconds: float) -> None:
+    def _begin_retry(
+        self, error: str, wait_seconds: float, blamed: tuple[str, ...]
+    ) -> None:
+        self.blamed.append(blamed)
         self.notes.append("count")
         if self.refuses_retries:
             raise NoMoreAttemptsError
@@ -376,7 +380,7 @@ def test_a_store_that_refuses_a_result_is_an_error_that_is_tried_again(
     held = HeldStep(draw_execution_id(), 3, str(uuid.uuid4()))
     errors: list[str] = []
 
-    def repair(error: str, _: float) -> None:
+    def repair(error: str, *_: object) -> None:
         errors.append(error)
         (tmp_path / "plans").unlink(missing_ok=True)
 

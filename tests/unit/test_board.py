@@ -94,3 +94,47 @@ def test_a_child_sees_that_the_worker_stops(board: WorkerBoard) -> None:
     assert child.is_stopping()
     assert child.worker_id == worker_id
     assert child.find_tokens({os.getpid()}) == (token,)
+
+
+def test_who_holds_a_token_hears_that_nobody_wants_its_step(board: WorkerBoard) -> None:
+    token, other = str(uuid.uuid4()), str(uuid.uuid4())
+    board.expose(token)
+    calls = board.listen(token)
+
+    board.tell(other)
+    assert not calls.is_told()
+    board.tell(token)
+
+    assert calls.is_told()
+    # who goes on to another step hears no more of that one
+    board.expose(other)
+    assert not board.listen(other).is_told()
+
+
+def test_who_heeds_that_an_attempt_is_asked_is_seen_to(board: WorkerBoard) -> None:
+    token = str(uuid.uuid4())
+    board.expose(token)
+    calls = board.listen(token)
+    assert not board.is_heeded(token)
+
+    assert not calls.heed(2)
+    board.ask(token, 2)
+
+    assert board.is_heeded(token)
+    assert (calls.heed(2), calls.heed(3)) == (True, False)
+
+
+def test_the_begin_of_a_steps_code_is_that_of_its_first_attempt(
+    board: WorkerBoard,
+) -> None:
+    token = str(uuid.uuid4())
+    board.expose(token)
+    assert board.find_begin(token) is None
+
+    board.begin(7)
+    board.begin(9)
+
+    assert board.find_begin(token) == 7
+    board.expose(str(uuid.uuid4()))
+    # its code has ended: what was started later is not its
+    assert board.find_begin(token) is None

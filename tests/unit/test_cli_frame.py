@@ -8,8 +8,9 @@ import typer.main
 from typer.testing import CliRunner
 
 from execution.cli.app import app
-from execution.cli.exits import ExitCode, UsageError, exit_code, mask, printable
+from execution.cli.exits import ExitCode, UsageError, exit_code, printable
 from execution.errors import (
+    BatchNotFoundError,
     DatabaseError,
     ExecutionNotFoundError,
     Fault,
@@ -17,10 +18,14 @@ from execution.errors import (
     ParameterError,
     PlansError,
     PlanValidationError,
+    ScheduleNotFoundError,
     SchemaMismatchError,
     SettingsError,
+    SignalNotAwaitedError,
+    StepNotFoundError,
     SubmissionConflictError,
 )
+from execution.masking import mask
 
 COMMANDS = (
     "demo",
@@ -93,7 +98,12 @@ def test_version_is_printed() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nonsense"], ["show"], ["list", "--page", "0"], ["list", "--status", "nice"]],
+    [
+        ["nonsense"],
+        ["show"],
+        ["list", "--page-size", "0"],
+        ["list", "--status", "nice"],
+    ],
     ids=" ".join,
 )
 def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
@@ -101,6 +111,13 @@ def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
 
     assert result.exit_code == ExitCode.USAGE
     assert "Traceback" not in result.stderr
+
+
+def test_a_slip_in_a_command_is_guessed() -> None:
+    result = CliRunner().invoke(app, ["lst"])
+
+    assert result.exit_code == ExitCode.USAGE
+    assert "Did you mean 'list'?" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -129,6 +146,10 @@ def test_wrong_settings_end_with_2_and_say_what_to_set(
     ("error", "code"),
     [
         (ExecutionNotFoundError("x"), ExitCode.NOT_FOUND),
+        (StepNotFoundError("x"), ExitCode.NOT_FOUND),
+        (SignalNotAwaitedError("x"), ExitCode.NOT_FOUND),
+        (ScheduleNotFoundError("x"), ExitCode.NOT_FOUND),
+        (BatchNotFoundError("x"), ExitCode.NOT_FOUND),
         (DatabaseError("x"), ExitCode.UNAVAILABLE),
         (LocalStackError("x"), ExitCode.UNAVAILABLE),
         (SettingsError("x"), ExitCode.USAGE),
@@ -151,6 +172,9 @@ def test_kind_of_error_decides_the_exit_code(error: PlansError, code: ExitCode) 
         ("redis://:secret@host:6379/0 down", "redis://:***@host:6379/0 down"),
         ("amqp://u:se@cr:et@host//", "amqp://u:***@host//"),
         ("postgresql:///db?password=secret&x=1", "postgresql:///db?password=***&x=1"),
+        ("postgresql:///db?password=a'secret", "postgresql:///db?password=***"),
+        ("host=h password='sec\\' ret' port=1", "host=h password=*** port=1"),
+        ("host=h Password = secret", "host=h Password = ***"),
         ("dsn 'user=ann password=secret'", "dsn 'user=ann password=***'"),
         ("redis://host:6379/0", "redis://host:6379/0"),
         ("postgresql://ann@host:5432/db", "postgresql://ann@host:5432/db"),

@@ -113,7 +113,8 @@ def test_json_of_a_faulty_plan_lists_the_faults(tmp_path: Path) -> None:
     assert shape["valid"] is False
     assert shape["faults"][0] == {
         "place": "steps[0]",
-        "message": "must state `action`, `plan` or `repeat`: what the step does",
+        "message": "must state `action`, `plan`, `repeat`, `sleep`, `sleep_until` or"
+        " `wait_for`: what the step does",
         "line": 4,
         "column": 5,
         "file": str(path),

@@ -33,11 +33,11 @@ from execution.results import (
     Event,
     ExecutionProgress,
     ExecutionSummary,
-    ExecutionUpdate,
     StepSummary,
 )
 from execution.settings import Settings
 from execution.states import ExecutionStatus, StepStatus
+from execution.updates import ExecutionUpdate
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 EXECUTION = ExecutionSummary(
@@ -85,6 +85,7 @@ def event(seq: int, type_: str, step: str | None = None, **data: object) -> Even
 KEPT = Record(
     EXECUTION,
     (STEP,),
+    (),
     (),
     (
         event(1, "execution.started"),
@@ -253,6 +254,47 @@ def test_picture_on_a_terminal_moves_and_says_what_is_told_above_it() -> None:
     assert "9 s left parse, scan" in shown
 
 
+def many(percent: float, kind: str, seq: int) -> ExecutionUpdate:
+    """Return an update of an execution with a thousand steps."""
+    done = int(percent * 10)
+    progress = ExecutionProgress(percent, done, 1_000, (), "running", None, None, 8)
+    events = (event(seq, kind, f"s{seq}"),)
+    return ExecutionUpdate("e", ExecutionStatus.RUNNING, progress, events, seq)
+
+
+def test_of_many_steps_what_is_routine_is_folded_into_how_far_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    view = LinesView(Console(width=200))
+
+    view.show(many(0, "execution.started", 0))
+    for number in range(1, 101):
+        view.show(many(number / 10, "step.completed", number))
+    view.show(many(10, "step.failed", 101))
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("s  ", 1)[1] for line in lines] == [
+        "execution.started s0",
+        "50 of 1,000 steps ended, 8 run",
+        "100 of 1,000 steps ended, 8 run",
+        "step.failed s101",
+    ]
+
+
+def test_of_what_goes_wrong_often_twenty_are_told_and_the_rest_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    view = LinesView(Console(width=200))
+
+    for number in range(1, 100):
+        view.show(many(0, "step.failed", number))
+    view.show(many(7, "step.completed", 100))
+
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 21
+    assert lines[-1].endswith("70 of 1,000 steps ended, 8 run, 99 step.failed")
+
+
 def test_steps_table_names_the_worker_where_it_is_known(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -316,9 +358,23 @@ def test_child_gets_exactly_the_settings_and_no_others() -> None:
         "PLANS_HOME": "/home/of/plans",
         "PLANS_QUEUE": "plans",
         "PLANS_LEASE_SECONDS": "3",
+        "PLANS_DRAIN_SECONDS": "20",
+        "PLANS_CANCEL_GRACE_SECONDS": "30",
         "PLANS_RIDE": "1",
         "PLANS_CHECK": "known",
+        "PLANS_CAPTURE": "logging:info,output",
     }
+
+
+def test_a_child_is_told_the_file_of_a_url_and_not_the_url(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text("postgresql://a:hunter2@localhost/x")
+    inherited = {"PLANS_DATABASE_URL_FILE": str(file)}
+
+    environment = build_environment(Settings.from_environment(inherited), inherited)
+
+    assert environment["PLANS_DATABASE_URL_FILE"] == str(file)
+    assert "hunter2" not in str(environment)
 
 
 def test_workers_get_the_secrets_and_flower_does_not() -> None:

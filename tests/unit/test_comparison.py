@@ -70,11 +70,13 @@ def test_a_plan_does_the_same_as_itself() -> None:
         vary(steps=[BASE["steps"][i] for i in (1, 0, 2)]),
         vary_step(2, needs=["check", "fetch"]),
         vary_step(1, priority=0, on_failure="abort"),
+        vary_step(1, uses=[]),
         vary(deadline="120m"),
     ],
     ids=[
         *("profile written out", "defaults written out", "unused profile dropped"),
         *("steps in another order", "needs in another order", "defaults said"),
+        "nothing used",
         "duration spelt otherwise",
     ],
 )
@@ -189,6 +191,19 @@ def test_what_runs_for_each_item_is_compared() -> None:
         ("steps.check.max_parallel", None, 2),
         ("steps.check.tolerate", "10%", 1),
     ]
+
+
+def test_sleeps_are_compared_as_they_are_written() -> None:
+    before = Plan("p", steps=[Step("a", sleep="1h")])
+    after = Plan("p", steps=[Step("a", sleep_until="2026-12-01T08:00:00Z")])
+
+    changes = compare_plans(before, after).changes
+
+    assert compare_plans(before, Plan("p", steps=[Step("a", sleep="1h")])).is_same
+    assert {(c.place, c.before, c.after) for c in changes} == {
+        ("steps.a.sleep", "1h", None),
+        ("steps.a.sleep_until", None, "2026-12-01T08:00:00Z"),
+    }
 
 
 def test_what_a_loop_repeats_is_compared() -> None:

@@ -154,6 +154,17 @@ def test_a_broker_that_failed_is_left_alone_for_a_while(
     assert slammed_door.knocks > knocks
 
 
+def test_a_failure_is_told_once_though_it_was_tried_twice(
+    url: str, slammed_door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    dispatcher = build_dispatcher(url.format(slammed_door.port), Clock())
+
+    dispatcher.publish([build_window()])
+
+    told = [record.message for record in caplog.records if "not sent" in record.message]
+    assert told == ["messages were not sent; a worker's reconciler sends them later"]
+
+
 def test_a_broker_that_says_nothing_is_given_up_soon(
     url: str, silent_door: Door
 ) -> None:

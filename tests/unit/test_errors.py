@@ -105,6 +105,18 @@ def test_a_retryable_error_says_when(seconds: float | None) -> None:
     assert str(error) == str(again) == "busy"
 
 
+@pytest.mark.parametrize("kind", [PlanValidationError, ParameterError])
+def test_an_error_with_faults_says_the_same_in_another_process(
+    kind: type[PlanValidationError],
+) -> None:
+    faults = (Fault("a", "is bad", rule="x"), Fault("b", "is worse", rule="y"))
+
+    again = pickle.loads(pickle.dumps(kind(faults)))  # noqa: S301  # our own bytes
+
+    assert (type(again), again.faults) == (kind, faults)
+    assert str(again) == "a: is bad\nb: is worse"
+
+
 def test_a_retryable_error_leaves_the_wait_to_the_policy_unless_told() -> None:
     assert RetryableError("busy").retry_after is None
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from execution import events
+from execution.errors import SettingsError
 from execution.events import (
     EVENT_TYPES,
     EventSubscription,
     ExecutionEventEmitter,
     Hint,
-    _channel,
-    _read_hint,
+    name_channel,
+    read_hint,
 )
 from execution.sql import read_functions
 
@@ -50,7 +51,7 @@ def test_the_database_writes_no_event_outside_the_catalogue() -> None:
 def test_channels_are_named_after_their_installation(
     execution_id: str | None, channel: str
 ) -> None:
-    assert _channel("i1", execution_id) == channel
+    assert name_channel("i1", execution_id) == channel
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_channels_are_named_after_their_installation(
     ],
 )
 def test_a_hint_is_read(data: bytes, hint: Hint) -> None:
-    assert _read_hint(data) == hint
+    assert read_hint(data) == hint
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_a_hint_is_read(data: bytes, hint: Hint) -> None:
     ids=lambda data: str(data[:40]),
 )
 def test_junk_is_no_hint(data: bytes) -> None:
-    assert _read_hint(data) is None
+    assert read_hint(data) is None
 
 
 def test_an_emitter_without_redis_drops_every_hint() -> None:
@@ -114,4 +115,13 @@ def test_a_subscription_that_was_never_opened_can_be_closed(tmp_path: Path) -> N
 def test_what_is_sent_can_be_read() -> None:
     body = json.dumps({"execution_id": "e1", "seq": 7}).encode()
 
-    assert _read_hint(body) == Hint("e1", 7)
+    assert read_hint(body) == Hint("e1", 7)
+
+
+@pytest.mark.parametrize("rest", ["s3cret/x@redis:6379/0", "s3cret@redis:port/0"])
+def test_a_malformed_url_is_refused_without_a_word_of_the_password(rest: str) -> None:
+    with pytest.raises(SettingsError, match=r"PLANS_REDIS_URL.* malformed") as info:
+        ExecutionEventEmitter(f"redis://:{rest}", "i1")
+
+    assert "s3cret" not in str(info.value)
+    assert info.value.__cause__ is None

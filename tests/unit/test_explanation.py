@@ -180,6 +180,24 @@ def test_a_step_for_each_item_is_told_with_its_list() -> None:
     assert explanation.warnings == ()
 
 
+def test_a_sleep_is_told_with_what_is_known_of_its_length() -> None:
+    plan = Plan(
+        "p",
+        parameters={"pause": {"type": "duration"}},
+        steps=[
+            Step("one", sleep="${parameters.pause}"),
+            Step("two", sleep_until="2026-12-01T08:00:00Z"),
+        ],
+    )
+
+    explanation = explain_plan(plan, plan.bind({"pause": "2h"}))
+
+    one, two = outlook(explanation, "one"), outlook(explanation, "two")
+    assert (one.action, one.sleep, one.inputs) == (None, {"for": "2h"}, {})
+    assert two.sleep == {"until": "2026-12-01T08:00:00Z"}
+    assert explanation.warnings == ()
+
+
 def test_a_loop_is_told_with_what_it_repeats() -> None:
     explanation = explain(
         Step(
@@ -577,3 +595,9 @@ def test_warnings_of_the_plan_come_first() -> None:
 
     (warning,) = map(str, explanation.warnings)
     assert warning == "steps without a timeout can run for ever: a, b"
+
+
+def test_what_a_step_uses_is_told() -> None:
+    plan = Plan("p", steps=[step("one", uses=["mail", "bank"])])
+
+    assert outlook(explain_plan(plan), "one").uses == ("bank", "mail")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from execution.faults import FaultPoint
+from execution.faults import FaultPoint, reach, watched
 from tests.polling import wait_until
 from tests.worker_process import ROOT
 
@@ -70,3 +70,15 @@ def test_wait_holds_the_process_until_the_file_is_there(tmp_path: Path) -> None:
 
     assert was_held
     assert (process.returncode, output) == (0, "before\nafter\n")
+
+
+def test_who_watches_hears_of_each_point_until_the_end_of_the_block() -> None:
+    outer: list[FaultPoint] = []
+    inner: list[FaultPoint] = []
+    with watched(outer.append):
+        with watched(inner.append):
+            reach(FaultPoint.CLAIMED)
+        reach(FaultPoint.CALLED)
+    reach(FaultPoint.COMPLETED)
+
+    assert (inner, outer) == ([FaultPoint.CLAIMED], [FaultPoint.CALLED])

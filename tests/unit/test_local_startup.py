@@ -195,3 +195,13 @@ def test_redis_stands_in_where_there_is_no_valkey(bare_machine: Path) -> None:
     program.touch(mode=0o755)
 
     assert binaries.find_valkey() == program
+
+
+def test_a_redis_that_goes_by_its_name_keeps_it(bare_machine: Path) -> None:
+    # in Debian it is a link to redis-check-rdb, which is a server by that name alone
+    program = bare_machine / "path" / "redis-server"
+    program.parent.mkdir()
+    program.with_name("redis-check-rdb").touch(mode=0o755)
+    program.symlink_to("redis-check-rdb")
+
+    assert binaries.find_valkey() == program

@@ -89,6 +89,8 @@ def test_fitting_value_is_bound_as_it_is(declaration: object, value: object) -> 
         ({"type": "datetime"}, "2026-11-21", "with its offset from UTC"),
         ({"type": "datetime"}, "2026-11-21T08:00:00", "with its offset from UTC"),
         ({"type": "datetime"}, "2026-13-21T08:00:00Z", "is no moment"),
+        ({"type": "datetime"}, "9999-12-31T23:59:59Z", "of the years 2 to 9998"),
+        ({"type": "datetime"}, "0001-01-01T00:00:00Z", "of the years 2 to 9998"),
         ({"type": "datetime"}, 5, "with its offset from UTC"),
         ({"type": "datetime"}, datetime(2026, 11, 21, tzinfo=UTC), "is a datetime"),
         ({"type": "object"}, [], "must be of type object"),

@@ -127,7 +127,7 @@ def test_what_is_not_written_has_its_default(
             "on[0]",
             'is called "ValueErorr"; did you mean "ValueError"?',
         ),
-        ({"not_on": ["E011"]}, "not_on[0]", 'is called "E011"; did you mean "E01'),
+        ({"not_on": ["E091"]}, "not_on[0]", 'is called "E091"; did you mean "E0'),
         ({"on": ["e002"]}, "on[0]", 'did you mean "E002"?'),
         (
             {"on": ["ConnectTimeoutOfHttpx"]},

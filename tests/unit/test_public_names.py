@@ -1,11 +1,13 @@
 """The names that programs import, and what importing them must not load."""
 
 import importlib
+import inspect
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 
 import pytest
 
@@ -59,6 +61,29 @@ def test_a_public_name_lives_where_it_is_said_to(name: str) -> None:
     assert getattr(execution, name) is getattr(home, name)
 
 
+@pytest.mark.parametrize("name", execution.__all__)
+def test_a_public_name_says_what_it_is_for(name: str) -> None:
+    value = getattr(execution, name)
+    said = {name: value.__doc__}
+    if inspect.isclass(value):
+        said |= {member: inspect.getdoc(part) for member, part in _list_parts(value)}
+
+    assert [member for member, text in said.items() if not text] == []
+
+
+def _list_parts(value: type) -> Iterator[tuple[str, object]]:
+    """Yield the public methods and properties of a class that are our own."""
+    for owner in value.__mro__:
+        if owner.__module__.startswith("execution"):
+            for name, part in vars(owner).items():
+                if not name.startswith("_") and _is_told_of(part):
+                    yield name, part
+
+
+def _is_told_of(part: object) -> bool:
+    return inspect.isroutine(part) or isinstance(part, property | cached_property)
+
+
 def test_every_public_name_has_a_home() -> None:
     assert sorted(execution._HOMES) == sorted(execution.__all__)
 
@@ -96,6 +121,18 @@ def test_a_worker_loads_no_store_of_large_values() -> None:
 
     assert "execution.payloads" in loaded
     assert "fsspec" not in loaded
+
+
+def test_a_worker_loads_no_other_command_of_celery() -> None:
+    statement = (
+        "import contextlib, execution.celery.standalone as s\n"
+        "with contextlib.redirect_stdout(None):\n"
+        "    assert s.run_command(s.build_app(), ['worker', '--help']) == 0"
+    )
+    loaded = modules_after(statement, SERVERS)
+
+    assert "celery.bin.worker" in loaded
+    assert loaded.isdisjoint({"celery.bin.celery", "flower", "prompt_toolkit"})
 
 
 def test_importing_the_package_loads_no_server_library() -> None:

@@ -155,7 +155,7 @@ def test_anything_else_unwraps_to_an_error(
     [
         (StepTimeoutError(), ErrorCode.TIMEOUT),
         (DatabaseError(), ErrorCode.DATABASE),
-        (ExecutionNotFoundError(), ErrorCode.EXECUTION),
+        (ExecutionNotFoundError(), ErrorCode.NOT_FOUND),
         (ValueError(), ErrorCode.EXECUTION),
         (KeyboardInterrupt(), ErrorCode.EXECUTION),
     ],

@@ -57,6 +57,8 @@ def matches(name: str, error: Exception) -> bool:
         ("execution.errors.StepTimeoutError", StepTimeoutError(), True),
         ("execution.StepTimeoutError", StepTimeoutError(), True),
         ("celery_plans.PlansError", DatabaseError(), True),
+        ("celery_plans.errors.PlansError", DatabaseError(), True),
+        ("celery_plans.errors.PlansError", ValueError(), False),
         ("execution.PlansError", ValueError(), False),
         # codes
         ("E002", StepTimeoutError(), True),

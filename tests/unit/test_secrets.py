@@ -287,13 +287,18 @@ def test_lines_are_concealed_with_their_errors_and_extras(
         try:
             dict[str, str]()[VALUE]
         except KeyError:
-            ctx.log.exception("with %s", VALUE, extra={"token": VALUE, "n": 1})
+            ctx.log.exception(
+                "with %s", VALUE, extra={"token": VALUE, "sent": {"to": [VALUE]}}
+            )
         ctx.log.info("two %s", VALUE, VALUE)
 
-    assert lines_of(ctx) == [
-        ("error", "with secret://A"),
-        ("info", "two %s (and arguments that do not fit)"),
-    ]
+    (_, error), other = lines_of(ctx)
+    assert error.startswith("with secret://A\nTraceback")
+    assert error.endswith("KeyError: 'secret://A'")
+    assert VALUE not in error
+    assert other == ("info", "two %s (and arguments that do not fit)")
     assert VALUE not in caplog.text
     assert "KeyError: 'secret://A'" in caplog.text
-    assert vars(caplog.records[0])["token"] == "secret://A"  # noqa: S105  # its name
+    extras = vars(caplog.records[0])
+    assert extras["token"] == "secret://A"  # noqa: S105  # its name
+    assert extras["sent"] == {"to": ["secret://A"]}

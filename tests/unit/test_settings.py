@@ -1,10 +1,12 @@
 """Settings from an environment: each variable, its limits, and what is refused."""
 
+import traceback
 from pathlib import Path
 
 import pytest
 
 from execution.errors import SettingsError
+from execution.observations import NO_CAPTURE, CaptureChoice
 from execution.settings import CatalogueCheck, Settings
 
 SECRET = "s3cret"  # noqa: S105  # not one that opens anything
@@ -15,19 +17,18 @@ SECRET = "s3cret"  # noqa: S105  # not one that opens anything
     [
         (
             "PLANS_DATABASE_URL",
-            "postgresql+psycopg2://a@h/db",
+            "postgresql+psycopg2://a@localhost/db",
             "database_url",
-            "postgresql+psycopg2://a@h/db",
+            "postgresql+psycopg2://a@localhost/db",
         ),
         (
             "PLANS_DATABASE_URL",
-            "postgresql://a@h/db",
+            "postgresql://a@localhost/db",
             "database_url",
-            "postgresql://a@h/db",
+            "postgresql://a@localhost/db",
         ),
-        ("PLANS_BROKER_URL", "amqp://h//", "broker_url", "amqp://h//"),
-        ("PLANS_REDIS_URL", "redis://h/0", "redis_url", "redis://h/0"),
-        ("PLANS_REDIS_URL", "rediss://h/0", "redis_url", "rediss://h/0"),
+        ("PLANS_BROKER_URL", "amqp://localhost//", "broker_url", "amqp://localhost//"),
+        ("PLANS_REDIS_URL", "redis://localhost/0", "redis_url", "redis://localhost/0"),
         ("PLANS_REDIS_URL", "unix:///s.sock", "redis_url", "unix:///s.sock"),
         ("PLANS_SCHEMA", "plans_2", "schema", "plans_2"),
         ("PLANS_SCHEMA", "_" * 63, "schema", "_" * 63),
@@ -44,6 +45,8 @@ SECRET = "s3cret"  # noqa: S105  # not one that opens anything
         ("PLANS_LEASE_SECONDS", "1", "lease_seconds", 1.0),
         ("PLANS_LEASE_SECONDS", "3600", "lease_seconds", 3600.0),
         ("PLANS_LEASE_SECONDS", "2.5", "lease_seconds", 2.5),
+        ("PLANS_CAPTURE", "off", "capture", NO_CAPTURE),
+        ("PLANS_CAPTURE", "output", "capture", CaptureChoice(None)),
         ("PLANS_CHECK", "strict", "check", CatalogueCheck.STRICT),
         ("PLANS_CHECK", "Off", "check", CatalogueCheck.OFF),
         *(("PLANS_LOCAL", word, "local", True) for word in ("1", "true", "Yes", "ON")),
@@ -90,6 +93,9 @@ def test_the_process_environment_is_the_default(
         ("PLANS_QUEUES", "PLANS_QUEUE"),
         ("PLANS_SHEMA", "PLANS_SCHEMA"),
         ("PLANS_BROKERURL", "PLANS_BROKER_URL"),
+        ("PLANS_BROKER_URL_FIEL", "PLANS_BROKER_URL_FILE"),
+        ("PLANS_DATABASE_FILE", "PLANS_DATABASE_URL_FILE"),
+        ("PLANS_SCHEMA_FILE", "PLANS_SCHEMA"),
     ],
 )
 def test_a_near_miss_is_refused_with_what_was_meant(name: str, meant: str) -> None:
@@ -133,6 +139,7 @@ def test_a_foreign_variable_is_left_alone(name: str) -> None:
         ("PLANS_SECRET_RESOLVER", "a:b.c"),
         ("PLANS_LOCAL", "maybe"),
         ("PLANS_RIDE", "maybe"),
+        ("PLANS_CAPTURE", "loud"),
         ("PLANS_CHECK", "maybe"),
         ("PLANS_LEASE_SECONDS", "soon"),
         ("PLANS_LEASE_SECONDS", "0.99"),
@@ -157,8 +164,12 @@ def test_urls_stay_out_of_the_representation(field: str) -> None:
 @pytest.mark.parametrize(
     ("variable", "url"),
     [
-        ("PLANS_DATABASE_URL", f"mysql://user:{SECRET}@h/db"),
+        ("PLANS_DATABASE_URL", f"mysql://user:{SECRET}@localhost/db"),
         ("PLANS_REDIS_URL", f"http://user:{SECRET}@h"),
+        # what is special in a password makes a part of it the port
+        ("PLANS_REDIS_URL", f"redis://:{SECRET}/x@localhost"),
+        ("PLANS_BROKER_URL", f"amqp://ann:{SECRET}#x@localhost//"),
+        ("PLANS_BROKER_URL", f"redis://localhost;redis://:{SECRET}?x@localhost/0"),
     ],
 )
 def test_a_refused_url_is_not_repeated(variable: str, url: str) -> None:
@@ -197,3 +208,68 @@ def test_the_times_follow_from_the_lease() -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         Settings().queue = "other"  # type: ignore[misc]  # what must not work
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("database_url", f"postgresql://a:{SECRET}@localhost/db"),
+        ("broker_url", f"amqp://a:{SECRET}@localhost//"),
+        ("redis_url", f"redis://:{SECRET}@localhost/0"),
+        ("payloads", f"s3://a:{SECRET}@bucket"),
+    ],
+)
+def test_what_may_hold_a_password_can_stand_in_a_file(
+    tmp_path: Path, field: str, text: str
+) -> None:
+    file = tmp_path / "value"
+    file.write_text(f"\n  {text} \n\n")
+
+    settings = Settings.from_environment({f"PLANS_{field.upper()}_FILE": str(file)})
+
+    assert settings == Settings(**{field: text})  # type: ignore[arg-type]  # each is a text
+    assert SECRET not in repr(settings)
+
+
+def test_a_value_and_a_file_with_one_are_refused_by_both_names(tmp_path: Path) -> None:
+    file = tmp_path / "value"
+    file.write_text(f"redis://:{SECRET}@localhost/0")
+    given = {"PLANS_REDIS_URL": "redis://localhost", "PLANS_REDIS_URL_FILE": str(file)}
+
+    with pytest.raises(SettingsError) as refusal:
+        Settings.from_environment(given)
+
+    assert str(refusal.value).startswith("PLANS_REDIS_URL and PLANS_REDIS_URL_FILE are")
+    assert SECRET not in str(refusal.value)
+
+
+def test_an_empty_name_of_a_file_counts_as_missing() -> None:
+    given = {"PLANS_REDIS_URL": "redis://localhost", "PLANS_REDIS_URL_FILE": ""}
+
+    assert Settings.from_environment(given).redis_url == "redis://localhost"
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (None, "cannot be read: No such file or directory; the file must be there"),
+        (b" \n", "is empty; write the value into it"),
+        (b"redis://:s3cret@h\xff", "is not a file of UTF-8 text"),
+        (b"s3cret\nredis://h", "has more than one line"),
+        (b"http://s3cret@h", "PLANS_REDIS_URL must start with"),
+    ],
+)
+def test_a_file_without_a_value_is_refused_by_its_name(
+    tmp_path: Path, content: bytes | None, complaint: str
+) -> None:
+    file = tmp_path / "value"
+    if content is not None:
+        file.write_bytes(content)
+
+    with pytest.raises(SettingsError) as refusal:
+        Settings.from_environment({"PLANS_REDIS_URL_FILE": str(file)})
+
+    assert complaint in str(refusal.value)
+    assert SECRET not in "".join(traceback.format_exception(refusal.value))
+    if "must start" not in complaint:
+        assert f"PLANS_REDIS_URL_FILE={str(file)!r}" in str(refusal.value)

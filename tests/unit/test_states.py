@@ -23,27 +23,27 @@ from execution.states import (
 
 # rows: the state it is in; columns: the move; cells: where that leads, - nowhere
 EXECUTIONS = """
-            start    pause   resume   requeue  end     complete   fail    cancel     time_out
-pending     running  paused  -        -        ending  -          -       -          -
-running     -        paused  -        -        ending  -          -       -          -
-paused      -        -       running  pending  ending  -          -       -          -
-ending      -        -       -        -        -       completed  failed  cancelled  timed_out
-completed   -        -       -        -        -       -          -       -          -
-failed      -        -       -        -        -       -          -       -          -
-cancelled   -        -       -        -        -       -          -       -          -
-timed_out   -        -       -        -        -       -          -       -          -
+            start    pause   resume   requeue  end     complete   fail    cancel     time_out   retry
+pending     running  paused  -        -        ending  -          -       -          -          -
+running     -        paused  -        -        ending  -          -       -          -          -
+paused      -        -       running  pending  ending  -          -       -          -          -
+ending      -        -       -        -        -       completed  failed  cancelled  timed_out  -
+completed   -        -       -        -        -       -          -       -          -          -
+failed      -        -       -        -        -       -          -       -          -          pending
+cancelled   -        -       -        -        -       -          -       -          -          pending
+timed_out   -        -       -        -        -       -          -       -          -          pending
 """  # noqa: E501  # a table is read in rows
 STEPS = """
-           release  claim    ride     complete   fail    skip     time_out   cancel     give_back  wait     wake     restore
-pending    ready    -        running  -          -       skipped  -          cancelled  -          -        -        -
-ready      -        running  -        -          -       skipped  timed_out  cancelled  -          waiting  -        pending
-running    -        -        -        completed  failed  skipped  timed_out  cancelled  ready      waiting  -        pending
-waiting    -        -        -        completed  failed  skipped  timed_out  cancelled  -          -        ready    pending
-completed  -        -        -        -          -       -        -          -          -          -        -        pending
-failed     -        -        -        -          -       -        -          -          -          -        -        -
-skipped    -        -        -        -          -       -        -          -          -          -        -        pending
-cancelled  -        -        -        -          -       -        -          -          -          -        -        -
-timed_out  -        -        -        -          -       -        -          -          -          -        -        -
+           release  claim    ride     complete   fail    skip     time_out   cancel     give_back  wait     wake     restore  retry    rejoin   force
+pending    ready    -        running  -          -       skipped  -          cancelled  -          -        -        -        -        -        completed
+ready      -        running  -        -          -       skipped  timed_out  cancelled  -          waiting  -        pending  -        -        completed
+running    -        -        -        completed  failed  skipped  timed_out  cancelled  ready      waiting  -        pending  -        -        -
+waiting    -        -        -        completed  failed  skipped  timed_out  cancelled  -          -        ready    pending  -        -        completed
+completed  -        -        -        -          -       -        -          -          -          -        -        pending  -        -        -
+failed     -        -        -        -          -       -        -          -          -          -        -        -        pending  waiting  -
+skipped    -        -        -        -          -       -        -          -          -          -        -        pending  -        waiting  -
+cancelled  -        -        -        -          -       -        -          -          -          -        -        -        pending  waiting  -
+timed_out  -        -        -        -          -       -        -          -          -          -        -        -        pending  waiting  -
 """  # noqa: E501  # a table is read in rows
 
 
@@ -100,31 +100,49 @@ def test_a_move_is_made_or_refused(state: str, move: str, target: str | None) ->
         assert next_status(status, wanted) is ExecutionStatus(target)
 
 
-def test_a_refusal_names_the_moves_that_there_are() -> None:
+def test_a_refusal_names_what_can_be_asked_for() -> None:
     with pytest.raises(InvalidExecutionStateError) as refusal:
         next_status(ExecutionStatus.PAUSED, ExecutionMove.TIME_OUT)
 
     assert str(refusal.value) == (
-        "an execution that is paused cannot time out; it can end, requeue, resume"
+        "an execution that is paused cannot time out; it can be resumed or cancelled"
+    )
+
+
+def test_a_refusal_during_the_end_offers_nothing() -> None:
+    with pytest.raises(InvalidExecutionStateError) as refusal:
+        next_status(ExecutionStatus.ENDING, ExecutionMove.END)
+
+    assert str(refusal.value) == (
+        "an execution that is ending cannot be cancelled; it comes to its end by itself"
     )
 
 
 def test_a_refusal_says_that_an_end_is_final() -> None:
     with pytest.raises(InvalidExecutionStateError) as refusal:
-        next_status(ExecutionStatus.FAILED, ExecutionMove.RESUME)
+        next_status(ExecutionStatus.COMPLETED, ExecutionMove.RESUME)
 
     assert str(refusal.value) == (
-        "an execution that is failed cannot resume; it has ended for good"
+        "an execution that is completed cannot be resumed; it has ended for good"
     )
 
 
-def test_terminal_are_the_executions_without_a_move() -> None:
+def test_a_refusal_names_the_way_back_from_an_end() -> None:
+    with pytest.raises(InvalidExecutionStateError) as refusal:
+        next_status(ExecutionStatus.FAILED, ExecutionMove.RESUME)
+
+    assert str(refusal.value) == (
+        "an execution that is failed cannot be resumed; it can be retried"
+    )
+
+
+def test_terminal_are_the_executions_that_only_a_retry_moves() -> None:
     ends = {"completed", "failed", "cancelled", "timed_out"}
 
     assert {status.value for status in TERMINAL_EXECUTION_STATUSES} == ends
 
 
-def test_terminal_are_the_steps_that_only_a_restore_moves() -> None:
+def test_terminal_are_the_steps_that_only_a_restore_or_a_retry_moves() -> None:
     ends = {"completed", "failed", "skipped", "cancelled", "timed_out"}
 
     assert {status.value for status in TERMINAL_STEP_STATUSES} == ends

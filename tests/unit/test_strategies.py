@@ -217,7 +217,7 @@ def test_a_strategy_hangs_on_its_step() -> None:
 
 
 def summarise(name: str) -> ActionSummary:
-    return ActionSummary(name, None, None, None, None, NOW, ())
+    return ActionSummary(name, None, None, None, None, NOW, (), ())
 
 
 def test_strategies_are_listed_as_such() -> None:

@@ -51,7 +51,11 @@ def test_the_users_tasks_alone_are_actions(app: Celery) -> None:
     for name in ("shop.charge", STEP_TASK, "not an action"):
         add(app, nothing, name=name)
 
-    assert list(TaskActions(app).list_names()) == ["shop.charge"]
+    # what other tests of this process share with every app may be there, too
+    names = set(TaskActions(app).list_names())
+    assert "shop.charge" in names
+    assert names.isdisjoint({STEP_TASK, "not an action"})
+    assert not any(name.startswith("celery.") for name in names)
 
 
 @pytest.mark.parametrize("name", ["celery.chain", STEP_TASK, "nobody"])

@@ -1,0 +1,3 @@
+# For type checkers; what runs is decided in _door.py.
+
+from execution.celery import *

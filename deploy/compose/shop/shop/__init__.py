@@ -1,0 +1,1 @@
+"""Your own package: a place for actions."""

@@ -1,0 +1,55 @@
+#!/bin/sh
+# Prepares the database of a new server: the roles of roles.sql, and logins for them.
+#
+# Lies in /docker-entrypoint-initdb.d of PostgreSQL's image, and roles.sql somewhere else
+# (PLANS_ROLES_SQL), for the image would run that a second time. For each password among
+# the secrets (PLANS_PASSWORDS names their folder) it makes a login:
+#
+#     worker_password       plans_worker_a, a member of plans_worker
+#     worker_password_b     plans_worker_b, a second one, while the first is replaced
+#
+# and so for migrator, producer and reader. No password becomes an argument of a program,
+# or a line of the server's log. It may be run again: passwords are then those of the
+# files, and what is there stays.
+set -eu
+
+roles_sql=${PLANS_ROLES_SQL:-/etc/celery-plans/roles.sql}
+passwords=${PLANS_PASSWORDS:-/run/secrets}
+schema=${PLANS_SCHEMA:-celery_plans}
+
+ask() {
+    psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --set "schema=$schema" \
+        --username "${POSTGRES_USER:-postgres}" --dbname "${POSTGRES_DB:-postgres}" "$@"
+}
+
+# make_login ROLE LOGIN FILE
+make_login() {
+    [ -s "$3" ] || return 0
+    # psql reads the file by itself, and the server notes down what it makes of it
+    PLANS_PASSWORD_FILE=$3 ask --set "role=$1" --set "login=$2" <<'SQL'
+\set password `cat "$PLANS_PASSWORD_FILE"`
+SET log_statement = 'none';
+SET log_min_duration_statement = -1;
+SET log_min_error_statement = 'panic';
+SET password_encryption = 'scram-sha-256';
+SELECT format('CREATE ROLE %I LOGIN', :'login')
+ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'login')
+\gexec
+ALTER ROLE :"login" PASSWORD :'password';
+GRANT :"role" TO :"login";
+SQL
+}
+
+ask --file "$roles_sql"
+
+# the database is for plans alone: nobody else enters it, or makes anything in it
+ask <<'SQL'
+SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database())
+\gexec
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+SQL
+
+for role in migrator worker producer reader; do
+    make_login "plans_$role" "plans_${role}_a" "$passwords/${role}_password"
+    make_login "plans_$role" "plans_${role}_b" "$passwords/${role}_password_b"
+done
