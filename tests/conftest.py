@@ -193,7 +193,7 @@ def leaving_workers(stack: LocalStack) -> Iterator[list[WorkerProcess]]:
     workers: list[WorkerProcess] = []
     yield workers
     for worker in workers:
-        worker.process.wait(30)
+        worker.process.wait(60)
         worker.log.unlink()
 
 

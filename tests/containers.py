@@ -223,7 +223,7 @@ class Containers:
             for container in containers:
                 with suppress(ProcessLookupError):
                     container.process.kill()
-                container.process.wait(30)
+                container.process.wait(60)
         shutil.rmtree(self._postgres.directory, ignore_errors=True)
 
     def _stop(self, containers: Sequence[Container]) -> None:

@@ -98,12 +98,12 @@ class FlowerProcess:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Tell it to stop, and return its exit code."""
         self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(60)
 
     def kill(self) -> None:
         """End it at once."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def __enter__(self) -> Self:
         """End it with the block."""

@@ -106,7 +106,7 @@ def check_ended_once(
     engine: ExecutionEngine, execution_ids: Sequence[str], ledger: Path
 ) -> None:
     for execution_id in execution_ids:
-        result = engine.wait(execution_id, timeout_seconds=40)
+        result = engine.wait(execution_id, timeout_seconds=60)
         assert result.is_success, result.error
         check_timeline(engine, execution_id)
         assert {step.attempt for step in engine.list_steps(execution_id)} == {1}

@@ -9,7 +9,7 @@ _T = TypeVar("_T")
 
 
 def wait_until(
-    look: Callable[[], _T], *, what: str, timeout_seconds: float = 20.0
+    look: Callable[[], _T], *, what: str, timeout_seconds: float = 60.0
 ) -> _T:
     """Return the first true answer of `look`; fail, naming `what`, at the deadline."""
     deadline = time.monotonic() + timeout_seconds
@@ -21,7 +21,7 @@ def wait_until(
 
 
 async def look_until(
-    look: Callable[[], _T], *, what: str, timeout_seconds: float = 20.0
+    look: Callable[[], _T], *, what: str, timeout_seconds: float = 60.0
 ) -> _T:
     """Do the same in an event loop, which goes on meanwhile."""
     deadline = time.monotonic() + timeout_seconds

@@ -72,7 +72,7 @@ def guarded_redis(
         yield made
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(60)
 
 
 def find_free_port() -> int:

@@ -273,5 +273,5 @@ def _stop_all(site: Site) -> None:
         # together, for each takes its time
         worker.process.terminate()
     for worker in site.workers:
-        worker.process.wait(30)
+        worker.process.wait(60)
         worker.log.unlink()

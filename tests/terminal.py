@@ -41,7 +41,7 @@ class Terminal:
         """Read until the process has ended; return its exit code."""
         while self._read():
             pass
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def _read(self) -> bool:
         # a terminal that its last process has left says so by an error

@@ -94,7 +94,7 @@ class WorkerProcess:
     def kill(self) -> None:
         """Kill the main process; its children die with it."""
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)
 
     def stop(self) -> int:
         """Ask for a warm shutdown and return the exit code."""

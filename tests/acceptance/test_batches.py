@@ -25,7 +25,7 @@ def test_a_batch_goes_on_when_all_workers_were_killed_in_the_middle(
         worker.kill()
     half_way = engine.get_batch(batch_id)
     with WorkerProcess.start(settings, slots=1):
-        batch = engine.wait_batch(batch_id, timeout_seconds=30)
+        batch = engine.wait_batch(batch_id, timeout_seconds=60)
 
     assert 5 <= half_way.done < 60
     assert (batch.status, batch.done) == (BatchStatus.COMPLETED, 60)

@@ -41,7 +41,7 @@ def list_cached(engine: ExecutionEngine, execution_id: str) -> list[object]:
 def test_equal_inputs_are_worked_on_once(engine: ExecutionEngine, ledger: Path) -> None:
     plan = noting(ledger)
 
-    first, second = (engine.execute(plan, timeout_seconds=20) for _ in range(2))
+    first, second = (engine.execute(plan, timeout_seconds=60) for _ in range(2))
 
     assert (first.unwrap(), second.unwrap()) == ("a", "a")
     assert len(read_lines(ledger)) == 1
@@ -55,10 +55,10 @@ def test_equal_inputs_are_worked_on_once(engine: ExecutionEngine, ledger: Path) 
 def test_other_plans_with_the_same_action_use_it_too(
     engine: ExecutionEngine, ledger: Path
 ) -> None:
-    engine.execute(noting(ledger), timeout_seconds=20)
+    engine.execute(noting(ledger), timeout_seconds=60)
     step = Step("z", "test.note", {"ledger": str(ledger)}, cache={"ttl": "1s"})
 
-    result = engine.execute(Plan("other", steps=[step]), timeout_seconds=20)
+    result = engine.execute(Plan("other", steps=[step]), timeout_seconds=60)
 
     assert result.unwrap() == {"step": "a", "attempt": 1}
 
@@ -66,9 +66,9 @@ def test_other_plans_with_the_same_action_use_it_too(
 def test_without_a_rule_a_step_runs_each_time(
     engine: ExecutionEngine, ledger: Path
 ) -> None:
-    engine.execute(noting(ledger), timeout_seconds=20)
+    engine.execute(noting(ledger), timeout_seconds=60)
 
-    engine.execute(noting(ledger, cache=None), timeout_seconds=20)
+    engine.execute(noting(ledger, cache=None), timeout_seconds=60)
 
     assert len(read_lines(ledger)) == 2
 
@@ -80,7 +80,7 @@ def test_a_key_says_what_is_equal(engine: ExecutionEngine, tmp_path: Path) -> No
         ledger.touch()
         plan = noting(ledger, cache={"ttl": "1h", "key": key})
         parameters = {"customer": customer}
-        engine.execute(plan, parameters=parameters, timeout_seconds=20).unwrap()
+        engine.execute(plan, parameters=parameters, timeout_seconds=60).unwrap()
 
     assert [len(read_lines(ledger)) for ledger in ledgers] == [1, 0, 1]
 
@@ -90,7 +90,7 @@ def test_a_key_that_leads_nowhere_fails_the_step(
 ) -> None:
     plan = noting(ledger, cache={"ttl": "1h", "key": "${parameters.customer.x}"})
 
-    result = engine.execute(plan, timeout_seconds=20)
+    result = engine.execute(plan, timeout_seconds=60)
 
     assert result.status is ExecutionStatus.FAILED
     assert result.error is not None
@@ -117,9 +117,9 @@ def test_each_item_looks_for_itself(engine: ExecutionEngine) -> None:
         )
 
     a, b, c = (str(uuid.uuid4()) for _ in range(3))
-    engine.execute(each([a, b]), timeout_seconds=20).unwrap()
+    engine.execute(each([a, b]), timeout_seconds=60).unwrap()
 
-    result = engine.execute(each([c, b, a]), timeout_seconds=20)
+    result = engine.execute(each([c, b, a]), timeout_seconds=60)
 
     assert result.unwrap() == [c, b, a]
     cached = list_cached(engine, result.execution_id)
@@ -137,7 +137,7 @@ def test_what_failed_or_set_variables_is_not_stored(engine: ExecutionEngine) -> 
     )
 
     results = [
-        engine.execute(Plan("p", steps=[step]), timeout_seconds=20) for _ in range(2)
+        engine.execute(Plan("p", steps=[step]), timeout_seconds=60) for _ in range(2)
     ]
 
     assert [result.unwrap() for result in results] == [2, 2]
@@ -154,7 +154,7 @@ def test_what_a_later_attempt_returned_is_stored(engine: ExecutionEngine) -> Non
     )
     plan = Plan("p", steps=[step])
 
-    results = [engine.execute(plan, timeout_seconds=20) for _ in range(2)]
+    results = [engine.execute(plan, timeout_seconds=60) for _ in range(2)]
 
     assert [result.unwrap() for result in results] == [2, 2]
     assert list_cached(engine, results[1].execution_id) == ["a"]

@@ -63,7 +63,7 @@ def cancel(
     engine.cancel(
         execution_id, by="ann", reason="sent twice", grace_seconds=grace_seconds
     )
-    result = engine.wait(execution_id, timeout_seconds=30)
+    result = engine.wait(execution_id, timeout_seconds=60)
     check_timeline(engine, execution_id)
     step, end = engine.list_steps(execution_id)
     assert (end.name, end.status) == ("end", StepStatus.COMPLETED)
@@ -145,7 +145,7 @@ def test_async_code_is_cancelled_at_its_timeout(
         retry={"attempts": 2, "initial": "10ms", "jitter": "0s"},
     )
 
-    result = engine.execute(Plan("slow", steps=[step]), timeout_seconds=30)
+    result = engine.execute(Plan("slow", steps=[step]), timeout_seconds=60)
 
     assert result.error is not None
     assert result.error.code == "E002"
@@ -169,7 +169,7 @@ def test_code_that_waits_is_interrupted_after_the_grace(
     )
 
     engine.cancel(execution_id, by="ann", reason="sent twice", grace_seconds=0)
-    result = engine.wait(execution_id, timeout_seconds=20)
+    result = engine.wait(execution_id, timeout_seconds=60)
 
     assert_cut(result, engine.list_steps(execution_id)[0])
     assert read_lines(ledger)[0].startswith("tidied s 1")
@@ -193,7 +193,7 @@ def test_deaf_code_is_killed_with_all_that_it_has_started(
 ) -> None:
     gate = tmp_path / "gate"
     left = engine.execute(
-        Plan("left", steps=[Step("s", action="test.leave_process")]), timeout_seconds=20
+        Plan("left", steps=[Step("s", action="test.leave_process")]), timeout_seconds=60
     ).unwrap()
     execution_id = submit(
         engine, "test.start_processes", ledger=ledger, gate=str(gate), obeys=False
@@ -215,7 +215,7 @@ def test_deaf_code_is_killed_with_all_that_it_has_started(
         for pid in [left, *started]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-    assert_cut(engine.wait(execution_id, timeout_seconds=20), step)
+    assert_cut(engine.wait(execution_id, timeout_seconds=60), step)
     check_timeline(engine, execution_id)
     assert "a late write was kept" not in read_lines(ledger)
     assert worker.process.poll() is None

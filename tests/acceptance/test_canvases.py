@@ -44,7 +44,7 @@ with ExecutionEngine.connect() as engine:
     for name, canvas in canvases.items():
         plan = Plan.from_canvas(canvas, name=name)
         raw = canvas.apply_async().get(timeout=30)
-        result = engine.execute(plan, timeout_seconds=30).unwrap()
+        result = engine.execute(plan, timeout_seconds=60).unwrap()
         print(json.dumps([name, raw, result]))
 """
 

@@ -85,8 +85,8 @@ def test_the_newest_is_what_completes(
 
     ids = [engine.submit(plan) for _ in range(6)]
 
-    assert engine.wait(ids[-1], timeout_seconds=30).is_success
-    ends = {engine.wait(i, timeout_seconds=30).status for i in ids[:-1]}
+    assert engine.wait(ids[-1], timeout_seconds=60).is_success
+    ends = {engine.wait(i, timeout_seconds=60).status for i in ids[:-1]}
     # the first may have been through before there was a second
     assert ends <= {ExecutionStatus.CANCELLED, ExecutionStatus.COMPLETED}
     begun = [e for e in map(engine.get_status, ids) if e.admitted_at is not None]
@@ -105,7 +105,7 @@ def test_the_next_begins_soon_after_the_end(
     with WorkerProcess.start(slow):
         ids = [engine.submit(plan) for _ in range(4)]
 
-        results = [engine.wait(i, timeout_seconds=20) for i in ids]
+        results = [engine.wait(i, timeout_seconds=60) for i in ids]
 
     assert all(result.is_success for result in results)
 

@@ -22,7 +22,7 @@ def echo(name: str, value: object = 1, **fields: Any) -> Step:
 def run(
     engine: ExecutionEngine, plan: Plan, parameters: Mapping[str, Any] | None = None
 ) -> ExecutionResult:
-    result = engine.execute(plan, parameters, timeout_seconds=30)
+    result = engine.execute(plan, parameters, timeout_seconds=60)
     check_timeline(engine, result.execution_id)
     return result
 
@@ -151,7 +151,7 @@ def test_attempts_that_are_repeated_do_not_ask_again(
         (execution_id,),
     )
 
-    assert engine.wait(execution_id, timeout_seconds=30).unwrap() == 2
+    assert engine.wait(execution_id, timeout_seconds=60).unwrap() == 2
 
 
 def test_a_long_line_of_skips_ends(

@@ -66,7 +66,7 @@ def test_a_step_costs_no_more_than_its_budget(
 ) -> None:
     def run() -> None:
         execution_id = engine.submit(plan)
-        assert engine.wait(execution_id, timeout_seconds=30).is_success
+        assert engine.wait(execution_id, timeout_seconds=60).is_success
         check_timeline(engine, execution_id)
 
     # connections are opened, the plan is stored, pages are written in whole

@@ -51,7 +51,7 @@ def test_a_service_that_is_down_burns_few_attempts_and_no_execution(
     (tmp_path / "up").touch()
     with WorkerProcess.start(settings, slots=2):
         for execution_id in begun:
-            result = engine.wait(execution_id, timeout_seconds=40)
+            result = engine.wait(execution_id, timeout_seconds=60)
             assert result.status is ExecutionStatus.COMPLETED
         wait_until(
             lambda: read(engine).state is DependencyState.FREE,
@@ -81,5 +81,5 @@ def test_people_pause_what_runs_on_and_resume_it_with_one(
 
         assert answer.state is DependencyState.CANARY
         for execution_id in begun:
-            assert engine.wait(execution_id, timeout_seconds=40).is_success
+            assert engine.wait(execution_id, timeout_seconds=60).is_success
     assert set(count_attempts(tmp_path).values()) == {1}

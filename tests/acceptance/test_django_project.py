@@ -102,12 +102,12 @@ def shop(
             return False
 
     try:
-        wait_until(answers, what="the server to answer", timeout_seconds=40)
+        wait_until(answers, what="the server to answer", timeout_seconds=60)
         yield client
     finally:
         client.close()
         server.terminate()
-        server.wait(10)
+        server.wait(60)
 
 
 def count_orders(settings: Settings, article: str) -> int:
@@ -130,7 +130,7 @@ def test_an_order_and_its_execution_begin_with_the_view(
 
     assert answer.status_code == 200, answer.text
     placed = answer.json()
-    result = engine.wait(placed["execution"], timeout_seconds=30)
+    result = engine.wait(placed["execution"], timeout_seconds=60)
     number = placed["order"]
     assert result.unwrap() == {"parcel": f"parcel-{number}", "status": "sent"}
     assert shop.get(f"/orders/{number}/").json() == {
@@ -178,7 +178,7 @@ def test_a_connection_that_is_cut_between_two_steps_fails_neither(
     result_of = {name: f"${{steps.{name}.result}}" for name in names}
 
     result = engine.execute(
-        Plan("cut", steps=steps, result=result_of), timeout_seconds=30
+        Plan("cut", steps=steps, result=result_of), timeout_seconds=60
     )
 
     answers: dict[str, Any] = result.unwrap()

@@ -88,7 +88,7 @@ def test_what_outlives_the_limit_is_given_back_and_cut(
         wait_until(lambda: read_lines(ledger), what="the step to begin")
         worker.process.terminate()
         await_status(engine, execution_id, StepStatus.READY)
-        worker.process.wait(20)
+        worker.process.wait(60)
 
     assert list_outcomes(database, execution_id) == ["drained"]
     assert count_nowhere(database, execution_id)
@@ -131,7 +131,7 @@ def test_a_second_signal_ends_now(
                 what="the worker to hear the signal",
             )
         await_status(engine, execution_id, StepStatus.READY)
-        worker.process.wait(20)
+        worker.process.wait(60)
         log = worker.log.read_text()
 
     assert "before all of its steps are given back" not in log
@@ -166,11 +166,11 @@ def test_others_begin_at_once_what_a_worker_has_reserved_or_yields(
         begun = time.monotonic()
         leaving.process.terminate()
         for execution_id in reserved:
-            assert engine.wait(execution_id, timeout_seconds=20).is_success
+            assert engine.wait(execution_id, timeout_seconds=60).is_success
         wait_until(lambda: len(set(read_lines(ledger))) == 2, what="the step to go on")
         seconds = time.monotonic() - begun
         gate.touch()
-        result = engine.wait(counting, timeout_seconds=20)
+        result = engine.wait(counting, timeout_seconds=60)
 
     # nobody has missed them: a message is missed a beat after it was sent
     assert seconds < patient.beat_seconds
@@ -205,7 +205,7 @@ def test_a_rolling_restart_under_load_loses_nothing(
         for worker in workers:
             worker.process.terminate()
             stack.enter_context(WorkerProcess.start(rolling, slots=2))
-            assert worker.process.wait(20) == 0
+            assert worker.process.wait(60) == 0
         results = [engine.wait(i, timeout_seconds=60) for i in ids]
 
     assert all(result.is_success for result in results)

@@ -40,7 +40,7 @@ def worker(settings: Settings) -> Iterator[WorkerProcess]:
 
 def run(engine: ExecutionEngine, path: str, **parameters: Any) -> ExecutionResult:
     plan = Plan.from_file(EXAMPLES / path)
-    result = engine.execute(plan, parameters, timeout_seconds=30)
+    result = engine.execute(plan, parameters, timeout_seconds=60)
     check_timeline(engine, result.execution_id)
     return result
 
@@ -181,7 +181,7 @@ def test_an_order_that_is_cancelled_while_it_is_packed_is_undone(
 
     engine.cancel(execution_id)
 
-    result = engine.wait(execution_id, timeout_seconds=20)
+    result = engine.wait(execution_id, timeout_seconds=60)
     assert result.status is ExecutionStatus.CANCELLED
     assert effects_of(book) == DONE + UNDONE
     check_timeline(engine, execution_id)

@@ -51,7 +51,7 @@ def run(
     """Run a plan of one step, which is a task."""
     plan = Plan("task", steps=[Step("s", action=task, with_=inputs, **policies)])
     execution_id = engine.submit(plan)
-    result = engine.wait(execution_id, timeout_seconds=30)
+    result = engine.wait(execution_id, timeout_seconds=60)
     check_timeline(engine, execution_id)
     return result
 
@@ -69,7 +69,7 @@ def test_tasks_pass_results_on(engine: ExecutionEngine) -> None:
         ],
     )
 
-    assert engine.execute(plan, timeout_seconds=20).unwrap() == 3
+    assert engine.execute(plan, timeout_seconds=60).unwrap() == 3
 
 
 def test_a_task_and_an_action_are_steps_of_one_plan(engine: ExecutionEngine) -> None:
@@ -85,7 +85,7 @@ def test_a_task_and_an_action_are_steps_of_one_plan(engine: ExecutionEngine) -> 
         ],
     )
 
-    assert engine.execute(plan, timeout_seconds=20).unwrap() == 22
+    assert engine.execute(plan, timeout_seconds=60).unwrap() == 22
 
 
 def test_a_bound_task_sees_a_request_of_its_step(
@@ -308,7 +308,7 @@ def test_a_step_goes_where_the_app_sends_its_task(
 
     execution_id = engine.submit(plan)
 
-    assert engine.wait(execution_id, timeout_seconds=20).is_success
+    assert engine.wait(execution_id, timeout_seconds=60).is_success
     assert [step.queue for step in engine.list_steps(execution_id)] == [
         environment["SHOP_QUEUE"],
         settings.queue,
@@ -348,7 +348,7 @@ def test_a_killed_task_runs_again(
     os.kill(pid, signal.SIGKILL)
     gate.touch()
 
-    result = engine.wait(execution_id, timeout_seconds=40)
+    result = engine.wait(execution_id, timeout_seconds=60)
     assert result.unwrap() == find_pids()[1]
     check_timeline(engine, execution_id)
 
@@ -369,6 +369,6 @@ def test_shared_tasks_of_imported_modules_are_actions_of_the_stand_alone_app(
     step = Step("s", action="library.double", with_={"value": 21}, queue=own.queue)
 
     with WorkerProcess.start(own):
-        result = engine.execute(Plan("shared", steps=[step]), timeout_seconds=20)
+        result = engine.execute(Plan("shared", steps=[step]), timeout_seconds=60)
 
     assert result.unwrap() == 42

@@ -23,7 +23,7 @@ def echo(name: str, value: object, **fields: Any) -> Step:
 def run(
     engine: ExecutionEngine, *steps: Step, **fields: Any
 ) -> tuple[Any, dict[str, Any]]:
-    result = engine.execute(Plan("fallback", steps=steps, **fields), timeout_seconds=20)
+    result = engine.execute(Plan("fallback", steps=steps, **fields), timeout_seconds=60)
     check_timeline(engine, result.execution_id)
     return result, {s.name: s for s in engine.list_steps(result.execution_id)}
 

@@ -54,7 +54,7 @@ class WebServer:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End it by a signal, and return the exit code."""
         self._process.send_signal(number)
-        return self._process.wait(20)
+        return self._process.wait(60)
 
     def _start(self) -> "subprocess.Popen[bytes]":
         descriptor = self._listener.fileno()

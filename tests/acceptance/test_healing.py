@@ -1,5 +1,6 @@
 """Retries, waits, deadlines and steps that nobody sent, on a real worker."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,9 @@ from execution import (
     Step,
     StepStatus,
 )
+from execution.installation import Installation
 from execution.results import Event, WorkerSummary
+from execution.schema import upgrade
 from tests.polling import wait_until
 from tests.timeline import check_timeline, read_timeline
 from tests.worker_process import WorkerProcess
@@ -38,26 +41,25 @@ def test_a_long_wait_holds_no_slot_and_ends_in_time(engine: ExecutionEngine) -> 
         for n in range(6)
     ]
 
-    # the worker has two slots: if waits held them, the last would begin after 7.5 s
     execution_id = engine.submit(Plan("waits", steps=steps))
-    result = engine.wait(execution_id, timeout_seconds=30)
+    result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.is_success
-    for waiting, begun in zip(
-        sorted(
-            find_events(engine, execution_id, "step.waiting"), key=lambda e: str(e.step)
-        ),
-        sorted(
-            (
-                e
-                for e in find_events(engine, execution_id, "step.started")
-                if e.data["attempt"] == 2
-            ),
-            key=lambda e: str(e.step),
-        ),
-        strict=True,
-    ):
-        assert timedelta(seconds=2.5) <= begun.at - waiting.at < timedelta(seconds=5)
+    waiting = {e.step: e.at for e in find_events(engine, execution_id, "step.waiting")}
+    begun = {
+        e.step: e.at
+        for e in find_events(engine, execution_id, "step.started")
+        if e.data["attempt"] == 2
+    }
+    assert all(begun[s] - waiting[s] >= timedelta(seconds=2.5) for s in waiting)
+    # the worker has two slots: if waits held them, no more than two would wait
+    assert (
+        max(
+            sum(waiting[s] <= moment < begun[s] for s in waiting)
+            for moment in waiting.values()
+        )
+        > 2
+    )
     check_timeline(engine, execution_id)
 
 
@@ -73,7 +75,7 @@ def test_an_error_says_when_to_try_again(
     )
 
     execution_id = engine.submit(Plan("throttled", steps=[step]))
-    result = engine.wait(execution_id, timeout_seconds=30)
+    result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.unwrap() == 2
     (told,) = find_events(engine, execution_id, f"step.{kind}")
@@ -88,7 +90,7 @@ def test_an_error_says_when_to_try_again(
 def test_an_error_that_is_fatal_is_not_tried_again(engine: ExecutionEngine) -> None:
     step = Step("a", action="test.refuse", retry={"attempts": 9})
 
-    result = engine.execute(Plan("fatal", steps=[step]), timeout_seconds=30)
+    result = engine.execute(Plan("fatal", steps=[step]), timeout_seconds=60)
 
     assert result.error is not None
     assert result.error.message == "FatalError: no such customer"
@@ -109,11 +111,11 @@ def test_a_cancel_does_not_wait_for_a_retry(engine: ExecutionEngine) -> None:
     )
 
     engine.cancel(execution_id)
-    engine.wait(execution_id, timeout_seconds=20)
+    engine.wait(execution_id, timeout_seconds=60)
 
     (cancelled,) = find_events(engine, execution_id, "step.cancelled")
     (ending,) = find_events(engine, execution_id, "execution.ending")
-    assert cancelled.at - ending.at < timedelta(seconds=1.5)
+    assert cancelled.at - ending.at < timedelta(seconds=1.9)
     assert engine.list_steps(execution_id)[0].attempt == 2
     check_timeline(engine, execution_id)
 
@@ -122,12 +124,12 @@ def test_a_plan_beyond_its_deadline_is_timed_out_with_all_that_runs(
     engine: ExecutionEngine,
 ) -> None:
     steps = [
-        Step("slow", action="test.sleep", with_={"seconds": 15}),
+        Step("slow", action="test.sleep", with_={"seconds": 100}),
         Step("never", action="test.nothing"),
     ]
 
     execution_id = engine.submit(Plan("late", steps=steps, deadline="1s"))
-    result = engine.wait(execution_id, timeout_seconds=12)
+    result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.status is ExecutionStatus.TIMED_OUT
     assert [s.status for s in engine.list_steps(execution_id)] == [
@@ -150,7 +152,7 @@ def test_a_step_beyond_its_deadline_ends_whatever_attempts_are_left(
     )
     after = Step("b", action="test.nothing")
 
-    result = engine.execute(Plan("parked", steps=[step, after]), timeout_seconds=12)
+    result = engine.execute(Plan("parked", steps=[step, after]), timeout_seconds=60)
 
     skipped, completed = engine.list_steps(result.execution_id)
     assert (skipped.status, skipped.reason) == (StepStatus.SKIPPED, "failed")
@@ -159,25 +161,29 @@ def test_a_step_beyond_its_deadline_ends_whatever_attempts_are_left(
     assert completed.status is StepStatus.COMPLETED
 
 
-def test_a_submit_by_sql_is_sent_at_once(
-    engine: ExecutionEngine, settings: Settings
-) -> None:
-    engine.publish(Plan("by-sql", steps=[Step("a", action="test.nothing")]))
-    assert settings.database_url is not None
-    alchemy = sa.create_engine(settings.database_url)
+def test_a_submit_by_sql_is_sent_at_once(settings: Settings) -> None:
+    # without word of it, it would be found at a tick, one in ten seconds
+    rare = replace(settings, schema="healing_rarely", queue="rare", lease_seconds=120.0)
+    assert rare.database_url is not None
+    upgrade(rare.database_url, rare.schema)
+    alchemy = sa.create_engine(rare.database_url)
     waits = []
-    for _ in range(5):
-        with alchemy.begin() as connection:
-            execution_id = connection.scalar(
-                sa.text(f"SELECT {settings.schema}.submit('by-sql')::text")
-            )
-        engine.wait(execution_id, timeout_seconds=20)
-        events = read_timeline(engine, execution_id)
-        waits.append((events[-1].at - events[0].at).total_seconds())
+    with (
+        WorkerProcess.start(rare, slots=1),
+        ExecutionEngine(Installation(rare, None)) as engine,
+    ):
+        engine.publish(Plan("by-sql", steps=[Step("a", action="test.nothing")]))
+        for _ in range(5):
+            with alchemy.begin() as connection:
+                execution_id = connection.scalar(
+                    sa.text(f"SELECT {rare.schema}.submit('by-sql')::text")
+                )
+            engine.wait(execution_id, timeout_seconds=60)
+            events = read_timeline(engine, execution_id)
+            waits.append((events[-1].at - events[0].at).total_seconds())
     alchemy.dispose()
 
-    # by chance alone, a tick of a sixth of a second would not find five so soon
-    assert sorted(waits)[2] < 0.1, waits
+    assert sorted(waits)[2] < 0.3 * rare.tick_seconds, waits
 
 
 def test_rounds_and_what_they_did_can_be_seen(
@@ -197,7 +203,7 @@ def test_rounds_and_what_they_did_can_be_seen(
     with alchemy.begin() as connection:
         execution_id = engine.submit("seen", transaction=connection)
     alchemy.dispose()
-    engine.wait(execution_id, timeout_seconds=20)
+    engine.wait(execution_id, timeout_seconds=60)
 
     (worker,) = wait_until(find_worker, what="the worker to tell of its rounds")
 
@@ -205,4 +211,4 @@ def test_rounds_and_what_they_did_can_be_seen(
     assert worker.round_age_seconds is not None
     assert worker.last_deeds_age_seconds is not None
     assert sum(worker.last_deeds.values()) > 0
-    assert worker.beat_age_seconds < settings.lease_seconds
+    assert worker.beat_age_seconds < 30

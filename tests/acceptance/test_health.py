@@ -193,19 +193,19 @@ def test_who_drains_lives_and_is_not_ready(
         let_pass(1.3 * WITHIN_SECONDS)
         verdict = judge_file(file, WITHIN_SECONDS)
         gate.touch()
-        assert one.process.wait(20) == 0
+        assert one.process.wait(60) == 0
 
     assert verdict.is_live, verdict.reason
     assert verdict.health is not None
     assert verdict.health.state is HealthState.DRAINING
-    assert engine.wait(execution_id, timeout_seconds=5).is_success
+    assert engine.wait(execution_id, timeout_seconds=60).is_success
     assert not file.exists()
 
 
 def test_what_a_killed_worker_leaves_is_no_health(ward: Ward) -> None:
     # the last of this module: nobody needs the worker any more
     ward.process.kill()
-    ward.process.wait(10)
+    ward.process.wait(60)
 
     verdict = ward.judge()
 

@@ -34,7 +34,7 @@ def test_repeated_messages_run_nothing_twice(
             STEP_TASK, args=[execution_id, [0, 1, 2, 3], 1], queue=settings.queue
         )
 
-    result = engine.wait(execution_id, timeout_seconds=30)
+    result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.is_success
     assert len(ledger.read_text().splitlines()) == 4
@@ -65,7 +65,7 @@ def test_forged_messages_are_dropped(
 ) -> None:
     create_app(settings).send_task(STEP_TASK, args=arguments, queue=settings.queue)
 
-    result = engine.execute(note_plan(ledger, 1), timeout_seconds=30)
+    result = engine.execute(note_plan(ledger, 1), timeout_seconds=60)
 
     assert result.is_success
     assert "Traceback" not in shared_worker.log.read_text()
@@ -106,7 +106,7 @@ def test_no_step_starts_after_pause_has_returned(
         engine.resume(execution_id, by="ann")
 
     for execution_id in execution_ids:
-        assert engine.wait(execution_id, timeout_seconds=30).is_success
+        assert engine.wait(execution_id, timeout_seconds=60).is_success
         check_timeline(engine, execution_id)
 
 
@@ -124,7 +124,7 @@ def test_a_cancelled_step_is_told(
     wait_until(ledger.read_text, what="the step to start")
 
     engine.cancel(execution_id, by="ann", reason="changed my mind")
-    result = engine.wait(execution_id, timeout_seconds=20)
+    result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.status is ExecutionStatus.CANCELLED
     assert result.error is not None

@@ -72,7 +72,7 @@ def test_steps_go_their_own_way(
 
     execution_id = engine.submit(Plan("strict", steps=steps))
 
-    assert engine.wait(execution_id, timeout_seconds=20).is_success
+    assert engine.wait(execution_id, timeout_seconds=60).is_success
     check_timeline(engine, execution_id)
     assert ledger.read_text().split() == list("012345")
     # by messages alone: none went elsewhere, and no reconciler had to send one again
@@ -111,7 +111,7 @@ def test_what_an_action_sends_by_an_eager_app_runs_within_its_step(
     inputs = {"ledger": str(ledger)}
     step = Step("s", action="strict.later", with_=inputs, queue=unridden.queue)
 
-    result = submitter.execute(Plan("eager", steps=[step]), timeout_seconds=20)
+    result = submitter.execute(Plan("eager", steps=[step]), timeout_seconds=60)
 
     assert result.unwrap() == "SUCCESS"
     assert ledger.read_text() == "by delay\n"

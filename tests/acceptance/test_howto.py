@@ -28,7 +28,7 @@ step = {"id": "count", "action": "greet.count", "with": {"name": "Ann"}}
 plan = Plan.from_mapping({"format": 1, "name": "counted", "steps": [step]})
 with ExecutionEngine.connect() as engine:
     execution_id = engine.submit(plan)
-    engine.wait(execution_id, timeout_seconds=30)
+    engine.wait(execution_id, timeout_seconds=60)
     show(engine, execution_id)
 """
 MARKS = ("@action", "@shared_task")
@@ -50,7 +50,7 @@ with database.begin() as connection:
     connection.exec_driver_sql("CREATE TABLE orders (number int)")
 with ExecutionEngine.connect() as engine, Session(database) as session:
     ids = [place_order(1), place_in_session(engine, session, 2)]
-    print(json.dumps([engine.wait(i, timeout_seconds=30).unwrap() for i in ids]))
+    print(json.dumps([engine.wait(i, timeout_seconds=60).unwrap() for i in ids]))
 """
 
 

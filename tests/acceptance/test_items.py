@@ -38,7 +38,7 @@ def test_each_item_is_a_step_and_results_keep_their_order(
 ) -> None:
     items = [f"item {n}" for n in range(20)]
 
-    result = engine.execute(for_each(items, max_parallel=parallel), timeout_seconds=20)
+    result = engine.execute(for_each(items, max_parallel=parallel), timeout_seconds=60)
 
     assert result.unwrap() == [[item, n] for n, item in enumerate(items)]
     steps = engine.list_steps(result.execution_id)
@@ -51,7 +51,7 @@ def test_each_item_is_a_step_and_results_keep_their_order(
 
 @pytest.mark.usefixtures("shared_worker")
 def test_no_items_are_done_at_once(engine: ExecutionEngine) -> None:
-    result = engine.execute(for_each([]), timeout_seconds=20)
+    result = engine.execute(for_each([]), timeout_seconds=60)
 
     assert result.unwrap() == []
     assert len(engine.list_steps(result.execution_id)) == 3
@@ -63,7 +63,7 @@ def test_no_items_are_done_at_once(engine: ExecutionEngine) -> None:
 def test_what_is_no_list_fails_the_step(
     engine: ExecutionEngine, no_list: object
 ) -> None:
-    result = engine.execute(for_each(no_list), timeout_seconds=20)
+    result = engine.execute(for_each(no_list), timeout_seconds=60)
 
     assert result.error is not None
     assert result.error.code == "E007"
@@ -81,7 +81,7 @@ def test_no_more_run_at_a_time_than_the_plan_says(engine: ExecutionEngine) -> No
         max_parallel=2,
     )
 
-    execution_id = engine.execute(plan, timeout_seconds=30).execution_id
+    execution_id = engine.execute(plan, timeout_seconds=60).execution_id
 
     running, most = 0, 0
     for event in read_timeline(engine, execution_id):
@@ -107,7 +107,7 @@ def test_as_many_items_are_skipped_as_are_tolerated(
 ) -> None:
     plan = failing([1, 9, 1, 9, 1], on_failure="skip", tolerate=tolerate)
 
-    result = engine.execute(plan, timeout_seconds=20)
+    result = engine.execute(plan, timeout_seconds=60)
 
     assert result.unwrap() == [1, None, 1, None, 1]
     steps = {s.name: s for s in engine.list_steps(result.execution_id)}
@@ -124,7 +124,7 @@ def test_beyond_what_is_tolerated_the_step_fails(
 ) -> None:
     plan = failing([1, 9, 1, 9, 1], on_failure="skip", tolerate=tolerate)
 
-    result = engine.execute(plan, timeout_seconds=20)
+    result = engine.execute(plan, timeout_seconds=60)
 
     assert result.status is ExecutionStatus.FAILED
     assert result.error is not None
@@ -137,7 +137,7 @@ def test_beyond_what_is_tolerated_the_step_fails(
 
 @pytest.mark.usefixtures("shared_worker")
 def test_an_item_that_aborts_fails_its_step(engine: ExecutionEngine) -> None:
-    result = engine.execute(failing([1, 9, 1], max_parallel=1), timeout_seconds=20)
+    result = engine.execute(failing([1, 9, 1], max_parallel=1), timeout_seconds=60)
 
     assert result.error is not None
     assert "attempt 1 is too early" in result.error.message
@@ -152,7 +152,7 @@ def test_an_item_that_aborts_fails_its_step(engine: ExecutionEngine) -> None:
 def test_items_are_retried_by_themselves(engine: ExecutionEngine) -> None:
     plan = failing([1, 3, 2], retry={"attempts": 3, "initial": "10ms"})
 
-    assert engine.execute(plan, timeout_seconds=20).unwrap() == [1, 3, 2]
+    assert engine.execute(plan, timeout_seconds=60).unwrap() == [1, 3, 2]
 
 
 @pytest.mark.usefixtures("shared_worker")
@@ -168,7 +168,7 @@ def test_a_step_does_not_wait_for_its_items_beyond_its_deadline(
         on_failure="skip",
     )
 
-    result = engine.execute(plan, timeout_seconds=20)
+    result = engine.execute(plan, timeout_seconds=60)
 
     steps = {s.name: s for s in engine.list_steps(result.execution_id)}
     assert result.status is ExecutionStatus.COMPLETED
@@ -193,7 +193,7 @@ def test_a_cancel_ends_the_items(engine: ExecutionEngine, ledger: Path) -> None:
 
     engine.cancel(execution_id)
 
-    result = engine.wait(execution_id, timeout_seconds=20)
+    result = engine.wait(execution_id, timeout_seconds=60)
     assert result.status is ExecutionStatus.CANCELLED
     statuses = {s.status for s in engine.list_steps(execution_id)[1:]}
     assert statuses == {StepStatus.CANCELLED}
@@ -224,7 +224,7 @@ def test_a_pause_holds_the_items(
     assert len(read_lines(ledger)) == 2
 
     engine.resume(execution_id)
-    assert engine.wait(execution_id, timeout_seconds=20).is_success
+    assert engine.wait(execution_id, timeout_seconds=60).is_success
     check_timeline(engine, execution_id)
 
 

@@ -51,7 +51,7 @@ def test_a_killed_child_loses_nothing(
         os.kill(started_pid(ledger), signal.SIGKILL)
         gate.touch()
 
-        result = engine.wait(execution_id, timeout_seconds=40)
+        result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.is_success
     assert [s.attempt for s in engine.list_steps(execution_id)] == [1, 2, 1]
@@ -72,7 +72,7 @@ def test_a_killed_worker_loses_nothing(
         (victim if pid in victim.list_children() else other).kill()
         gate.touch()
 
-        result = engine.wait(execution_id, timeout_seconds=40)
+        result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.is_success
     assert [s.attempt for s in engine.list_steps(execution_id)] == [1, 2, 1]
@@ -99,7 +99,7 @@ def test_a_submitter_killed_between_commit_and_publish_loses_nothing(
             e for e in engine.list_executions().items if e.plan == "killed-submit"
         )
 
-        result = engine.wait(execution.id, timeout_seconds=40)
+        result = engine.wait(execution.id, timeout_seconds=60)
 
     assert submitter.returncode == -signal.SIGKILL
     assert result.is_success
@@ -131,7 +131,7 @@ def test_a_child_killed_at_any_point_loses_nothing(
         )
         dying.kill()
         with WorkerProcess.start(settings, slots=1):
-            result = engine.wait(execution_id, timeout_seconds=40)
+            result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.is_success
     assert engine.list_steps(execution_id)[0].attempt >= attempts
@@ -178,7 +178,7 @@ def test_a_flushed_broker_loses_nothing(
     redis.Redis.from_url(str(settings.redis_url)).flushall()
 
     with WorkerProcess.start(settings):
-        results = [engine.wait(i, timeout_seconds=40) for i in execution_ids]
+        results = [engine.wait(i, timeout_seconds=60) for i in execution_ids]
 
     assert all(result.is_success for result in results)
     assert len(read_lines(ledger)) == 40
@@ -206,7 +206,7 @@ def test_a_killed_step_goes_on_from_its_checkpoint(
         os.kill(worker.list_children()[0], signal.SIGKILL)
         gate.touch()
 
-        result = engine.wait(execution_id, timeout_seconds=40)
+        result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.unwrap() == [1, 2, 3, 4, 5]
     assert read_lines(ledger) == ["1 1", "1 2", "1 3", "holds", "2 4", "2 5"]
@@ -230,7 +230,7 @@ def test_an_attempt_that_ignores_its_timeout_is_killed(
     )
     with WorkerProcess.start(settings, slots=1):
         execution_id = engine.submit(plan)
-        result = engine.wait(execution_id, timeout_seconds=40)
+        result = engine.wait(execution_id, timeout_seconds=60)
         pids = [int(line.split()[2]) for line in read_lines(ledger)]
         wait_until(
             lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids),
@@ -263,7 +263,7 @@ def test_a_worker_that_was_frozen_past_its_lease_changes_nothing(
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
             gate.touch()
-            result = engine.wait(execution_id, timeout_seconds=30)
+            result = engine.wait(execution_id, timeout_seconds=60)
             wait_until(
                 lambda: "registering anew" in frozen.log.read_text(),
                 what="the frozen worker to find out",
@@ -287,7 +287,7 @@ def test_a_worker_that_stops_gives_its_steps_time_to_end(
         begun = time.monotonic()
         wait_until(lambda: time.monotonic() > begun + 3, what="longer than a lease")
         gate.touch()
-        assert stopping.process.wait(20) == 0
+        assert stopping.process.wait(60) == 0
 
     held = engine.list_steps(execution_id)[1]
     assert (held.status, held.attempt) == (StepStatus.COMPLETED, 1)

@@ -53,7 +53,7 @@ def test_a_large_result_is_handed_to_the_next_step(
 ) -> None:
     count = Step("count", "test.count_rows", {"table": "${steps.fill.result}"})
 
-    result = engine.execute(Plan("p", steps=[fill(), count]), timeout_seconds=30)
+    result = engine.execute(Plan("p", steps=[fill(), count]), timeout_seconds=60)
 
     assert result.unwrap() == ROWS
     (file,) = list_files(settings, result.execution_id)
@@ -75,7 +75,7 @@ def test_expressions_see_into_it(engine: ExecutionEngine) -> None:
         Step("read", "test.echo", {"value": read}, when="size(steps.fill.result) == 1"),
     ]
 
-    result = engine.execute(Plan("p", steps=steps), timeout_seconds=30)
+    result = engine.execute(Plan("p", steps=steps), timeout_seconds=60)
 
     assert result.unwrap() == {"last": ROWS - 1, "count": ROWS}
 
@@ -97,7 +97,7 @@ def test_there_are_items_of_it(engine: ExecutionEngine, settings: Settings) -> N
     sizes = Step("sizes", "test.echo", {"value": "${steps.count.results}"})
     plan = Plan("p", steps=[fill(), each, count, sizes])
 
-    result = engine.execute(plan, timeout_seconds=30)
+    result = engine.execute(plan, timeout_seconds=60)
 
     assert result.unwrap() == [6_000, 12_000]
     assert len(list_files(settings, result.execution_id)) == 3
@@ -113,7 +113,7 @@ def test_an_attempt_that_is_repeated_gets_it_again(
     retry = {"attempts": 2, "initial": "3s", "wait": "fixed"}
     steps = [fill(), Step("count", "test.count_rows", inputs, retry=retry)]
 
-    result = engine.execute(Plan("p", steps=steps), timeout_seconds=40)
+    result = engine.execute(Plan("p", steps=steps), timeout_seconds=60)
 
     assert result.unwrap() == ROWS
     assert read_lines(ledger) == [f"count 1 {ROWS}", f"count 2 {ROWS}"]
@@ -126,7 +126,7 @@ def test_the_result_of_an_execution_can_be_large(
 ) -> None:
     plan = Plan("p", steps=[fill()], result=template)
 
-    result = engine.execute(plan, timeout_seconds=30)
+    result = engine.execute(plan, timeout_seconds=60)
 
     assert len(result.unwrap()["rows"]) == ROWS
     recorded = engine.get_status(result.execution_id).result
@@ -167,7 +167,7 @@ def test_a_fallback_stands_in_with_a_large_result(engine: ExecutionEngine) -> No
         fill(),
     ]
 
-    assert engine.execute(Plan("p", steps=steps), timeout_seconds=30).unwrap() == ROWS
+    assert engine.execute(Plan("p", steps=steps), timeout_seconds=60).unwrap() == ROWS
 
 
 @pytest.mark.usefixtures("shared_worker")
@@ -178,7 +178,7 @@ def test_what_undoes_a_step_gets_its_large_result(
     steps = [replace(fill(), undo=undo), Step("fails", "test.refuse")]
     plan = Plan("p", steps=steps, rollback="on_failure")
 
-    result = engine.execute(plan, timeout_seconds=30)
+    result = engine.execute(plan, timeout_seconds=60)
 
     undone = engine.list_steps(result.execution_id)[-1]
     assert (undone.name, undone.status) == ("fill.undo", StepStatus.COMPLETED)
@@ -188,7 +188,7 @@ def test_what_undoes_a_step_gets_its_large_result(
 def test_a_large_result_is_not_used_again(engine: ExecutionEngine) -> None:
     plan = Plan("p", steps=[replace(fill(), cache={"ttl": "1h"})])
 
-    results = [engine.execute(plan, timeout_seconds=30) for _ in range(2)]
+    results = [engine.execute(plan, timeout_seconds=60) for _ in range(2)]
 
     assert all(result.is_success for result in results)
     assert engine.list_steps(results[1].execution_id)[0].cached_from is None
@@ -206,7 +206,7 @@ def test_what_is_made_of_equal_large_values_is_used_again(
     )
     plan = Plan("p", steps=[fill(), count])
 
-    results = [engine.execute(plan, timeout_seconds=30) for _ in range(2)]
+    results = [engine.execute(plan, timeout_seconds=60) for _ in range(2)]
 
     assert [result.unwrap() for result in results] == [ROWS, ROWS]
     assert engine.list_steps(results[1].execution_id)[1].cached_from is not None
@@ -239,7 +239,7 @@ def test_a_value_that_is_lost_fails_who_reads_it_and_says_where_it_was(
     damage(file)
     gate.touch()
 
-    result = engine.wait(execution_id, timeout_seconds=30)
+    result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.status is ExecutionStatus.FAILED
     assert result.error is not None
@@ -256,7 +256,7 @@ def test_a_deleted_execution_takes_its_large_values_with_it(
 ) -> None:
     plan = Plan("p", steps=[fill()])
     first, second = (
-        engine.execute(plan, timeout_seconds=30).execution_id for _ in range(2)
+        engine.execute(plan, timeout_seconds=60).execution_id for _ in range(2)
     )
 
     assert engine.delete_execution(first)
@@ -277,7 +277,7 @@ def test_what_looks_like_a_reference_is_no_result(
         steps=[Step("a", "test.echo", {"value": "${parameters.x}"})],
     )
 
-    result = engine.execute(plan, {"x": forged}, timeout_seconds=30)
+    result = engine.execute(plan, {"x": forged}, timeout_seconds=60)
 
     assert result.error is not None
     assert "which stands for large values" in result.error.message
@@ -290,7 +290,7 @@ def test_inputs_that_are_too_large_name_the_way_out(engine: ExecutionEngine) -> 
         Step("rows", "test.echo", {"value": "${steps.fill.result.rows}"}),
     ]
 
-    result = engine.execute(Plan("p", steps=steps), timeout_seconds=30)
+    result = engine.execute(Plan("p", steps=steps), timeout_seconds=60)
 
     assert result.error is not None
     assert "the limit is 262,144; hand on the result of a step" in result.error.message
@@ -340,7 +340,7 @@ def test_what_looks_into_a_value_that_is_away_is_tried_again(
     file.rmdir()
     (tmp_path / "aside").rename(file)
 
-    assert engine.wait(execution_id, timeout_seconds=30).is_success
+    assert engine.wait(execution_id, timeout_seconds=60).is_success
     check_timeline(engine, execution_id)
 
 
@@ -368,7 +368,7 @@ def test_a_child_killed_between_write_and_record_leaves_a_file_that_goes_later(
             )
             victim.kill()
         with WorkerProcess.start(alone, slots=1):
-            result = engine.wait(execution_id, timeout_seconds=40)
+            result = engine.wait(execution_id, timeout_seconds=60)
 
         assert len(result.unwrap()["rows"]) == ROWS
         assert len(list_files(alone, execution_id)) >= 2
@@ -391,7 +391,7 @@ def test_a_loop_looks_into_what_its_last_iteration_returned(
     )
     count = Step("count", "test.count_rows", {"table": "${steps.grow.result}"})
 
-    result = engine.execute(Plan("p", steps=[grow, count]), timeout_seconds=30)
+    result = engine.execute(Plan("p", steps=[grow, count]), timeout_seconds=60)
 
     assert result.unwrap() == 12_000
 
@@ -406,8 +406,8 @@ def test_a_plan_within_a_plan_hands_a_large_result_up_and_takes_none(
     up = Plan("up", steps=[Step("inner", plan="inner"), count])
     down = Step("inner", plan="inner", with_={"table": "${steps.fill.result}"})
 
-    handed_up = engine.execute(up, timeout_seconds=30)
-    handed_down = engine.execute(Plan("down", steps=[fill(), down]), timeout_seconds=30)
+    handed_up = engine.execute(up, timeout_seconds=60)
+    handed_down = engine.execute(Plan("down", steps=[fill(), down]), timeout_seconds=60)
 
     assert handed_up.unwrap() == ROWS
     assert handed_down.error is not None

@@ -50,7 +50,7 @@ import execution.orders
 from celery_plans import ExecutionEngine, Plan
 
 with ExecutionEngine.connect() as engine:
-    result = engine.execute(Plan.from_file("price.yaml"), timeout_seconds=30)
+    result = engine.execute(Plan.from_file("price.yaml"), timeout_seconds=60)
     print(result.unwrap()["price"], execution.OWNER)
 """
 

@@ -41,7 +41,7 @@ def texts(lines: tuple[LogLine, ...]) -> list[tuple[str, str, str]]:
 def test_whatever_a_step_tells_is_stored_and_shown_as_before(
     engine: ExecutionEngine, worker: WorkerProcess, pool: str
 ) -> None:
-    result = engine.execute(telling(f"told-{pool}"), timeout_seconds=20)
+    result = engine.execute(telling(f"told-{pool}"), timeout_seconds=60)
 
     assert texts(engine.list_logs(result.execution_id)) == [
         ("stdout", "info", f"told-{pool} to people"),
@@ -69,7 +69,7 @@ def test_lines_of_the_worker_itself_name_what_they_are_about(
 def test_an_action_may_be_left_out(engine: ExecutionEngine) -> None:
     plan = Plan("unheard", steps=[Step("s", "test.tell_unheard")])
 
-    result = engine.execute(plan, timeout_seconds=20)
+    result = engine.execute(plan, timeout_seconds=60)
 
     assert texts(engine.list_logs(result.execution_id)) == [
         ("ctx.log", "info", "heard")
@@ -87,7 +87,7 @@ def test_steps_side_by_side_do_not_mix(
         for word in words
     ]
 
-    result = engine.execute(Plan("aloud", steps=steps), timeout_seconds=30)
+    result = engine.execute(Plan("aloud", steps=steps), timeout_seconds=60)
 
     assert result.is_success, result.error
     for word in words:
@@ -127,7 +127,7 @@ def test_a_killed_attempt_keeps_what_was_written(
         victim.kill()
     gate.touch()
     with WorkerProcess.start(own, slots=1):
-        result = engine.wait(execution_id, timeout_seconds=30)
+        result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.is_success
     counted = [(line.attempt, line.number) for line in engine.list_logs(execution_id)]
@@ -140,7 +140,7 @@ def test_a_worker_may_store_nothing_of_them(
 ) -> None:
     own = replace(settings, queue="unheard")
     with WorkerProcess.start(own, slots=1, environment={"PLANS_CAPTURE": "off"}):
-        result = engine.execute(telling("quiet", queue=own.queue), timeout_seconds=20)
+        result = engine.execute(telling("quiet", queue=own.queue), timeout_seconds=60)
 
     assert texts(engine.list_logs(result.execution_id)) == [
         ("ctx.log", "error", "quiet itself")

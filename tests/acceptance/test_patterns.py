@@ -56,7 +56,7 @@ def plan(request: pytest.FixtureRequest, engine: ExecutionEngine) -> Plan:
 
 
 def run(engine: ExecutionEngine, plan: Plan, **parameters: Any) -> ExecutionResult:
-    result = engine.execute(plan, parameters, timeout_seconds=20)
+    result = engine.execute(plan, parameters, timeout_seconds=60)
     check_timeline(engine, result.execution_id)
     assert result.status is ExecutionStatus.COMPLETED
     return result
@@ -123,7 +123,7 @@ def wait_for_step(engine: ExecutionEngine, execution_id: str, step: str) -> None
 
 def finish(engine: ExecutionEngine, execution_id: str) -> ExecutionResult:
     """Wait for the end of an execution that is to succeed."""
-    result = engine.wait(execution_id, timeout_seconds=20)
+    result = engine.wait(execution_id, timeout_seconds=60)
     check_timeline(engine, execution_id)
     assert result.status is ExecutionStatus.COMPLETED
     return result
@@ -267,7 +267,7 @@ def test_nothing_need_wait_for_the_items(
     wait_until(has_answered, what="the answer, while an item holds")
     assert ends_of(engine, execution_id)["tell"] != "completed"
     gate.touch()
-    result = engine.wait(execution_id, timeout_seconds=20)
+    result = engine.wait(execution_id, timeout_seconds=60)
     assert result.status is ExecutionStatus.COMPLETED
     assert len(read_lines(ledger)) == 3
 
@@ -356,7 +356,7 @@ def test_a_cancel_ends_all_of_an_execution(
 
     engine.cancel(execution_id)
 
-    result = engine.wait(execution_id, timeout_seconds=20)
+    result = engine.wait(execution_id, timeout_seconds=60)
     assert result.status is ExecutionStatus.CANCELLED
     assert set(ends_of(engine, execution_id).values()) == {"cancelled"}
 

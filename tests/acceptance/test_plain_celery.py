@@ -73,7 +73,7 @@ def ask(worker: WorkerProcess, *words: str) -> Any:
         told, _ = json.JSONDecoder().raw_decode(done.stdout.decode())
         return told[name(worker)]
 
-    return wait_until(answer, what=f"an answer to {words}", timeout_seconds=40)
+    return wait_until(answer, what=f"an answer to {words}", timeout_seconds=60)
 
 
 def ask_together(worker: WorkerProcess, *questions: Sequence[str]) -> Mapping[str, Any]:
@@ -101,7 +101,7 @@ def test_the_pool_grows_and_what_it_runs_is_told(
     assert [request["type"] for request in told["active"]] == [STEP_TASK] * 4
     assert all(execution_id in str(request["args"]) for request in told["active"])
     assert {request["type"] for request in told["reserved"]} <= {STEP_TASK}
-    assert engine.wait(execution_id, timeout_seconds=20).is_success
+    assert engine.wait(execution_id, timeout_seconds=60).is_success
 
 
 def test_a_worker_answers_who_asks(worker: WorkerProcess) -> None:
@@ -138,7 +138,7 @@ def test_plain_flower_shows_the_worker(worker: WorkerProcess) -> None:
             return json.load(answer)
 
     try:
-        shown = wait_until(look, what="Flower to answer", timeout_seconds=40)
+        shown = wait_until(look, what="Flower to answer", timeout_seconds=60)
     finally:
         flower.terminate()
         flower.wait(20)
@@ -161,9 +161,9 @@ def test_a_soft_shutdown_lets_a_step_end(
     assert engine.list_steps(execution_id)[0].status is StepStatus.RUNNING
     gate.touch()
 
-    result = engine.wait(execution_id, timeout_seconds=20)
+    result = engine.wait(execution_id, timeout_seconds=60)
 
-    worker.process.wait(30)
+    worker.process.wait(60)
     assert result.is_success
     assert engine.list_steps(execution_id)[0].attempt == 1
 
@@ -211,7 +211,7 @@ def test_a_green_worker_of_an_app_runs_its_own_tasks_and_no_steps(
         hosts = {one.hostname for one in engine.list_workers()}
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
     assert "takes no part in plans: its pool is gevent" in log.read_text()
     assert "green@test" not in hosts

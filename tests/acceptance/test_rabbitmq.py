@@ -145,7 +145,7 @@ def test_chains_and_joins_run_on_rabbitmq(served: Rabbit) -> None:
     )
     execution_ids = [served.engine.submit(plan) for _ in range(10)]
 
-    results = [served.engine.wait(i, timeout_seconds=30) for i in execution_ids]
+    results = [served.engine.wait(i, timeout_seconds=60) for i in execution_ids]
 
     assert [result.unwrap() for result in results] == [[1, 2]] * 10
     for execution_id in execution_ids:
@@ -166,7 +166,7 @@ def test_junk_on_rabbitmq_is_passed_over(served: Rabbit) -> None:
     create_app(served.settings).send_task(STEP_TASK, args=["x"])
 
     result = served.engine.execute(
-        Plan("after", steps=[Step("s", action="test.nothing")]), timeout_seconds=20
+        Plan("after", steps=[Step("s", action="test.nothing")]), timeout_seconds=60
     )
 
     assert result.is_success
@@ -186,9 +186,9 @@ def test_a_restart_of_rabbitmq_loses_nothing(served: Rabbit, ledger: Path) -> No
     let_pass(1)
     served.proxy.admit()
 
-    results = [served.engine.wait(i, timeout_seconds=40) for i in execution_ids]
+    results = [served.engine.wait(i, timeout_seconds=60) for i in execution_ids]
 
-    assert took_seconds < 1
+    assert took_seconds < 5
     assert all(result.is_success for result in results)
     assert len(read_lines(ledger)) == len(set(read_lines(ledger))) == 45
     for execution_id in execution_ids:
@@ -225,7 +225,7 @@ def test_what_a_killed_worker_had_in_hand_comes_back(
         wait_until(lambda: rabbit.count_waiting() == 2, what="both messages")
     (tmp_path / "gate").touch()
     with WorkerProcess.start(rabbit.settings, slots=2):
-        results = [rabbit.engine.wait(i, timeout_seconds=30) for i in execution_ids]
+        results = [rabbit.engine.wait(i, timeout_seconds=60) for i in execution_ids]
 
     assert all(result.is_success for result in results)
     for execution_id in execution_ids:
@@ -269,7 +269,7 @@ def test_a_worker_that_stops_gives_back_what_it_has(
             results = [rabbit.engine.wait(i, timeout_seconds=60) for i in reserved]
             wait_until(lambda: len(read_lines(ledger)) == 2, what="the step to go on")
             gate.touch()
-            results.append(rabbit.engine.wait(held, timeout_seconds=20))
+            results.append(rabbit.engine.wait(held, timeout_seconds=60))
 
     assert all(result.is_success for result in results)
     types = [e.type for e in rabbit.engine.list_events(held)]
@@ -326,4 +326,4 @@ def test_a_user_is_replaced_under_load(rabbit: Rabbit, ledger: Path) -> None:
         # from here on, the old one is no more
         with ExecutionEngine(Installation(settings_of(new), None)) as engine:
             plan = Plan("after", steps=[Step("one", action="test.nothing")])
-            assert engine.execute(plan, timeout_seconds=40).is_success
+            assert engine.execute(plan, timeout_seconds=60).is_success

@@ -52,7 +52,7 @@ def test_a_failure_begins_anew_at_an_earlier_step(
         ],
     )
 
-    result = engine.execute(plan, timeout_seconds=30)
+    result = engine.execute(plan, timeout_seconds=60)
 
     id_ = result.execution_id
     assert result.unwrap() == 3
@@ -74,7 +74,7 @@ def test_a_failure_ends_the_execution_when_the_times_are_used_up(
         steps=[note("a", ledger), fail_until("b", 9, on_failure=back("a", 2))],
     )
 
-    result = engine.execute(plan, timeout_seconds=30)
+    result = engine.execute(plan, timeout_seconds=60)
 
     assert result.status is ExecutionStatus.FAILED
     assert len(read_lines(ledger)) == 3
@@ -105,7 +105,7 @@ def test_branches_and_items_are_run_once_more(engine: ExecutionEngine) -> None:
         ],
     )
 
-    result = engine.execute(plan, timeout_seconds=30)
+    result = engine.execute(plan, timeout_seconds=60)
 
     steps = {step.name: step for step in engine.list_steps(result.execution_id)}
     assert result.unwrap() == [1, 2, 3]
@@ -134,7 +134,7 @@ def test_what_runs_beside_is_told_to_stop(
 
     wait_until(lambda: read_lines(ledger) == ["started"] * 2, what="a second attempt")
     engine.cancel(execution_id)
-    engine.wait(execution_id, timeout_seconds=20)
+    engine.wait(execution_id, timeout_seconds=60)
     check_timeline(engine, execution_id)
 
 
@@ -175,11 +175,11 @@ def test_a_step_that_is_lost_for_good_leads_back(
         wait_until(
             lambda: count_restores(engine, execution_id),
             what="a restore",
-            timeout_seconds=40,
+            timeout_seconds=60,
         )
         gate.touch()
 
-        result = engine.wait(execution_id, timeout_seconds=40)
+        result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.is_success
     steps = engine.list_steps(execution_id)
@@ -201,7 +201,7 @@ def test_a_worker_that_dies_right_after_a_restore_loses_nothing(
         wait_until(lambda: count_restores(engine, execution_id), what="a restore")
         worker.kill()
         with WorkerProcess.start(alone, slots=1):
-            result = engine.wait(execution_id, timeout_seconds=40)
+            result = engine.wait(execution_id, timeout_seconds=60)
 
     # the pool of the dying worker may have begun one more before the kill
     assert result.unwrap() in (2, 3)

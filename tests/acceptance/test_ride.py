@@ -43,7 +43,7 @@ def chain(length: int, **inputs: object) -> Plan:
 def test_a_chain_takes_one_message(engine: ExecutionEngine, database: Database) -> None:
     execution_id = engine.submit(chain(20))
 
-    assert engine.wait(execution_id, timeout_seconds=20).is_success
+    assert engine.wait(execution_id, timeout_seconds=60).is_success
 
     steps = read_steps(database, execution_id)
     # a machine that stands still for a tenth of a second ends a ride
@@ -60,7 +60,7 @@ def test_a_fan_out_rides_in_lanes(engine: ExecutionEngine, database: Database) -
     first = Step("a", action="test.nothing", needs=[])
     execution_id = engine.submit(Plan("lanes", steps=[first, *branches, join]))
 
-    assert engine.wait(execution_id, timeout_seconds=20).is_success
+    assert engine.wait(execution_id, timeout_seconds=60).is_success
 
     steps = read_steps(database, execution_id)
     assert sum(step["publishes"] for step in steps) < len(steps) / 2
@@ -74,7 +74,7 @@ def test_without_riding_each_step_has_a_message(
     steps = [Step(f"s{n}", action="test.nothing", queue="alone") for n in range(5)]
     with WorkerProcess.start(alone):
         execution_id = engine.submit(Plan("alone", steps=steps))
-        assert engine.wait(execution_id, timeout_seconds=20).is_success
+        assert engine.wait(execution_id, timeout_seconds=60).is_success
 
     found = read_steps(database, execution_id)
     assert [step["publishes"] for step in found] == [1] * 5
@@ -94,7 +94,7 @@ def test_a_ride_ends_where_another_worker_serves_the_queue(
         WorkerProcess.start(replace(settings, queue="right"), slots=1),
     ):
         execution_id = engine.submit(Plan("sides", steps=steps))
-        assert engine.wait(execution_id, timeout_seconds=20).is_success
+        assert engine.wait(execution_id, timeout_seconds=60).is_success
 
     workers = [step["worker"] for step in read_steps(database, execution_id)]
     assert workers[0] == workers[1] == workers[3] != workers[2]
@@ -115,7 +115,7 @@ def test_others_have_their_turn_beside_a_long_chain(
         wait_until(lambda: read_lines(ledger), what="the long chain to run")
         short_id = engine.submit(Plan("short", steps=short))
         for execution_id in (long_id, short_id):
-            assert engine.wait(execution_id, timeout_seconds=30).is_success
+            assert engine.wait(execution_id, timeout_seconds=60).is_success
 
     short_end = engine.get_status(short_id).ended_at
     long_end = engine.get_status(long_id).ended_at
@@ -141,7 +141,7 @@ def test_a_pause_stops_a_ride_and_a_resume_goes_on(
     # at the pause one step was running, and may not have noted it yet
     assert len(read_lines(ledger)) <= begun + 1
     engine.resume(execution_id)
-    assert engine.wait(execution_id, timeout_seconds=30).is_success
+    assert engine.wait(execution_id, timeout_seconds=60).is_success
     assert len(read_lines(ledger)) == 40
     check_timeline(engine, execution_id)
 
@@ -153,7 +153,7 @@ def test_a_cancel_stops_a_ride(engine: ExecutionEngine, ledger: Path) -> None:
 
     engine.cancel(execution_id)
 
-    result = engine.wait(execution_id, timeout_seconds=20)
+    result = engine.wait(execution_id, timeout_seconds=60)
     assert result.status is ExecutionStatus.CANCELLED
     assert len(read_lines(ledger)) < 200
     check_timeline(engine, execution_id)
@@ -177,7 +177,7 @@ def test_a_child_killed_in_a_ride_costs_one_attempt(
         wait_until(lambda: len(read_lines(ledger)) > 3, what="the ride to be under way")
         for pid in worker.list_children():
             psutil.Process(pid).kill()
-        assert engine.wait(execution_id, timeout_seconds=40).is_success
+        assert engine.wait(execution_id, timeout_seconds=60).is_success
 
     assert len(read_lines(ledger)) <= 31
     assert sum(step.losses for step in engine.list_steps(execution_id)) <= 1
@@ -226,14 +226,14 @@ def test_each_ridden_step_is_shown_to_who_watches_tasks(
             # each time: a worker that has signed on may not listen to broadcasts yet
             app.control.enable_events()
             execution_id = engine.submit(Plan("watched", steps=steps))
-            engine.wait(execution_id, timeout_seconds=20)
+            engine.wait(execution_id, timeout_seconds=60)
             return execution_id
 
         wait_until(
             # the worker hears that it is watched, and shows it to its child at a beat
             lambda: count(heard, run(), "task-failed"),
             what="ridden steps to be shown",
-            timeout_seconds=30,
+            timeout_seconds=60,
         )
         execution_id = run()
         wait_until(
@@ -260,7 +260,7 @@ def test_celerys_own_time_limit_is_reported_and_shortens_rides(
     limits = ("--time-limit", "30", "--soft-time-limit", "0.4")
     with WorkerProcess.start(limited, slots=1, options=limits) as worker:
         execution_id = engine.submit(Plan("limited", steps=steps))
-        assert engine.wait(execution_id, timeout_seconds=30).is_success
+        assert engine.wait(execution_id, timeout_seconds=60).is_success
         assert "against plans: task_soft_time_limit = 0.4" in worker.log.read_text()
 
     # a step takes 50 ms, and a tenth of the shorter limit is 40

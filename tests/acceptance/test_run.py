@@ -39,7 +39,7 @@ def test_a_sequence_passes_results_on(engine: ExecutionEngine) -> None:
         result={"sum": "${steps.second.result}"},
     )
 
-    result = engine.execute(plan, {"start": 100}, timeout_seconds=20)
+    result = engine.execute(plan, {"start": 100}, timeout_seconds=60)
 
     assert result.unwrap() == {"sum": 111}
 
@@ -63,7 +63,7 @@ def test_branches_join(engine: ExecutionEngine) -> None:
         ],
     )
 
-    result = engine.execute(plan, timeout_seconds=20)
+    result = engine.execute(plan, timeout_seconds=60)
 
     assert result.unwrap() == list(range(8))
 
@@ -72,7 +72,7 @@ def test_a_window_ends_and_the_next_one_begins(engine: ExecutionEngine) -> None:
     plan = Plan("long", steps=[Step(f"s{n}", action="test.nothing") for n in range(50)])
 
     execution_id = engine.submit(plan)
-    result = engine.wait(execution_id, timeout_seconds=20)
+    result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.is_success
     assert {step.attempt for step in engine.list_steps(execution_id)} == {1}
@@ -92,7 +92,7 @@ def test_attempts_are_repeated_in_place(engine: ExecutionEngine) -> None:
     )
 
     execution_id = engine.submit(plan)
-    result = engine.wait(execution_id, timeout_seconds=20)
+    result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.unwrap() == 3
     assert engine.get_status(execution_id).variables == {"last": 3}
@@ -113,7 +113,7 @@ def test_an_exhausted_step_aborts_with_its_cause(engine: ExecutionEngine) -> Non
     )
 
     execution_id = engine.submit(plan)
-    result = engine.wait(execution_id, timeout_seconds=20)
+    result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.status is ExecutionStatus.FAILED
     assert result.error is not None
@@ -136,7 +136,7 @@ def test_a_failure_can_be_skipped_over(engine: ExecutionEngine) -> None:
         ],
     )
 
-    result = engine.execute(plan, timeout_seconds=20)
+    result = engine.execute(plan, timeout_seconds=60)
 
     assert result.unwrap() == "skipped"
 
@@ -164,7 +164,7 @@ def test_a_skip_runs_down_its_line_and_stops_at_a_join(engine: ExecutionEngine) 
     )
 
     execution_id = engine.submit(plan)
-    result = engine.wait(execution_id, timeout_seconds=20)
+    result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.unwrap() == 1
     after_bad = engine.list_steps(execution_id)[1]
@@ -196,7 +196,7 @@ def test_what_another_attempt_would_repeat_is_not_retried(
     unchecked = replace(settings, check=CatalogueCheck.OFF)
     with ExecutionEngine(Installation(unchecked, None)) as careless:
         execution_id = careless.submit(plan)
-    result = engine.wait(execution_id, timeout_seconds=20)
+    result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.error is not None
     assert result.error.code == code
@@ -213,7 +213,7 @@ def test_a_missing_path_fails_with_its_place(engine: ExecutionEngine) -> None:
         ],
     )
 
-    result = engine.execute(plan, timeout_seconds=20)
+    result = engine.execute(plan, timeout_seconds=60)
 
     assert result.error is not None
     assert result.error.code == "E007"
@@ -253,7 +253,7 @@ def test_code_that_tries_to_end_its_process_fails_as_code_does(
 ) -> None:
     execution_id = engine.submit(Plan("exits", steps=[Step("s", action=action)]))
 
-    result = engine.wait(execution_id, timeout_seconds=20)
+    result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.status is ExecutionStatus.FAILED
     (step,) = engine.list_steps(execution_id)
@@ -266,7 +266,7 @@ def test_a_connection_cut_during_an_attempt_is_no_error_of_the_code(
     plan = Plan("cut", steps=[Step("s", action="test.cut_connections")])
     execution_id = engine.submit(plan)
 
-    result = engine.wait(execution_id, timeout_seconds=20)
+    result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.unwrap() == "done"
     assert engine.list_steps(execution_id)[0].attempt == 1
@@ -281,7 +281,7 @@ def test_a_result_that_cannot_be_made_fails_the_execution(
         result="${steps.s.result.missing}",
     )
 
-    result = engine.execute(plan, timeout_seconds=20)
+    result = engine.execute(plan, timeout_seconds=60)
 
     assert result.status is ExecutionStatus.FAILED
     assert result.error is not None
@@ -292,7 +292,7 @@ def test_what_a_failing_attempt_told_is_kept(engine: ExecutionEngine) -> None:
     plan = Plan("told", steps=[Step("s", action="test.tell_and_fail")])
 
     execution_id = engine.submit(plan)
-    engine.wait(execution_id, timeout_seconds=20)
+    engine.wait(execution_id, timeout_seconds=60)
 
     (step,) = engine.list_steps(execution_id)
     assert (step.progress, step.progress_message) == (70.0, "second")

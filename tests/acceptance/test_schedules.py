@@ -29,7 +29,7 @@ def test_times_come_in_time_and_once(
 
     engine.delete_schedule("seconds")
     for execution_id in started:
-        engine.wait(execution_id, timeout_seconds=30).unwrap()
+        engine.wait(execution_id, timeout_seconds=60).unwrap()
     begun = sorted(
         (e.scheduled_at, e.created_at)
         for e in map(engine.get_status, started)

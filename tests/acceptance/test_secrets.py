@@ -98,7 +98,7 @@ def test_a_secret_is_kept_nowhere(
     name: str,
 ) -> None:
     result = engine.execute(
-        plan_of(using(ledger, name)), {"text": "secret://TOKEN"}, timeout_seconds=30
+        plan_of(using(ledger, name)), {"text": "secret://TOKEN"}, timeout_seconds=60
     )
 
     given = f"{CANARY} {[RESOLVED, 'secret://TOKEN']}"
@@ -138,7 +138,7 @@ def test_a_secret_that_is_printed_or_logged_is_not_stored(
     inputs = {"word": "secret://PRINTED"}
     plan = Plan("p", steps=[Step("a", "test.tell", inputs)])
 
-    result = engine.execute(plan, timeout_seconds=30)
+    result = engine.execute(plan, timeout_seconds=60)
 
     lines = engine.list_logs(result.execution_id)
     assert len(lines) == 6
@@ -156,7 +156,7 @@ def test_a_result_that_is_used_again_has_a_secret_by_its_name(
     step = Step("a", "test.echo", {"value": "secret://TOKEN"}, cache=rule)
     plan = Plan("p", steps=[step])
 
-    results = [engine.execute(plan, timeout_seconds=30) for _ in range(2)]
+    results = [engine.execute(plan, timeout_seconds=60) for _ in range(2)]
 
     assert [result.unwrap() for result in results] == ["secret://TOKEN"] * 2
     assert "cached_results" in find_kept(database, settings, "secret://TOKEN")
@@ -174,7 +174,7 @@ def test_a_result_that_is_used_again_has_a_secret_by_its_name(
 def test_a_secret_that_is_not_to_be_had_fails_the_step(
     engine: ExecutionEngine, ledger: Path, name: str, message: str, attempts: int
 ) -> None:
-    result = engine.execute(plan_of(using(ledger, name)), timeout_seconds=30)
+    result = engine.execute(plan_of(using(ledger, name)), timeout_seconds=60)
 
     (step,) = engine.list_steps(result.execution_id)
     assert step.error is not None

@@ -61,7 +61,7 @@ def test_the_end_of_a_success_runs_what_always_runs(
         rollback="on_failure",
     )
 
-    result = engine.execute(plan, timeout_seconds=20)
+    result = engine.execute(plan, timeout_seconds=60)
 
     assert result.status is ExecutionStatus.COMPLETED
     # the only leaf is that of the steps
@@ -90,7 +90,7 @@ def test_a_failure_is_undone_backwards_and_then_tidied_up(
         rollback=["on_failure"],
     )
 
-    result = engine.execute(plan, timeout_seconds=20)
+    result = engine.execute(plan, timeout_seconds=60)
 
     assert result.status is ExecutionStatus.FAILED
     assert ran() == ["a", "b", "c", "c.undo", "a.undo", "tidy"]
@@ -118,7 +118,7 @@ def test_branches_are_undone_in_the_order_in_which_they_completed(
         rollback="on_failure",
     )
 
-    execution_id = engine.execute(plan, timeout_seconds=20).execution_id
+    execution_id = engine.execute(plan, timeout_seconds=60).execution_id
 
     events = read_timeline(engine, execution_id)
     completed = [e.step for e in events if e.type == "step.completed"]
@@ -152,7 +152,7 @@ def test_what_undoes_a_step_is_told_what_it_came_to(
         rollback="on_failure",
     )
 
-    execution_id = engine.execute(plan, timeout_seconds=20).execution_id
+    execution_id = engine.execute(plan, timeout_seconds=60).execution_id
 
     assert read_result(database, execution_id, "charge.undo") == [7, "completed", 1, 1]
 
@@ -173,7 +173,7 @@ def test_what_cannot_be_undone_stops_nothing(
         rollback="on_failure",
     )
 
-    result = engine.execute(plan, timeout_seconds=20)
+    result = engine.execute(plan, timeout_seconds=60)
 
     assert ran() == ["a", "a.undo", "last"]
     steps = {s.name: s.status for s in engine.list_steps(result.execution_id)}
@@ -200,7 +200,7 @@ def test_undoing_is_retried(engine: ExecutionEngine, database: Database) -> None
         rollback="on_failure",
     )
 
-    execution_id = engine.execute(plan, timeout_seconds=20).execution_id
+    execution_id = engine.execute(plan, timeout_seconds=60).execution_id
 
     assert read_result(database, execution_id, "a.undo") == 3
     check_timeline(engine, execution_id)
@@ -237,7 +237,7 @@ def test_a_cancel_is_undone_if_the_plan_says_so(
 
     engine.cancel(execution_id)
 
-    result = engine.wait(execution_id, timeout_seconds=20)
+    result = engine.wait(execution_id, timeout_seconds=60)
     assert result.status is ExecutionStatus.CANCELLED
     assert ran()[2:] == [*undone, "tidy"]
     check_timeline(engine, execution_id)
@@ -258,7 +258,7 @@ def test_a_cancel_before_any_worker_came_still_tidies_up(
 
     engine.cancel(execution_id)
 
-    result = engine.wait(execution_id, timeout_seconds=20)
+    result = engine.wait(execution_id, timeout_seconds=60)
     assert result.status is ExecutionStatus.CANCELLED
     assert ran() == ["tidy"]
     check_timeline(engine, execution_id)
@@ -279,7 +279,7 @@ def test_the_end_runs_after_the_deadline(
         rollback="on_failure",
     )
 
-    result = engine.execute(plan, timeout_seconds=20)
+    result = engine.execute(plan, timeout_seconds=60)
 
     assert result.status is ExecutionStatus.TIMED_OUT
     assert ran() == ["a", "a.undo", "tidy"]
@@ -302,7 +302,7 @@ def test_a_step_of_the_end_has_a_deadline_of_its_own(engine: ExecutionEngine) ->
         ],
     )
 
-    result = engine.execute(plan, timeout_seconds=20)
+    result = engine.execute(plan, timeout_seconds=60)
 
     assert result.status is ExecutionStatus.COMPLETED
     tidy = engine.list_steps(result.execution_id)[-1]
@@ -325,7 +325,7 @@ def test_a_failure_stops_its_siblings_if_the_plan_says_so(
         failing="cancel_running",
     )
 
-    result = engine.execute(plan, timeout_seconds=20)
+    result = engine.execute(plan, timeout_seconds=60)
 
     assert result.status is ExecutionStatus.FAILED
     first = engine.list_steps(result.execution_id)[0]
@@ -357,7 +357,7 @@ def test_a_killed_worker_does_not_stop_the_undoing(
         worker.kill()
     gate.touch()
     with WorkerProcess.start(alone, slots=1):
-        result = engine.wait(execution_id, timeout_seconds=30)
+        result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.status is ExecutionStatus.FAILED
     undone = engine.list_steps(execution_id)[-1]

@@ -47,7 +47,7 @@ def test_an_approval_lets_the_execution_go_on(
     sent = engine.signal(execution_id, "approval", {"approved": True}, by="ann")
 
     assert sent.taken_by == "approve"
-    result = engine.wait(execution_id, timeout_seconds=30)
+    result = engine.wait(execution_id, timeout_seconds=60)
     assert result.unwrap() == {"approved": True}
     assert len(ledger.read_text().splitlines()) == 2
     check_timeline(engine, execution_id)
@@ -58,7 +58,7 @@ def test_an_early_signal_is_kept(engine: ExecutionEngine, ledger: Path) -> None:
     execution_id = engine.submit(plan_of(ledger))
     engine.signal(execution_id, "approval", 7)
 
-    assert engine.wait(execution_id, timeout_seconds=30).unwrap() == 7
+    assert engine.wait(execution_id, timeout_seconds=60).unwrap() == 7
     check_timeline(engine, execution_id)
 
 
@@ -66,7 +66,7 @@ def test_an_early_signal_is_kept(engine: ExecutionEngine, ledger: Path) -> None:
 def test_a_timeout_brings_the_default(engine: ExecutionEngine, ledger: Path) -> None:
     plan = plan_of(ledger, timeout="300ms", default=None)
 
-    result = engine.execute(plan, timeout_seconds=30)
+    result = engine.execute(plan, timeout_seconds=60)
 
     assert result.is_success
     assert result.value is None
@@ -79,7 +79,7 @@ def test_a_timeout_without_a_default_has_the_policy_of_the_step(
 ) -> None:
     plan = plan_of(ledger, timeout="300ms", on_failure="skip")
 
-    result = engine.execute(plan, timeout_seconds=30)
+    result = engine.execute(plan, timeout_seconds=60)
 
     assert result.is_success
     (approve,) = (
@@ -110,7 +110,7 @@ def test_each_item_waits_for_a_name_of_its_own(engine: ExecutionEngine) -> None:
     for order in (3, 2, 1):
         engine.signal(execution_id, f"paid-{order}", f"by {order}")
 
-    result = engine.wait(execution_id, timeout_seconds=30)
+    result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.unwrap() == ["by 1", "by 2", "by 3"]
     check_timeline(engine, execution_id)
@@ -126,7 +126,7 @@ def test_a_loop_waits_until_it_has_heard_the_right_thing(
     for approved in (False, False, True):
         engine.signal(execution_id, "review", {"approved": approved})
 
-    result = engine.wait(execution_id, timeout_seconds=30)
+    result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.unwrap() == {"approved": True}
     assert len(engine.list_signals(execution_id)) == 3
@@ -147,7 +147,7 @@ def test_a_step_of_the_end_waits_until_its_deadline(engine: ExecutionEngine) -> 
 
     engine.signal(execution_id, "ack")
 
-    result = engine.wait(execution_id, timeout_seconds=30)
+    result = engine.wait(execution_id, timeout_seconds=60)
     assert result.status is ExecutionStatus.FAILED
     check_timeline(engine, execution_id)
 
@@ -160,7 +160,7 @@ def test_a_name_that_is_none_fails_the_step(engine: ExecutionEngine) -> None:
         steps=[Step("approve", wait_for="${parameters.name}")],
     )
 
-    result = engine.execute(plan, timeout_seconds=30)
+    result = engine.execute(plan, timeout_seconds=60)
 
     assert result.error is not None
     assert result.error.code == "E007"
@@ -180,6 +180,6 @@ def test_a_wait_outlives_every_worker(
     engine.signal(execution_id, "approval", "yes", by="ann")
 
     with WorkerProcess.start(own):
-        assert engine.wait(execution_id, timeout_seconds=30).unwrap() == "yes"
+        assert engine.wait(execution_id, timeout_seconds=60).unwrap() == "yes"
     assert len(ledger.read_text().splitlines()) == 2
     check_timeline(engine, execution_id)

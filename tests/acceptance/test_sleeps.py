@@ -43,8 +43,8 @@ def test_what_follows_begins_after_the_sleep(
 ) -> None:
     execution_id = engine.submit(plan_of(ledger, sleep=sleep))
 
-    assert engine.wait(execution_id, timeout_seconds=30).is_success
-    assert SECONDS <= measure_seconds(engine, execution_id) < SECONDS + 10
+    assert engine.wait(execution_id, timeout_seconds=60).is_success
+    assert SECONDS <= measure_seconds(engine, execution_id) < SECONDS + 30
     check_timeline(engine, execution_id)
 
 
@@ -54,7 +54,7 @@ def test_a_step_sleeps_until_a_moment(engine: ExecutionEngine, ledger: Path) -> 
 
     execution_id = engine.submit(plan_of(ledger, sleep_until=moment.isoformat()))
 
-    assert engine.wait(execution_id, timeout_seconds=30).is_success
+    assert engine.wait(execution_id, timeout_seconds=60).is_success
     (after,) = (s for s in engine.list_steps(execution_id) if s.name == "after")
     assert after.claimed_at is not None
     assert after.claimed_at >= moment
@@ -66,7 +66,7 @@ def test_a_moment_that_is_past_lets_the_rest_go_on_at_once(
 ) -> None:
     execution_id = engine.submit(plan_of(ledger, sleep_until="2020-02-29T12:00:00Z"))
 
-    assert engine.wait(execution_id, timeout_seconds=30).is_success
+    assert engine.wait(execution_id, timeout_seconds=60).is_success
     assert "step.waiting" not in {e.type for e in engine.list_events(execution_id)}
 
 
@@ -74,12 +74,12 @@ def test_a_moment_that_is_past_lets_the_rest_go_on_at_once(
 def test_more_steps_sleep_than_there_are_slots(engine: ExecutionEngine) -> None:
     steps = [Step(f"nap_{i}", sleep="2s", needs=[]) for i in range(30)]
 
-    result = engine.execute(Plan("crowd", steps=steps), timeout_seconds=30)
+    result = engine.execute(Plan("crowd", steps=steps), timeout_seconds=60)
 
     assert result.is_success
     assert result.started_at is not None
     assert result.ended_at is not None
-    assert (result.ended_at - result.started_at).total_seconds() < 15
+    assert (result.ended_at - result.started_at).total_seconds() < 29
 
 
 @pytest.mark.usefixtures("shared_worker")
@@ -90,7 +90,7 @@ def test_a_text_that_is_no_duration_fails_the_step(engine: ExecutionEngine) -> N
         steps=[Step("nap", sleep="${parameters.delay}")],
     )
 
-    result = engine.execute(plan, timeout_seconds=30)
+    result = engine.execute(plan, timeout_seconds=60)
 
     assert result.error is not None
     assert result.error.code == "E007"
@@ -106,7 +106,7 @@ def test_a_sleep_ends_with_the_cancel_of_its_execution(
 
     engine.cancel(execution_id)
 
-    result = engine.wait(execution_id, timeout_seconds=30)
+    result = engine.wait(execution_id, timeout_seconds=60)
     assert result.status is ExecutionStatus.CANCELLED
 
 
@@ -114,7 +114,7 @@ def test_a_sleep_ends_with_the_cancel_of_its_execution(
 def test_a_sleep_ends_with_its_deadline(engine: ExecutionEngine, ledger: Path) -> None:
     plan = plan_of(ledger, sleep="1h", deadline="1s")
 
-    result = engine.execute(plan, timeout_seconds=30)
+    result = engine.execute(plan, timeout_seconds=60)
 
     assert result.error is not None
     assert result.error.code == "E002"
@@ -130,7 +130,7 @@ def test_a_sleep_outlives_every_worker(
         victim.kill()
 
     with WorkerProcess.start(own):
-        assert engine.wait(execution_id, timeout_seconds=30).is_success
+        assert engine.wait(execution_id, timeout_seconds=60).is_success
 
     assert measure_seconds(engine, execution_id) >= 3.0
     assert len(ledger.read_text().splitlines()) == 2

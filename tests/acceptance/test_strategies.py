@@ -34,7 +34,7 @@ def echo(name: str, value: object, **fields: Any) -> Step:
 def run(
     engine: ExecutionEngine, *steps: Step, **fields: Any
 ) -> tuple[ExecutionResult, dict[str, StepSummary]]:
-    result = engine.execute(Plan("asked", steps=steps, **fields), timeout_seconds=40)
+    result = engine.execute(Plan("asked", steps=steps, **fields), timeout_seconds=60)
     check_timeline(engine, result.execution_id)
     return result, {s.name: s for s in engine.list_steps(result.execution_id)}
 

@@ -89,7 +89,7 @@ def test_the_result_of_a_plan_is_that_of_the_step(engine: ExecutionEngine) -> No
         parameters={"n": {"type": "integer", "required": True}},
     )
 
-    result = engine.execute(parent_of("double", with_={"n": 21}), timeout_seconds=20)
+    result = engine.execute(parent_of("double", with_={"n": 21}), timeout_seconds=60)
 
     assert result.unwrap() == 42
     child = find_child(engine, result.execution_id)
@@ -124,7 +124,7 @@ def test_each_item_runs_a_plan_of_its_own(engine: ExecutionEngine) -> None:
         ],
     )
 
-    result = engine.execute(plan, timeout_seconds=30)
+    result = engine.execute(plan, timeout_seconds=60)
 
     assert result.unwrap() == list(range(12))
     wanted = ExecutionFilter(parent_id=result.execution_id)
@@ -137,7 +137,7 @@ def test_plans_lie_within_plans(engine: ExecutionEngine) -> None:
     publish(engine, "leaf", Step("say", action="test.echo", with_={"value": 7}))
     publish(engine, "middle", Step("down", plan="leaf"))
 
-    assert engine.execute(parent_of("middle"), timeout_seconds=20).unwrap() == 7
+    assert engine.execute(parent_of("middle"), timeout_seconds=60).unwrap() == 7
 
 
 @pytest.mark.usefixtures("shared_worker")
@@ -185,7 +185,7 @@ def test_a_failure_comes_up_with_its_cause(engine: ExecutionEngine) -> None:
         engine, "broken", Step("fail", action="test.fail_until", with_={"attempt": 9})
     )
 
-    result = engine.execute(parent_of("broken"), timeout_seconds=20)
+    result = engine.execute(parent_of("broken"), timeout_seconds=60)
 
     assert result.status is ExecutionStatus.FAILED
     assert result.error is not None
@@ -210,9 +210,9 @@ def test_a_failed_plan_follows_the_policy_of_its_step(engine: ExecutionEngine) -
         result="${steps.inner.result}",
     )
 
-    assert engine.execute(plan, timeout_seconds=20).unwrap() == "E005"
+    assert engine.execute(plan, timeout_seconds=60).unwrap() == "E005"
     skipping = parent_of("broken", on_failure="skip")
-    assert engine.execute(skipping, timeout_seconds=20).unwrap() is None
+    assert engine.execute(skipping, timeout_seconds=60).unwrap() is None
 
 
 @pytest.mark.usefixtures("shared_worker")
@@ -224,7 +224,7 @@ def test_parameters_that_do_not_fit_fail_the_step(engine: ExecutionEngine) -> No
         parameters={"n": {"type": "integer", "max": 3}},
     )
 
-    result = engine.execute(parent_of("picky", with_={"n": 4}), timeout_seconds=20)
+    result = engine.execute(parent_of("picky", with_={"n": 4}), timeout_seconds=60)
 
     assert result.error is not None
     assert "parameters.n: must be at most 3" in result.error.message
@@ -273,7 +273,7 @@ def test_items_and_iterations_say_which_plan_they_run(engine: ExecutionEngine) -
         Step("again", repeat={"plan": "item-or-turn", "times": 1}),
     ]
 
-    result = engine.execute(Plan("both", steps=steps), timeout_seconds=20)
+    result = engine.execute(Plan("both", steps=steps), timeout_seconds=60)
 
     said = {step.name: step.plan for step in engine.list_steps(result.execution_id)}
     assert said == dict.fromkeys(
@@ -313,7 +313,7 @@ def test_a_cancel_ends_the_plan_within_first(
     assert engine.get_status(child.id).status is ExecutionStatus.ENDING
     assert engine.get_status(execution_id).status is ExecutionStatus.ENDING
     Path(places["gate"]).touch()
-    assert engine.wait(execution_id, timeout_seconds=20).status == "cancelled"
+    assert engine.wait(execution_id, timeout_seconds=60).status == "cancelled"
     assert engine.get_status(child.id).status is ExecutionStatus.CANCELLED
     steps = engine.list_steps(execution_id)
     assert [step.status for step in steps] == [StepStatus.CANCELLED] * 2
@@ -337,7 +337,7 @@ def test_a_pause_holds_for_the_plan_within(
     assert engine.list_steps(child.id)[1].status is StepStatus.READY
     engine.resume(execution_id)
     assert engine.get_status(child.id).status is not ExecutionStatus.PAUSED
-    assert engine.wait(execution_id, timeout_seconds=20).unwrap() == "let go"
+    assert engine.wait(execution_id, timeout_seconds=60).unwrap() == "let go"
     for one in (execution_id, child.id):
         check_timeline(engine, one)
 
@@ -356,7 +356,7 @@ def test_what_was_paused_alone_stays_so(
     assert engine.get_status(child.id).status is ExecutionStatus.PAUSED
     Path(places["gate"]).touch()
     engine.resume(child.id)
-    assert engine.wait(execution_id, timeout_seconds=20).unwrap() == "let go"
+    assert engine.wait(execution_id, timeout_seconds=60).unwrap() == "let go"
 
 
 @pytest.mark.usefixtures("shared_worker")
@@ -369,7 +369,7 @@ def test_a_plan_that_somebody_cancels_has_failed_for_its_parent(
     engine.cancel(child.id, by="ann", reason="not today")
     Path(places["gate"]).touch()
 
-    result = engine.wait(execution_id, timeout_seconds=20)
+    result = engine.wait(execution_id, timeout_seconds=60)
     assert result.status is ExecutionStatus.FAILED
     assert result.error is not None
     assert result.error.code == "E004"
@@ -385,7 +385,7 @@ def test_the_deadline_of_a_step_ends_its_plan(
     execution_id = engine.submit(plan, places)
 
     child = find_child(engine, execution_id)
-    result = engine.wait(execution_id, timeout_seconds=30)
+    result = engine.wait(execution_id, timeout_seconds=60)
     assert result.status is ExecutionStatus.FAILED
     assert engine.list_steps(execution_id)[0].status is StepStatus.TIMED_OUT
     assert engine.get_status(child.id).status is ExecutionStatus.TIMED_OUT
@@ -412,7 +412,7 @@ def test_a_killed_worker_loses_no_plan_within(
     Path(places["gate"]).touch()
 
     with WorkerProcess.start(alone, slots=1):
-        assert engine.wait(execution_id, timeout_seconds=40).unwrap() == "let go"
+        assert engine.wait(execution_id, timeout_seconds=60).unwrap() == "let go"
 
     wanted = ExecutionFilter(parent_id=execution_id)
     assert engine.count_executions(wanted) == 1
@@ -422,7 +422,7 @@ def test_a_killed_worker_loses_no_plan_within(
 @pytest.mark.usefixtures("shared_worker")
 def test_an_execution_is_deleted_with_those_within(engine: ExecutionEngine) -> None:
     publish(engine, "leaf", Step("say", action="test.echo", with_={"value": 7}))
-    execution_id = engine.execute(parent_of("leaf"), timeout_seconds=20).execution_id
+    execution_id = engine.execute(parent_of("leaf"), timeout_seconds=60).execution_id
 
     assert engine._repository.delete_execution(execution_id)
 
@@ -453,7 +453,7 @@ def test_plans_within_wait_for_their_key(engine: ExecutionEngine) -> None:
         result="${steps.each.results}",
     )
 
-    result = engine.execute(plan, timeout_seconds=30)
+    result = engine.execute(plan, timeout_seconds=60)
 
     assert result.unwrap() == [1, 2, 3]
     wanted = ExecutionFilter(parent_id=result.execution_id)
@@ -478,10 +478,10 @@ def test_a_plan_within_that_is_rejected_fails_its_step(
     first = engine.submit("alone", places)
 
     result = engine.execute(
-        parent_of("alone", with_=HAND_DOWN), places, timeout_seconds=20
+        parent_of("alone", with_=HAND_DOWN), places, timeout_seconds=60
     )
 
     assert result.error is not None
     assert first in result.error.message
     Path(places["gate"]).touch()
-    engine.wait(first, timeout_seconds=20)
+    engine.wait(first, timeout_seconds=60)

@@ -36,7 +36,7 @@ def test_code_may_tidy_up_at_its_timeout(
     )
     after = Step("after", action="test.nothing")
     with WorkerProcess.start(settings, slots=1, pool=pool):
-        result = engine.execute(Plan("tidy", steps=[step, after]), timeout_seconds=20)
+        result = engine.execute(Plan("tidy", steps=[step, after]), timeout_seconds=60)
 
     lines = [line.split() for line in ledger.read_text().splitlines()]
     assert [line[:3] for line in lines] == [
@@ -69,7 +69,7 @@ def test_a_deadline_is_told_like_a_timeout(
     )
     with WorkerProcess.start(settings, slots=1):
         result = engine.execute(
-            Plan("late", steps=[step], deadline="1s"), timeout_seconds=20
+            Plan("late", steps=[step], deadline="1s"), timeout_seconds=60
         )
 
     assert result.status == "timed_out"

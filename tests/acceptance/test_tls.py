@@ -100,7 +100,7 @@ def test_engine_worker_and_hints_work_through_tls(secured: Settings) -> None:
         WorkerProcess.start(secured, slots=1) as worker,
         ExecutionEngine(Installation(secured, None)) as engine,
     ):
-        result = engine.execute(plan, timeout_seconds=30)
+        result = engine.execute(plan, timeout_seconds=60)
         log = worker.log.read_text()
 
     assert result.status is ExecutionStatus.COMPLETED
@@ -221,7 +221,7 @@ def test_a_redis_that_speaks_tls_by_itself_is_reached(
         connect_to_broker(settings)
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(60)
 
 
 def read(authority: Authority, **given: str) -> Settings:

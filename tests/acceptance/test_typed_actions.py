@@ -35,7 +35,7 @@ def test_models_travel_as_json_from_step_to_step(
     source = Step("order", action="typed.order", with_={"number": 7})
 
     execution_id = engine.submit(build_split(source, ledger))
-    result = engine.wait(execution_id, timeout_seconds=30)
+    result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.unwrap() == {"left": [{"item": "tea", "count": 2}], "right": []}
     assert ledger.read_text() == "Order Line\n"
@@ -48,7 +48,7 @@ def test_a_misfit_ends_the_step_before_its_code_runs_and_is_not_retried(
     source = Step("order", action="typed.any", with_={"value": wrong})
 
     execution_id = engine.submit(build_split(source, ledger))
-    result = engine.wait(execution_id, timeout_seconds=30)
+    result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.status is ExecutionStatus.FAILED
     (_, step) = engine.list_steps(execution_id)

@@ -46,7 +46,7 @@ def test_readers_that_stand_still_hold_no_worker_up(
     with never_reading(stack):
         execution_ids = engine.submit_many(CHAIN, [{} for _ in range(20)])
         for execution_id in execution_ids:
-            assert engine.wait(execution_id, timeout_seconds=30).is_success
+            assert engine.wait(execution_id, timeout_seconds=60).is_success
 
     # and when they read on, nothing is missing
     seen += [event for update in one for event in update.events]
@@ -66,7 +66,7 @@ def test_plans_within_plans_are_told_like_others(
         after=cursor,
     )
     outer = engine.submit(OUTER)
-    assert engine.wait(outer, timeout_seconds=30).is_success
+    assert engine.wait(outer, timeout_seconds=60).is_success
     (inner,) = engine.list_executions(ExecutionFilter(parent_id=outer)).items
 
     told = {

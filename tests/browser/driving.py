@@ -64,7 +64,7 @@ class Browser:
         found = wait_until(
             lambda: self.ask("POST", "/elements", using="css selector", value=selector),
             what=f"an element {selector}",
-            timeout_seconds=10,
+            timeout_seconds=60,
         )
         return str(found[0][_ELEMENT])
 
@@ -89,7 +89,7 @@ class Browser:
         wait_until(
             lambda: text in self.read(selector),
             what=f"{text!r} in {selector}",
-            timeout_seconds=15,
+            timeout_seconds=60,
         )
 
     def list_complaints(self) -> list[str]:
@@ -126,7 +126,7 @@ def browsing(width: int = 1280, height: int = 900) -> Iterator[Browser]:
             client.delete(f"/session/{session}")
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         shutil.rmtree(home, ignore_errors=True)
 
 

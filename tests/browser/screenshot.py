@@ -71,7 +71,7 @@ def fill(engine: ExecutionEngine, gates: Path) -> str:
         engine.submit(Plan("daily-report", steps=quick), tags=["reports"]),
     ]
     for each in ended:
-        engine.wait(each, timeout_seconds=30)
+        engine.wait(each, timeout_seconds=60)
     paused = engine.submit(hold("send-invoices", "invoice pack send", gates))
     shown = engine.submit(
         hold("nightly-load", "extract clean load check publish", gates),

@@ -109,7 +109,7 @@ def test_a_failed_execution_is_retried(
     page: Browser, server: FlowerServer, engine: ExecutionEngine
 ) -> None:
     execution_id = engine.submit(REFUSED)
-    engine.wait(execution_id, timeout_seconds=20)
+    engine.wait(execution_id, timeout_seconds=60)
 
     page.go(f"{server.url}/executions/{execution_id}")
     page.await_text("#status", "failed")
@@ -117,7 +117,7 @@ def test_a_failed_execution_is_retried(
     page.click("#act-retry")
 
     page.await_text("[data-timeline]", "ann the customer is known now")
-    engine.wait(execution_id, timeout_seconds=20)
+    engine.wait(execution_id, timeout_seconds=60)
     page.await_text("#status", "failed")
     assert page.read("[data-timeline]").count("execution.retried") == 1
 

@@ -179,7 +179,7 @@ def served(project: Project) -> Iterator[Project]:
             timeout_seconds=60,
         )
         worker.send_signal(signal.SIGTERM)
-        _, log = worker.communicate(timeout=30)
+        _, log = worker.communicate(timeout=60)
     assert worker.returncode == 0, log
 
 
@@ -314,7 +314,7 @@ def test_interrupted_run_says_that_the_execution_goes_on(
         seen = iter(run.stderr.readline, "")
         line = next(line for line in seen if "step.started wait" in line)
         run.send_signal(signal.SIGINT)
-        _, complaint = run.communicate(timeout=20)
+        _, complaint = run.communicate(timeout=60)
     execution_id = complaint.split()[-1]
     gate.touch()
 

@@ -85,9 +85,9 @@ def test_worker_takes_the_local_stack_over_and_ends_on_sigterm(
     )
     with local.spawn("worker", "--local", "-c", "1", "--pool", "solo") as worker:
         with local.spawn("--local", "run", "adding.yaml", "-p", "n=5") as run:
-            output, complaint = run.communicate(timeout=40)
+            output, complaint = run.communicate(timeout=60)
         worker.send_signal(signal.SIGTERM)
-        worker.communicate(timeout=30)
+        worker.communicate(timeout=60)
 
     assert run.returncode == 0, complaint
     assert json.loads(output)["sum"] == 16

@@ -100,7 +100,7 @@ def test_all_that_filters_name_come_as_lines_into_a_pipe(
         begun = project.call("submit", "adding", "-p", "n=1", "--tag", tag)
         line = watch.stdout.readline()
         watch.send_signal(signal.SIGINT)
-        _, complaint = watch.communicate(timeout=20)
+        _, complaint = watch.communicate(timeout=60)
     execution_id = begun.output.strip()
 
     if options:
@@ -210,7 +210,7 @@ def test_a_shell_is_answered(project: Project, pending: str) -> None:
     variables = ask_for_words("bash", f"plans show {pending[:30]}")
 
     with project.spawn(**variables) as process:
-        words, complaint = process.communicate(timeout=30)
+        words, complaint = process.communicate(timeout=60)
 
     assert (pending in words.split(), complaint) == (True, "")
 

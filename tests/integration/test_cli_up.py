@@ -71,7 +71,7 @@ class Up:
     def end(self, number: int) -> int:
         """Send a signal, read what is said until the end, return the exit code."""
         self.process.send_signal(number)
-        output, _ = self.process.communicate(timeout=30)
+        output, _ = self.process.communicate(timeout=60)
         self.said += output
         return self.process.returncode
 
@@ -300,7 +300,7 @@ def test_ctrl_c_lets_running_steps_finish_and_leaves_nothing() -> None:
         up.read_until("finishing what runs")
         up.let_go()
 
-        code = up.process.wait(30)
+        code = up.process.wait(60)
 
         await_end(family)
         shown = json.loads(up.call("show", execution_id, "--json"))

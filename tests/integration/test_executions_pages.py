@@ -244,7 +244,7 @@ def test_a_failed_execution_is_retried_once_however_often_the_form_is_sent(
 ) -> None:
     assert shared_worker.process.poll() is None
     execution_id = engine.submit(REFUSED)
-    engine.wait(execution_id, timeout_seconds=20)
+    engine.wait(execution_id, timeout_seconds=60)
     place = f"/executions/{execution_id}"
     page = client.get(place).text
     assert "no such customer" in page
@@ -257,7 +257,7 @@ def test_a_failed_execution_is_retried_once_however_often_the_form_is_sent(
     answers = []
     for _ in range(2):
         answers.append(client.post(f"{place}/retry", data=data).status_code)
-        engine.wait(execution_id, timeout_seconds=20)
+        engine.wait(execution_id, timeout_seconds=60)
 
     assert answers == [303, 303]
     types = [event.type for event in engine.list_events(execution_id)]

@@ -337,8 +337,8 @@ def test_a_postgresql_that_is_silent_is_away_and_holds_up_nobody_else(
             proxy.swallow()
             monkeypatch.setattr(pages, "_ANSWER_SECONDS", 0.3)
 
-            page = client.get("/executions", timeout=5)
-            answer = client.get("/workers", timeout=5)
+            page = client.get("/executions", timeout=30)
+            answer = client.get("/workers", timeout=30)
 
             assert (page.status_code, answer.status_code) == (503, 200)
             assert "PostgreSQL" in page.text

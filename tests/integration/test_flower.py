@@ -81,7 +81,7 @@ def watched(
     def run() -> str:
         # a worker hears late that it is watched, and shows it to its child at a beat
         execution_id = engine.submit(plan)
-        engine.wait(execution_id, timeout_seconds=20)
+        engine.wait(execution_id, timeout_seconds=60)
         return execution_id
 
     def is_shown(execution_id: str) -> bool:
@@ -99,7 +99,7 @@ def watched(
         return execution_id
 
     if not shown or not is_shown(shown[-1]):
-        found = wait_until(find, what="Flower to show every step", timeout_seconds=40)
+        found = wait_until(find, what="Flower to show every step", timeout_seconds=60)
         shown.append(str(found))
     return shown[-1]
 
@@ -127,7 +127,7 @@ def test_a_step_that_failed_is_shown_as_failed(
     del watched
     steps = [Step("no", "test.refuse")]
     execution_id = engine.submit(Plan("refused", steps=steps))
-    engine.wait(execution_id, timeout_seconds=20)
+    engine.wait(execution_id, timeout_seconds=60)
 
     def find() -> list[str]:
         found = flower.find_tasks(execution_id).values()
@@ -162,7 +162,7 @@ def test_old_tasks_go_where_there_is_no_room(
 ) -> None:
     steps = [Step(f"s{n}", "test.nothing") for n in range(MOST_TASKS)]
     execution_id = engine.submit(Plan("many", steps=steps))
-    assert engine.wait(execution_id, timeout_seconds=30).is_success
+    assert engine.wait(execution_id, timeout_seconds=60).is_success
 
     wait_until(
         lambda: len(flower.find_tasks(execution_id)) == MOST_TASKS,
@@ -203,7 +203,7 @@ def test_pages_go_on_without_the_broker_and_steps_are_shown_when_it_is_back(
 
     def is_shown() -> bool:
         execution_id = engine.submit(Plan("again", steps=[Step("s", "test.nothing")]))
-        engine.wait(execution_id, timeout_seconds=20)
+        engine.wait(execution_id, timeout_seconds=60)
         return bool(flower.find_tasks(execution_id))
 
     assert pages == [200] * 4

@@ -163,7 +163,7 @@ def test_a_wait_goes_on_with_an_execution_that_is_retried(
         repository,
         lambda: subscription(None, "", execution_id),
         read,
-        timeout_seconds=20,
+        timeout_seconds=60,
     )
 
     assert retries == [ExecutionStatus.PENDING]

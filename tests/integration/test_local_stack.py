@@ -87,12 +87,12 @@ class Holder:
 
     def leave(self) -> None:
         """Let it close its share; its output must end though servers run on."""
-        _, errors = self.process.communicate(timeout=10)
+        _, errors = self.process.communicate(timeout=60)
         assert (self.process.returncode, errors) == (0, "")
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.communicate(timeout=10)
+        self.process.communicate(timeout=60)
 
 
 def pids(told: dict[str, Any]) -> set[int]:
@@ -424,7 +424,7 @@ def test_an_interrupt_of_the_terminal_does_not_reach_the_servers(home: Path) -> 
         told = first.told()
         with LocalStack.start(home) as stack:
             os.killpg(first.process.pid, signal.SIGINT)
-            first.process.communicate(timeout=10)
+            first.process.communicate(timeout=60)
 
             write(stack.urls, "a")
             assert all(map(runs, pids(told)))

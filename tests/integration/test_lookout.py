@@ -75,7 +75,7 @@ async def test_without_redis_an_end_is_seen_all_the_same(
     nowhere = replace(settings, redis_url=f"unix://{tmp_path}/none.sock")
     async with ExecutionService.connect(nowhere) as service:
         plan = hold(tmp_path / "gate", tmp_path / "ledger")
-        wait = asyncio.create_task(service.execute(plan, timeout_seconds=20))
+        wait = asyncio.create_task(service.execute(plan, timeout_seconds=60))
         (tmp_path / "gate").touch()
 
         assert (await wait).is_success

@@ -84,7 +84,7 @@ async def test_what_is_submitted_runs_and_is_waited_for(
 ) -> None:
     execution_id = await service.submit(PLAN, tags=["async"])
 
-    result = await service.wait(execution_id, timeout_seconds=20)
+    result = await service.wait(execution_id, timeout_seconds=60)
 
     assert result.unwrap() == 7
     assert (await service.get_status(execution_id)).tags == ("async",)
@@ -93,9 +93,9 @@ async def test_what_is_submitted_runs_and_is_waited_for(
 async def test_execute_submits_and_waits(
     service: ExecutionService, shared_worker: WorkerProcess
 ) -> None:
-    result = await service.execute(PLAN, timeout_seconds=20, idempotency_key="once")
+    result = await service.execute(PLAN, timeout_seconds=60, idempotency_key="once")
 
-    again = await service.execute(PLAN, timeout_seconds=20, idempotency_key="once")
+    again = await service.execute(PLAN, timeout_seconds=60, idempotency_key="once")
 
     assert result.is_success
     assert again.execution_id == result.execution_id
@@ -119,7 +119,7 @@ async def test_monitor_tells_every_event_once_and_in_order(
 async def test_monitor_goes_on_after_the_number_that_it_is_given(
     service: ExecutionService, shared_worker: WorkerProcess
 ) -> None:
-    execution_id = (await service.execute(PLAN, timeout_seconds=20)).execution_id
+    execution_id = (await service.execute(PLAN, timeout_seconds=60)).execution_id
     last_seq = (await service.get_status(execution_id)).last_seq
 
     rest = [u async for u in service.monitor(execution_id, after=last_seq - 2)]
@@ -177,7 +177,7 @@ async def test_a_wait_ends_at_its_time_and_leaves_nothing_behind(
 async def test_a_wait_without_time_still_sees_an_end(
     service: ExecutionService, shared_worker: WorkerProcess
 ) -> None:
-    execution_id = (await service.execute(PLAN, timeout_seconds=20)).execution_id
+    execution_id = (await service.execute(PLAN, timeout_seconds=60)).execution_id
 
     result = await service.wait(execution_id, timeout_seconds=0)
 
@@ -232,7 +232,7 @@ async def test_what_is_not_there_is_not_waited_for(
 async def test_an_execution_that_is_deleted_is_watched_no_longer(
     service: ExecutionService, shared_worker: WorkerProcess
 ) -> None:
-    execution_id = (await service.execute(PLAN, timeout_seconds=20)).execution_id
+    execution_id = (await service.execute(PLAN, timeout_seconds=60)).execution_id
     views = service.monitor(execution_id)
     await anext(views)
 
@@ -302,7 +302,7 @@ async def test_a_cancelled_submit_is_whole_or_not_there_and_can_be_repeated(
 
     for execution_id in ids:
         assert await service.submit(PLAN, execution_id=execution_id) == execution_id
-        assert (await service.wait(execution_id, timeout_seconds=20)).is_success
+        assert (await service.wait(execution_id, timeout_seconds=60)).is_success
 
 
 async def test_a_service_that_is_closed_leaves_nothing_behind(
@@ -310,14 +310,14 @@ async def test_a_service_that_is_closed_leaves_nothing_behind(
 ) -> None:
     async with ExecutionService.connect(settings) as warm:
         # what the process keeps for all engines: the connections to the broker
-        await warm.execute(PLAN, timeout_seconds=20)
+        await warm.execute(PLAN, timeout_seconds=60)
     tasks, threads = list_tasks(), threading.active_count()
     process = psutil.Process()
     gc.collect()
     files = process.num_fds()
 
     async with ExecutionService.connect(settings) as service:
-        await service.execute(PLAN, timeout_seconds=20)
+        await service.execute(PLAN, timeout_seconds=60)
         execution_id = await service.submit(PLAN, execution_id=draw_execution_id())
         with suppress(InvalidExecutionStateError):
             # hints in a row, of which all but the first are sent by a thread
@@ -431,7 +431,7 @@ async def test_who_watches_all_when_the_service_is_closed_is_told_so(
     settings: Settings, shared_worker: WorkerProcess
 ) -> None:
     async with ExecutionService.connect(settings) as service:
-        await service.execute(PLAN, timeout_seconds=20)
+        await service.execute(PLAN, timeout_seconds=60)
         updates = service.monitor_all()
         await anext(updates)
 

@@ -107,5 +107,5 @@ def test_a_holder_is_killed_when_the_answer_to_the_taking_was_lost(
     assert holder.poll() is None
     watch.look()
 
-    assert holder.wait(10) == -signal.SIGKILL
+    assert holder.wait(60) == -signal.SIGKILL
     database.close()

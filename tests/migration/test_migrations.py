@@ -125,7 +125,7 @@ def test_two_upgrades_at_once_both_succeed(url: str, exists: bool) -> None:
 
         wait_until(both_wait, what="both upgrades to come to the lock")
         connection.rollback()
-        codes = [process.wait(30) for process in upgrades]
+        codes = [process.wait(60) for process in upgrades]
 
     assert codes == [0, 0]
     assert schema.check(url, name) == ()

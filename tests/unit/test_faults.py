@@ -46,7 +46,7 @@ def reaching(point: FaultPoint, armed: str | None) -> Iterator[subprocess.Popen[
 @pytest.mark.parametrize("armed", [None, "", "called:exit", "claim:exit", "exit"])
 def test_a_point_that_is_not_armed_does_nothing(armed: str | None) -> None:
     with reaching(FaultPoint.CLAIMED, armed) as process:
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=60)
 
     assert (process.returncode, output) == (0, "before\nafter\n")
 
@@ -54,7 +54,7 @@ def test_a_point_that_is_not_armed_does_nothing(armed: str | None) -> None:
 @pytest.mark.parametrize("point", FaultPoint)
 def test_exit_ends_the_process_as_a_kill_does(point: FaultPoint) -> None:
     with reaching(point, f"{point}:exit") as process:
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=60)
 
     assert (process.returncode, output) == (-signal.SIGKILL, "before\n")
 
@@ -66,7 +66,7 @@ def test_wait_holds_the_process_until_the_file_is_there(tmp_path: Path) -> None:
         was_held = process.poll() is None
 
         gate.touch()
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=60)
 
     assert was_held
     assert (process.returncode, output) == (0, "before\nafter\n")
