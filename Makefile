@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SEEDS := 20000
+# Of pytest, for `make test` and `make unridden`.
+TEST_OPTIONS :=
 # One more than two cores: tests wait for leases and for processes more than they compute.
 TESTERS := 3
 
@@ -29,13 +31,13 @@ demo: install ## a census of the standard library, with a worker killed on the w
 	$(BIN)/plans demo
 
 test: install ## every test, on servers of this checkout's own, with coverage
-	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder --durations 25 --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder --durations 25 --cov --cov-report=term-missing:skip-covered --cov-fail-under=95 $(TEST_OPTIONS)
 
 simulate: install ## many more worlds and random documents than the tests: make simulate SEEDS=20000
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 7200 --seeds $(SEEDS) --hypothesis-profile many tests/simulation tests/unit
 
 unridden: install ## the tests with workers once more, with a message for each step
-	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder --rides off tests/acceptance
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder --rides off $(TEST_OPTIONS) tests/acceptance
 
 check: install ## format, lint, types, which module may import which, the image, and the website
 	$(BIN)/ruff format --check
