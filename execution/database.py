@@ -12,8 +12,8 @@ import os
 import re
 import selectors
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import psycopg2
@@ -102,8 +102,29 @@ class Database:
         self, statement: str, arguments: Sequence[object] = ()
     ) -> list[dict[str, Any]]:
         """Run one statement of our own; `{schema}` in it is the quoted schema."""
+        return self._fetch(statement, arguments, nullcontext)
+
+    def read_moment(
+        self, statement: str, arguments: Sequence[object] = ()
+    ) -> list[dict[str, Any]]:
+        """Run one that only reads; all that it calls sees the same moment.
+
+        Else what is VOLATILE sees what was committed meanwhile. Raises as `query` does.
+        """
+        return self._fetch(statement, arguments, _moment)
+
+    def _fetch(
+        self,
+        statement: str,
+        arguments: Sequence[object],
+        surround: Callable[[Cursor], AbstractContextManager[object]],
+    ) -> list[dict[str, Any]]:
         try:
-            with self._lend() as connection, connection.cursor() as cursor:
+            with (
+                self._lend() as connection,
+                connection.cursor() as cursor,
+                surround(cursor),
+            ):
                 cursor.execute(self._complete(statement, cursor), arguments)
                 names = [column.name for column in cursor.description or ()]
                 return [dict(zip(names, row, strict=True)) for row in cursor]
@@ -241,6 +262,18 @@ class Database:
                 return DatabaseUnavailableError(f"PostgreSQL is not available: {said}")
             case _:
                 return DatabaseError(f"PostgreSQL refused: {said}")
+
+
+@contextmanager
+def _moment(cursor: Cursor) -> Iterator[None]:
+    """Let a connection that commits by itself see one snapshot, and write nothing."""
+    cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    try:
+        yield
+    finally:
+        # one that broke has no transaction any more
+        if not cursor.connection.closed:
+            cursor.execute("ROLLBACK")
 
 
 def _first_line(error: Exception) -> str:

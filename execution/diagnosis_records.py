@@ -5,6 +5,7 @@ rest needs that of this release. What follows is decided in `diagnosis`.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -41,6 +42,9 @@ _SETTINGS = (
 _WRITTEN = ("executions", "execution_steps", "execution_events", "workers")
 """What every worker writes to, where functions run with the caller's rights."""
 _TO_LOOK = ("USAGE", "SELECT", "EXECUTE")
+
+_MOST_POSITION = 2**31 - 1
+_NOWHERE = MessageTarget(None, None, None)
 
 _SERVER = """
 SELECT current_setting('server_version_num')::int AS version, current_user AS role,
@@ -145,35 +149,50 @@ class DiagnosisRecords:
     ) -> StandingFacts:
         """Return what PostgreSQL wants, and what it says that happens.
 
-        Of each kind `most`; what reconcilers see to, once they had `grace_seconds`.
+        All of one moment. Of each kind `most`; what reconcilers see to, once they had
+        `grace_seconds`.
         """
-        told = self._database.call(
-            "read_diagnosis", lease_seconds, grace_seconds, most
-        )["read_diagnosis"]
-        return read_standing(told, most)
+        (row,) = self._database.read_moment(
+            "SELECT {schema}.read_diagnosis(%s, %s, %s) AS told",
+            (lease_seconds, grace_seconds, most),
+        )
+        return read_standing(row["told"], most)
 
     def list_targets(
         self, messages: Sequence[MessageFacts]
     ) -> Mapping[MessageFacts, tuple[MessageTarget, ...]]:
         """Return how the steps stand that messages are for, of each its positions."""
-        pairs = [(one.execution_id, at) for one in messages for at in one.positions]
+        # each once: the same message may be there twice
+        pairs = list(
+            {
+                (one.execution_id, at): None
+                for one in messages
+                for at in one.positions
+                if _can_be(at)
+            }
+        )
         if not pairs:
-            return {}
+            return {one: (_NOWHERE,) * len(one.positions) for one in messages}
         rows = self._database.query(
             "SELECT * FROM {schema}.diagnose_messages(%s::uuid[], %s::int[])",
             ([pair[0] for pair in pairs], [pair[1] for pair in pairs]),
         )
-        targets = iter([MessageTarget(**row) for row in rows])
+        targets = dict(zip(pairs, (MessageTarget(**row) for row in rows), strict=True))
         return {
-            one: tuple(next(targets) for _ in one.positions)
-            # the same message may be there twice; both have the same answer
+            one: tuple(
+                targets.get((one.execution_id, at), _NOWHERE) for at in one.positions
+            )
             for one in messages
         }
 
 
+def _can_be(position: int) -> bool:
+    """Say whether a step can have a position: another's message may name any."""
+    return 0 <= position <= _MOST_POSITION
+
+
 def read_standing(told: Mapping[str, Any], most: int) -> StandingFacts:
-    """Return what `read_diagnosis` in SQL has read."""
-    counts = [*map(len, told.values()), *(due["steps"] for due in told["due"])]
+    """Return what `read_diagnosis` in SQL has read, of each kind `most`."""
     return StandingFacts(
         workers=tuple(map(_read_worker, told["workers"])),
         due=tuple(map(_read_due, told["due"])),
@@ -187,8 +206,19 @@ def read_standing(told: Mapping[str, Any], most: int) -> StandingFacts:
         stuck=tuple(told["stuck"]),
         needed=tuple(NeededAction(*columns) for columns in told["needed"]),
         unused_queues=tuple(told["unused_queues"]),
-        is_cut=max(counts, default=0) >= most,
+        cut=_find_cut(told, most),
     )
+
+
+def _find_cut(told: Mapping[str, Any], most: int) -> frozenset[str]:
+    cut = {kind for kind, rows in told.items() if len(rows) >= most} - {"cut"}
+    # of each queue so many are read, whatever their actions
+    due: Counter[str] = Counter()
+    for row in told["due"]:
+        due[row["queue"]] += row["steps"]
+    if max(due.values(), default=0) >= most:
+        cut |= {"due", "sent"}
+    return frozenset(cut | set(told["cut"]))
 
 
 def _read_strays(rows: Sequence[Sequence[Any]]) -> tuple[StrayStep, ...]:
@@ -208,7 +238,8 @@ def _read_worker(row: Mapping[str, Any]) -> WorkerFacts:
         has_told=row["rounds"] is not None,
         release=program.get("release"),
         functions=program.get("functions"),
-        lease_seconds=program.get("lease_seconds"),
+        # a worker of an older release told it with its beats, or not at all
+        lease_seconds=row["lease_seconds"] or program.get("lease_seconds"),
     )
 
 

@@ -29,7 +29,10 @@ from ..dispatcher import STEP_TASK
 from ..identity import is_execution_id
 from ..redis_facts import read_redis
 
-_MALFORMED = (LookupError, TypeError, ValueError, AttributeError)
+_MALFORMED = (
+    *(LookupError, TypeError, ValueError, AttributeError),
+    *(OverflowError, RecursionError),
+)
 """What reading a message may raise that some other program has sent."""
 
 _PATIENCE = {"socket_timeout": 5, "socket_connect_timeout": 5}
@@ -114,8 +117,7 @@ def _look_at_redis(
     redis = read_redis(channel.client, now)
     lists = _RedisLists(channel, connection.channel_errors, most)
     counted = tuple(filter(None, map(lists.read, queues)))
-    if channel.ack_emulation:
-        lists.read_delivered()
+    kept_are_read = not channel.ack_emulation or lists.read_delivered()
     return BrokerFacts(
         product=redis.product or "Redis",
         version=redis.version or "",
@@ -123,6 +125,7 @@ def _look_at_redis(
         queues=counted,
         messages=tuple(lists.messages),
         refusals=tuple(lists.refusals),
+        kept_are_read=kept_are_read,
     )
 
 
@@ -164,16 +167,20 @@ class _RedisLists:
         is_wholly = len(texts) < self._most
         return QueueFacts(name, length, length if is_wholly else len(texts))
 
-    def read_delivered(self) -> None:
-        """Read what was delivered and is kept until it is acknowledged."""
+    def read_delivered(self) -> bool:
+        """Read what was delivered and is kept until it is acknowledged.
+
+        Says whether all of it was read.
+        """
         key = self._channel.unacked_key
         try:
             found = self._channel.client.hscan_iter(key, count=100)
             texts = [text for _, (_, text) in zip(range(self._most), found)]  # noqa: B905  # one ends first
         except self._errors as error:
             self.refusals.append(f"what is in hand: {error}")
-            return
+            return False
         self.messages += _read_deliveries(texts)
+        return len(texts) < self._most
 
 
 def _read_messages(queue: str, texts: Iterable[Any]) -> Iterator[MessageFacts]:

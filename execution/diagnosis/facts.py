@@ -136,7 +136,8 @@ class BrokerFacts:
     """A broker that answers, and what lies in its queues.
 
     `redis` is None where it is none. `messages` are those of steps that were read; also
-    those that were delivered and are kept until they are acknowledged.
+    those that were delivered and are kept until they are acknowledged: `kept_are_read`
+    says whether all of these were.
     """
 
     product: str
@@ -145,6 +146,7 @@ class BrokerFacts:
     queues: tuple[QueueFacts, ...] = ()
     messages: tuple[MessageFacts, ...] = ()
     refusals: tuple[str, ...] = ()
+    kept_are_read: bool = True
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,7 @@ class WorkerFacts:
     """A worker that signed on and was not declared dead.
 
     `release`, `functions` and `lease_seconds` are as it told, None where it has not.
+    `has_told` says that it has beaten.
     """
 
     id: str
@@ -211,7 +214,12 @@ class SentStep:
     @property
     def key(self) -> tuple[str, int, int, int]:
         """Return what stays the same while nobody claims it, or sends it again."""
-        return self.execution_id, self.position, self.epoch, self.publishes
+        return *self.place, self.publishes
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """Return what a message for it names."""
+        return self.execution_id, self.position, self.epoch
 
     def __str__(self) -> str:
         """Return how it is named to people."""
@@ -254,7 +262,8 @@ class MessageTarget:
 class StandingFacts:
     """What PostgreSQL wants to happen, and what it says that happens.
 
-    Of each kind at most so many are read; `is_cut` says that there were more.
+    Of each kind at most so many are looked at; `cut` names the fields of those of which
+    there may be more.
     """
 
     workers: tuple[WorkerFacts, ...] = ()
@@ -269,7 +278,7 @@ class StandingFacts:
     stuck: tuple[str, ...] = ()
     needed: tuple[NeededAction, ...] = ()
     unused_queues: tuple[str, ...] = ()
-    is_cut: bool = False
+    cut: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ class Finding:
 
     `seen` is what was seen, `fix` a command or a setting, `ids` up to twenty of those
     concerned: of executions, steps (`ID step`), workers or queues. `is_mended` says
-    that `--fix` sees to it.
+    that `--fix` sees to it, `is_cut` that not all was looked at: there may be more.
     """
 
     code: FindingCode
@@ -24,10 +24,16 @@ class Finding:
     fix: str
     ids: tuple[str, ...] = ()
     is_mended: bool = False
+    is_cut: bool = False
 
 
 def find(
-    code: FindingCode, seen: str, ids: Sequence[str] = (), **words: object
+    code: FindingCode,
+    seen: str,
+    ids: Sequence[str] = (),
+    *,
+    is_cut: bool = False,
+    **words: object,
 ) -> Finding:
     """Return a finding; `words` fill in its fix."""
     return Finding(
@@ -37,4 +43,11 @@ def find(
         code.fix.format(**words),
         tuple(ids[:MOST_IDS]),
         code.is_mended,
+        is_cut,
     )
+
+
+def count(number: int, noun: str, *, is_cut: bool = False) -> str:
+    """Return how many of something there are, at least."""
+    least = "at least " if is_cut else ""
+    return f"{least}{number:,} {noun}{'' if number == 1 else 's'}"

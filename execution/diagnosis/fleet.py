@@ -10,7 +10,7 @@ from .facts import (
     StandingFacts,
     WorkerFacts,
 )
-from .findings import Finding, find
+from .findings import Finding, count, find
 
 
 def judge_workers(
@@ -39,13 +39,17 @@ def judge_workers(
 def list_living(
     standing: StandingFacts, program: ProgramFacts
 ) -> tuple[WorkerFacts, ...]:
-    """Return the workers that have beaten within a lease: ours, or their own."""
+    """Return the workers that have beaten within their lease."""
     return tuple(
         worker
         for worker in standing.workers
-        if worker.beat_age_seconds
-        <= max(program.lease_seconds, worker.lease_seconds or 0)
+        if worker.beat_age_seconds <= find_lease(worker, program.lease_seconds)
     )
+
+
+def find_lease(worker: WorkerFacts, lease_seconds: float) -> float:
+    """Return how long a worker may be silent; ours, where it has not said so."""
+    return worker.lease_seconds or lease_seconds
 
 
 def _judge_worker(worker: WorkerFacts, program: ProgramFacts) -> Iterator[Finding]:
@@ -120,23 +124,27 @@ def _judge_hosts(living: tuple[WorkerFacts, ...]) -> Iterator[Finding]:
 def judge_queues(standing: StandingFacts, program: ProgramFacts) -> Iterator[Finding]:
     """Yield queues and actions that nobody serves, and queues that nobody uses."""
     unserved: dict[str, list[DueFacts]] = {}
+    is_cut = "due" in standing.cut
     for due in standing.due:
         if not due.serving:
             unserved.setdefault(due.queue, []).append(due)
         elif not due.able:
             yield find(
                 FindingCode.ACTION_MISSING,
-                f"{_count(due.steps)} of {due.action} in the queue {due.queue}, the"
-                f" oldest for {due.oldest_seconds:.0f} s",
+                f"{count(due.steps, 'step', is_cut=is_cut)} of {due.action} in the"
+                f" queue {due.queue}, the oldest for {due.oldest_seconds:.0f} s",
                 due.first,
+                is_cut=is_cut,
                 queue=due.queue,
             )
     for queue, dues in unserved.items():
+        steps = count(sum(due.steps for due in dues), "step", is_cut=is_cut)
         yield find(
             FindingCode.QUEUE_UNSERVED,
-            f"{_count(sum(due.steps for due in dues))} in the queue {queue}, the oldest"
+            f"{steps} in the queue {queue}, the oldest"
             f" for {max(due.oldest_seconds for due in dues):.0f} s",
             [one for due in dues for one in due.first],
+            is_cut=is_cut,
             queue=queue,
         )
     yield from _judge_coming(standing)
@@ -147,15 +155,14 @@ def judge_queues(standing: StandingFacts, program: ProgramFacts) -> Iterator[Fin
 
 def _judge_coming(standing: StandingFacts) -> Iterator[Finding]:
     known = {(due.queue, due.action) for due in standing.due}
+    is_cut = "needed" in standing.cut
+    rest = "; of later steps not all were looked at" if is_cut else ""
     for needed in standing.needed:
         if (needed.queue, needed.action) not in known:
             yield find(
                 FindingCode.ACTION_COMING,
-                f"{needed.action} in the queue {needed.queue}",
+                f"{needed.action} in the queue {needed.queue}{rest}",
+                is_cut=is_cut,
                 queue=needed.queue,
                 action=needed.action,
             )
-
-
-def _count(steps: int) -> str:
-    return f"{steps:,} step{'' if steps == 1 else 's'}"

@@ -25,7 +25,7 @@ from .facts import (
     StandingFacts,
     StrayStep,
 )
-from .findings import Finding, find
+from .findings import Finding, count, find
 from .fleet import list_living, list_mute
 
 ON_ITS_WAY_SECONDS = 2.0
@@ -34,12 +34,14 @@ ON_ITS_WAY_SECONDS = 2.0
 
 def judge_intents(seen: Observations) -> Iterator[Finding]:
     """Yield where PostgreSQL, the broker and the workers differ."""
-    if missing := find_missing(seen):
+    if seen.standing is not None and (missing := find_missing(seen)):
+        is_cut = "sent" in seen.standing.cut
         yield find(
             FindingCode.MESSAGE_MISSING,
-            f"{_count(missing, 'step')} sent, and without a message; the oldest"
-            f" {max(step.sent_seconds for step in missing):.0f} s ago",
+            f"{count(len(missing), 'step', is_cut=is_cut)} sent, and without a message;"
+            f" the oldest {max(step.sent_seconds for step in missing):.0f} s ago",
             [str(step) for step in missing],
+            is_cut=is_cut,
         )
     yield from _judge_messages(seen)
     if seen.standing is not None:
@@ -52,6 +54,9 @@ def find_missing(seen: Observations) -> tuple[SentStep, ...]:
     standing, broker = seen.standing, seen.broker
     if standing is None or not isinstance(broker, BrokerFacts):
         return ()
+    if not broker.kept_are_read:
+        # of each queue some may have been delivered
+        return ()
     by_step, by_name = _list_held(seen, broker)
     readable = _list_readable(seen, broker, standing)
     return tuple(
@@ -60,7 +65,7 @@ def find_missing(seen: Observations) -> tuple[SentStep, ...]:
         if step in seen.still_sent
         and step.queue in readable
         and step.sent_seconds >= ON_ITS_WAY_SECONDS
-        and (step.execution_id, step.position, step.epoch) not in by_step
+        and step.place not in by_step
         and (step.execution_id, step.step, step.epoch) not in by_name
     )
 
@@ -106,7 +111,7 @@ def _judge_messages(seen: Observations) -> Iterator[Finding]:
         for queue, messages in found.items():
             yield find(
                 code,
-                f"{_count(messages, 'message')} in the queue {queue}",
+                f"{count(len(messages), 'message')} in the queue {queue}",
                 list(dict.fromkeys(message.execution_id for message in messages)),
             )
 
@@ -116,18 +121,21 @@ def _is_wanted(message: MessageFacts, target: MessageTarget) -> bool:
 
 
 def _judge_steps(standing: StandingFacts) -> Iterator[Finding]:
-    for code, steps, text in (
-        (FindingCode.STEP_LOST, standing.lost, "run by no living worker"),
-        (FindingCode.ATTEMPT_TAKEN, standing.taken, "taken away, and still run"),
-        (FindingCode.STEP_OVERDUE, standing.overdue, "beyond the timeout"),
-        (FindingCode.STEP_UNWOKEN, standing.unwoken, "waiting, beyond the time"),
+    for code, kind, text in (
+        (FindingCode.STEP_LOST, "lost", "run by no living worker"),
+        (FindingCode.ATTEMPT_TAKEN, "taken", "taken away, and still run"),
+        (FindingCode.STEP_OVERDUE, "overdue", "beyond the timeout"),
+        (FindingCode.STEP_UNWOKEN, "unwoken", "waiting, beyond the time"),
     ):
+        steps: tuple[StrayStep, ...] = getattr(standing, kind)
+        is_cut = kind in standing.cut
         if steps:
             yield find(
                 code,
-                f"{_count(steps, 'step')} {text}, for {_oldest(steps):.0f} s at most"
-                f"{_name_causes(steps)}",
+                f"{count(len(steps), 'step', is_cut=is_cut)} {text}, for"
+                f" {_oldest(steps):.0f} s at most{_name_causes(steps)}",
                 [str(step) for step in steps],
+                is_cut=is_cut,
             )
 
 
@@ -143,26 +151,18 @@ def _name_causes(steps: Sequence[StrayStep]) -> str:
 
 
 def _judge_executions(standing: StandingFacts) -> Iterator[Finding]:
-    if standing.unsent:
-        yield find(
-            FindingCode.STEP_UNSENT,
-            f"steps of {_count(standing.unsent, 'execution')} were never sent",
-            standing.unsent,
-        )
-    if standing.unfinished:
-        yield find(
-            FindingCode.EXECUTION_UNFINISHED,
-            f"{_count(standing.unfinished, 'execution')}",
-            standing.unfinished,
-        )
-    if standing.stuck:
-        yield find(
-            FindingCode.EXECUTION_STUCK,
-            f"{_count(standing.stuck, 'execution')}",
-            standing.stuck,
-            execution=standing.stuck[0],
-        )
-
-
-def _count(found: Sequence[object], noun: str) -> str:
-    return f"{len(found):,} {noun}{'' if len(found) == 1 else 's'}"
+    for code, kind, text in (
+        (FindingCode.STEP_UNSENT, "unsent", "steps of {} were never sent"),
+        (FindingCode.EXECUTION_UNFINISHED, "unfinished", "{}"),
+        (FindingCode.EXECUTION_STUCK, "stuck", "{}"),
+    ):
+        ids: tuple[str, ...] = getattr(standing, kind)
+        is_cut = kind in standing.cut
+        if ids:
+            yield find(
+                code,
+                text.format(count(len(ids), "execution", is_cut=is_cut)),
+                ids,
+                is_cut=is_cut,
+                execution=ids[0],
+            )

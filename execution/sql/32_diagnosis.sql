@@ -1,9 +1,11 @@
 -- What `plans doctor` compares with the broker and the workers: what is intended, and what
--- is said to happen. All of one moment, and of each kind p_most at most. What follows from
--- it is decided elsewhere; nothing is locked, and nothing changed.
+-- is said to happen. Of each kind p_most at most. What follows from it is decided elsewhere;
+-- nothing is locked, and nothing changed.
 
--- STABLE: all of it is read from one snapshot. p_lease tells who lives; what reconcilers
--- see to is told only once they had p_grace seconds to do so.
+-- All of one moment, if who asks does so in a transaction that is REPEATABLE READ: some of
+-- what is called here is VOLATILE, and would have a snapshot of its own else. p_lease is that
+-- of workers that have not said theirs; what reconcilers see to is told only once they had
+-- p_grace seconds to do so. `cut` names of what there is more than was looked at.
 CREATE FUNCTION read_diagnosis(p_lease float, p_grace float, p_most int) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
 BEGIN
@@ -12,12 +14,13 @@ BEGIN
         'due', diagnose_due(p_lease, p_most),
         'sent', diagnose_sent(p_most),
         'lost', diagnose_lost(p_lease, p_grace, p_most),
-        'taken', diagnose_taken(p_lease, p_most),
+        'taken', diagnose_taken(p_lease, p_grace, p_most),
         'unsent', diagnose_unsent(p_grace, p_most),
         'unfinished', diagnose_unfinished(p_grace, p_most),
         'stuck', diagnose_stuck(p_most),
         'needed', diagnose_needed(p_lease, p_most),
-        'unused_queues', diagnose_queues(p_most))
+        'unused_queues', diagnose_queues(p_most),
+        'cut', diagnose_cuts(p_most))
         || diagnose_times(p_lease, p_grace, p_most);
 END $$;
 
@@ -33,8 +36,17 @@ CREATE FUNCTION diagnose_workers(p_most int) RETURNS jsonb
 LANGUAGE sql STABLE AS $$
     SELECT coalesce(jsonb_agg(jsonb_build_object(
                'id', w.id, 'hostname', w.hostname, 'queues', w.queues,
-               'beat_age', seconds_since(w.beat_at), 'rounds', w.rounds)), '[]')
+               'lease_seconds', w.lease_seconds, 'beat_age', seconds_since(w.beat_at),
+               'rounds', w.rounds)), '[]')
       FROM (SELECT * FROM workers WHERE ended_at IS NULL ORDER BY hostname LIMIT p_most) w
+$$;
+
+
+-- Whether a worker has not beaten for its lease; p_lease is that of one that has not said it.
+-- By the clock: the pulse stands still where nobody looks.
+CREATE FUNCTION is_silent(w workers, p_lease float) RETURNS bool
+LANGUAGE sql STABLE AS $$
+    SELECT seconds_since(w.beat_at) > coalesce(w.lease_seconds, p_lease)
 $$;
 
 
@@ -69,8 +81,8 @@ $$;
 CREATE FUNCTION diagnose_due(p_lease float, p_most int) RETURNS jsonb
 LANGUAGE sql STABLE AS $$
     WITH living AS (
-        SELECT queues, actions FROM workers
-         WHERE ended_at IS NULL AND seconds_since(beat_at) <= greatest(p_lease, lease_seconds)
+        SELECT w.queues, w.actions FROM workers w
+         WHERE w.ended_at IS NULL AND NOT is_silent(w, p_lease)
     ), due AS (
         SELECT s.queue, s.action, count(*) AS steps,
                seconds_since(min(s.ready_at)) AS oldest,
@@ -108,27 +120,28 @@ LANGUAGE sql STABLE AS $$
         SELECT s.execution_id, s."position", 'its worker is silent'
           FROM workers w JOIN execution_steps s ON s.worker_id = w.id
                                                AND s.status = 'running'
-         WHERE w.ended_at IS NULL AND seconds_since(w.beat_at) > greatest(p_lease, w.lease_seconds)
+         WHERE w.ended_at IS NULL AND is_silent(w, p_lease)
     )
     SELECT coalesce(jsonb_agg(jsonb_build_array(
                f.execution_id, f.name, f.seconds, f.cause, f.hostname)), '[]')
       FROM (
         SELECT DISTINCT ON (s.execution_id, s."position")
-               s.execution_id, s.name, t.cause, w.hostname,
-               seconds_since(coalesce(
-                   w.ended_at, CASE WHEN t.cause = 'its worker is silent' THEN w.beat_at END,
-                   s.claimed_at)) AS seconds
+               s.execution_id, s.name, t.cause, w.hostname, a.seconds
           FROM stray t
           JOIN execution_steps s ON s.execution_id = t.execution_id
                                 AND s."position" = t."position"
           LEFT JOIN workers w ON w.id = s.worker_id
+         CROSS JOIN LATERAL seconds_since(coalesce(
+               w.ended_at, CASE WHEN t.cause = 'its worker is silent' THEN w.beat_at END,
+               s.claimed_at)) AS a(seconds)
+         WHERE a.seconds > p_grace
          LIMIT p_most) f
-     WHERE f.seconds > p_grace
 $$;
 
 
--- What living workers show although it was taken from them before they looked.
-CREATE FUNCTION diagnose_taken(p_lease float, p_most int) RETURNS jsonb
+-- What living workers show although it was taken from them p_grace seconds before they
+-- looked: by then whoever ended it, or was told to end, shows it no more.
+CREATE FUNCTION diagnose_taken(p_lease float, p_grace float, p_most int) RETURNS jsonb
 LANGUAGE sql STABLE AS $$
     SELECT coalesce(jsonb_agg(jsonb_build_array(
                f.execution_id, f.name, f.seconds, f.outcome, f.hostname)), '[]')
@@ -144,10 +157,14 @@ LANGUAGE sql STABLE AS $$
            AND a.lease_token = ANY (w.tokens)
           JOIN execution_steps s ON s.execution_id = a.execution_id
                                 AND s."position" = a."position"
-         WHERE w.ended_at IS NULL AND seconds_since(w.beat_at) <= greatest(p_lease, w.lease_seconds)
-           AND a.ended_at < w.sampled_at
-           -- it may go on to the next attempt under the same token
-           AND (s.status <> 'running' OR s.lease_token <> a.lease_token)
+         WHERE w.ended_at IS NULL AND NOT is_silent(w, p_lease)
+           AND a.ended_at < w.sampled_at - make_interval(secs => p_grace)
+           -- a retry in place goes on under the same token, and may have ended since
+           AND (s.lease_token IS DISTINCT FROM a.lease_token OR s.attempt = a.attempt)
+           AND NOT EXISTS (
+                SELECT FROM step_attempts l
+                 WHERE l.execution_id = a.execution_id AND l."position" = a."position"
+                   AND l.lease_token = a.lease_token AND l.attempt > a.attempt)
          LIMIT p_most) f
 $$;
 
@@ -216,21 +233,26 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 
--- What steps that come later need, and no living worker has; of the first steps alone,
--- where there are very many.
+-- The steps that come later, of those executions; the first alone, where there are very
+-- many.
+CREATE FUNCTION diagnose_later(p_most int) RETURNS TABLE (queue text, action text)
+LANGUAGE sql STABLE AS $$
+    SELECT s.queue, s.action
+      FROM diagnose_active(p_most) e
+      JOIN execution_steps s ON s.execution_id = e.id AND s.status = 'pending'
+     LIMIT 20 * p_most
+$$;
+
+
+-- What steps that come later need, and no living worker has.
 CREATE FUNCTION diagnose_needed(p_lease float, p_most int) RETURNS jsonb
 LANGUAGE sql STABLE AS $$
     SELECT coalesce(jsonb_agg(jsonb_build_array(n.queue, n.action)
                     ORDER BY n.queue, n.action), '[]')
-      FROM (SELECT DISTINCT c.queue, c.action
-              FROM (SELECT s.queue, s.action
-                      FROM diagnose_active(p_most) e
-                      JOIN execution_steps s ON s.execution_id = e.id
-                                            AND s.status = 'pending'
-                     LIMIT 20 * p_most) c) n
+      FROM (SELECT DISTINCT l.queue, l.action FROM diagnose_later(p_most) l) n
      WHERE NOT EXISTS (
         SELECT FROM workers w
-         WHERE w.ended_at IS NULL AND seconds_since(w.beat_at) <= greatest(p_lease, w.lease_seconds)
+         WHERE w.ended_at IS NULL AND NOT is_silent(w, p_lease)
            AND n.queue = ANY (w.queues) AND n.action = ANY (w.actions))
 $$;
 
@@ -248,6 +270,23 @@ LANGUAGE sql STABLE AS $$
                                      ORDER BY e.created_at DESC LIMIT p_most) x
                         WHERE x.queue = q.name)
        AND NOT EXISTS (SELECT FROM plan_steps p WHERE p.queue = q.name)
+$$;
+
+
+-- Of which kinds not all was looked at, where what was found does not tell: it was picked
+-- from the first p_most.
+CREATE FUNCTION diagnose_cuts(p_most int) RETURNS jsonb
+LANGUAGE sql STABLE AS $$
+    WITH active AS (SELECT count(*) > p_most AS is_cut FROM diagnose_active(p_most + 1))
+    SELECT coalesce(jsonb_agg(k.kind), '[]')
+      FROM (VALUES
+        ('stuck', (SELECT is_cut FROM active)),
+        ('needed', (SELECT is_cut FROM active)
+                   OR (SELECT count(*) = 20 * p_most FROM diagnose_later(p_most))),
+        ('unsent', (SELECT count(*) > p_most FROM unsent_executions(p_most + 1))),
+        ('unfinished', (SELECT count(*) > p_most FROM unfinished_executions(p_most + 1)))
+        ) AS k(kind, is_cut)
+     WHERE k.is_cut
 $$;
 
 

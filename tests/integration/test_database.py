@@ -50,6 +50,23 @@ def test_rows_come_by_the_names_of_their_columns(database: Database) -> None:
     assert rows == [{"n": 1, "word": "a"}, {"n": 2, "word": "a"}]
 
 
+def test_who_reads_a_moment_leaves_the_connection_as_it_was(
+    database: Database,
+) -> None:
+    level = (
+        "SELECT current_setting('transaction_isolation') AS level,"
+        " pg_backend_pid() AS pid"
+    )
+    before = database.query(level)
+
+    (within,) = database.read_moment(level)
+    with pytest.raises(DatabaseError, match="division by zero"):
+        database.read_moment("SELECT 1 / 0")
+
+    assert within == {**before[0], "level": "repeatable read"}
+    assert database.query(level) == before
+
+
 def test_a_statement_names_the_schema_by_its_place(
     database: Database, settings: Settings
 ) -> None:

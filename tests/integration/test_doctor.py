@@ -4,6 +4,7 @@ Here it is about workers, queues, messages and steps. What nature would take lon
 played by workers that are only rows, and by moving what was written into the past.
 """
 
+import json
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,33 +19,39 @@ from typer.testing import CliRunner
 
 from execution import (
     ExecutionEngine,
-    ExecutionStatus,
     Plan,
     Settings,
     Step,
     StepStatus,
 )
+from execution.answers import HeldStep
 from execution.cli.app import app as commands
 from execution.cli.exits import ExitCode
-from execution.database import Database
 from execution.diagnosis.codes import FindingCode, FindingSeverity
-from execution.diagnosis.findings import Finding
 from execution.doctor import Diagnosis, Doctor
-from execution.filters import ExecutionFilter
 from execution.installation import Installation
-from execution.liveness import LivenessRecords
 from execution.local import LocalStack
 from execution.mending import Deed
-from execution.records import StepRecords
 from execution.schema import upgrade
 from tests.beating import Hands, beat
 from tests.integration.test_protocol import claim, nothing, register
 from tests.polling import wait_until
 from tests.rows import committed, insert_execution, insert_step
+from tests.ward import LIVING, Ward, about, examine, is_found, open_ward
 from tests.worker_process import WorkerProcess, build_environment
 
 ONE = Plan("one", steps=[nothing("one")])
 LINE = Plan("line", steps=[nothing("one"), Step("two", action="nobodys.action")])
+
+
+def write_message(positions: str, epoch: str = "1") -> str:
+    """Return a message as somebody else's program might send one of ours."""
+    body = f'[["{FOREIGN}", {positions}, {epoch}], {{}}, {{}}]'
+    headers = {"task": "plans.step"}
+    return json.dumps({"headers": headers, "properties": {}, "body": body})
+
+
+FOREIGN = "019f3b52-6b0a-7cc1-9d57-3f1b2a90c4d1"
 NOISE = (
     "noise",
     "[]",
@@ -53,41 +60,12 @@ NOISE = (
     '{"headers": [], "body": ""}',
     '{"headers": {"task": "plans.step"}, "properties": {}, "body": "[]"}',
     '{"headers": {"task": "plans.step"}, "properties": {}, "body": "[[1]]"}',
+    "[" * 100_000,
+    write_message("[1e999]"),
+    write_message("[0]", epoch="1e999"),
 )
 """What other programs, or nobody, would send."""
-LIVING = ExecutionFilter(status=(ExecutionStatus.PENDING, ExecutionStatus.RUNNING))
 TIMED = Plan("timed", steps=[Step("one", action="test.nothing", timeout="1m")])
-
-
-def examine(
-    settings: Settings,
-    *,
-    mends: bool = False,
-    messages: int = 99,
-    answer_seconds: float = 5.0,
-) -> Diagnosis:
-    doctor = Doctor(settings, most_messages=messages, answer_seconds=answer_seconds)
-    with closing(doctor):
-        return doctor.examine(mends=mends)
-
-
-def about(diagnosis: Diagnosis, code: FindingCode, named: str) -> Finding:
-    """Return the finding of a code that names an id, or a queue."""
-    found = [
-        finding
-        for finding in diagnosis.findings
-        if finding.code is code
-        and (named in finding.seen or any(named in one for one in finding.ids))
-    ]
-    assert len(found) == 1, diagnosis
-    return found[0]
-
-
-def is_found(diagnosis: Diagnosis, code: FindingCode, named: str) -> bool:
-    return any(
-        finding.code is code and any(named in one for one in finding.ids)
-        for finding in diagnosis.findings
-    )
 
 
 # a real worker
@@ -202,11 +180,11 @@ def test_nothing_is_wrong_while_all_goes_on(served: Served, ledger: Path) -> Non
     busy = Plan("busy", steps=[*steps, nothing("join", needs=names)])
     served.engine.submit_many(busy, [{}] * 10)
 
-    found: list[Finding] = []
+    found: list[tuple[FindingSeverity, str]] = []
     while served.engine.count_executions(LIVING):
-        found += examine(served.settings).findings
+        found += [(one.severity, one.seen) for one in examine(served.settings).findings]
 
-    assert [one for one in found if one.severity is not FindingSeverity.NOTE] == []
+    assert [one for one in found if one[0] is not FindingSeverity.NOTE] == []
 
 
 @pytest.mark.usefixtures("durable")
@@ -238,51 +216,11 @@ def test_a_worker_of_another_lease_is_found(served: Served) -> None:
 # workers that are only rows
 
 
-@dataclass(frozen=True)
-class Ward:
-    """An installation without a worker, where a test plays what happens."""
-
-    settings: Settings
-    engine: ExecutionEngine
-    database: Database
-    liveness: LivenessRecords
-    records: StepRecords
-
-    def examine(self, *, mends: bool = False) -> Diagnosis:
-        # none of these workers can answer
-        return examine(self.settings, mends=mends, answer_seconds=0.1)
-
-    def let_pass(self, execution_id: str, *columns: str, seconds: float = 60.0) -> None:
-        """Move what was written of the steps of an execution into the past."""
-        for column in columns:
-            self.database.query(
-                f"UPDATE {{schema}}.execution_steps SET {column} = {column}"  # noqa: S608  # names of our own
-                " - make_interval(secs => %s) WHERE execution_id = %s RETURNING 1",
-                (seconds, execution_id),
-            )
-
-    def get_status(self, execution_id: str) -> StepStatus:
-        return self.engine.list_steps(execution_id)[0].status
-
-
 @pytest.fixture
-def ward(
-    settings: Settings,
-    engine: ExecutionEngine,
-    database: Database,
-    liveness: LivenessRecords,
-    records: StepRecords,
-) -> Iterator[Ward]:
-    """Such an installation; what the test leaves behind is cancelled."""
-    with redis.Redis.from_url(str(settings.redis_url)) as client:
-        client.delete(settings.queue)
-    yield Ward(settings, engine, database, liveness, records)
-    for execution in engine.list_executions(LIVING).items:
-        engine.cancel(execution.id)
-    database.query(
-        "UPDATE {schema}.workers SET ended_at = now(), end_reason = 'stopped'"
-        " WHERE ended_at IS NULL RETURNING 1"
-    )
+def ward(settings: Settings) -> Iterator[Ward]:
+    """Such an installation without a worker."""
+    with open_ward(settings) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -412,10 +350,83 @@ def test_an_attempt_beyond_its_timeout_is_found_also_when_it_was_taken(
 
     about(ward.examine(), FindingCode.STEP_OVERDUE, execution_id)
     assert ward.liveness.take_overdue(overdue, wait_seconds=0) is not None
-    hands = Hands(deliveries=(f"{execution_id}:one:1:1",), tokens=(held.token,))
+    show(ward, worker_id, held)
+    just_now = look_patiently(ward)
+    let_attempts_pass(ward, execution_id)
+
+    # a worker may need a beat to end what it was told to end
+    assert not is_found(just_now, FindingCode.ATTEMPT_TAKEN, execution_id)
+    about(look_patiently(ward), FindingCode.ATTEMPT_TAKEN, execution_id)
+
+
+def look_patiently(ward: Ward) -> Diagnosis:
+    """Look with a lease that workers who are only rows keep on a busy machine."""
+    patient = replace(ward.settings, lease_seconds=600.0)
+    return replace(ward, settings=patient).examine()
+
+
+def show(ward: Ward, worker_id: str, held: HeldStep) -> None:
+    """Beat for a worker that runs a step."""
+    delivery = f"{held.execution_id}:one:1:1"
+    hands = Hands(deliveries=(delivery,), tokens=(held.token,))
     beat(ward.database, worker_id, [ward.settings.queue], hands=hands)
 
-    about(ward.examine(), FindingCode.ATTEMPT_TAKEN, execution_id)
+
+def let_attempts_pass(ward: Ward, execution_id: str) -> None:
+    """Move the end of the attempts of an execution into the past."""
+    ward.database.query(
+        "UPDATE {schema}.step_attempts SET ended_at = ended_at - interval '1h'"
+        " WHERE execution_id = %s RETURNING 1",
+        (execution_id,),
+    )
+
+
+def fail_and_go_on(ward: Ward, held: HeldStep, *, attempt: int, parks: bool) -> None:
+    ward.records.retry(
+        held,
+        attempt=attempt,
+        recorded_input="{}",
+        error='{"code": "E001", "message": "no"}',
+        wait_seconds=0.0,
+        parks=parks,
+    )
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_a_retry_in_place_that_has_ended_since_was_not_taken_away(
+    ward: Ward, worker_id: str, ends_well: bool
+) -> None:
+    execution_id = ward.engine.submit(ONE)
+    held = claim(ward.records, worker_id, execution_id, 0).held
+    fail_and_go_on(ward, held, attempt=1, parks=False)
+    let_attempts_pass(ward, execution_id)
+    show(ward, worker_id, held)
+    while_it_ran = look_patiently(ward)
+
+    if ends_well:
+        ward.records.complete(held, StepStatus.COMPLETED, covered=0, epoch=1)
+    else:
+        fail_and_go_on(ward, held, attempt=2, parks=True)
+
+    assert not is_found(while_it_ran, FindingCode.ATTEMPT_TAKEN, execution_id)
+    since = look_patiently(ward)
+    assert not is_found(since, FindingCode.ATTEMPT_TAKEN, execution_id)
+
+
+def test_a_retry_in_place_that_was_taken_away_is_found(
+    ward: Ward, worker_id: str
+) -> None:
+    execution_id = ward.engine.submit(ONE)
+    held = claim(ward.records, worker_id, execution_id, 0).held
+    for attempt in (1, 2):
+        # the second time, it lets go of the step, and runs on
+        fail_and_go_on(ward, held, attempt=attempt, parks=attempt == 2)
+    let_attempts_pass(ward, execution_id)
+    show(ward, worker_id, held)
+
+    found = about(look_patiently(ward), FindingCode.ATTEMPT_TAKEN, execution_id)
+
+    assert found.seen.startswith("1 step ")
 
 
 @pytest.mark.usefixtures("worker_id")
@@ -477,6 +488,32 @@ def test_an_execution_that_nothing_can_move_is_found(ward: Ward) -> None:
         cursor.execute("DELETE FROM executions WHERE id = %s", (execution_id,))
 
 
+def test_more_executions_than_are_looked_at_are_said_to_be_more(ward: Ward) -> None:
+    with committed(str(ward.settings.database_url), ward.settings.schema) as cursor:
+        # which come first is nobody's choice: no others than these
+        cursor.execute("DELETE FROM executions")
+        ids = [insert_execution(cursor) for _ in range(4)]
+        for execution_id in ids:
+            status = "pending" if execution_id in ids[:2] else "waiting"
+            insert_step(cursor, execution_id, status=status)
+
+    all_of_them = ward.examine()
+    first_of_them = ward.examine(most_rows=3)
+
+    for diagnosis, is_cut, seen in (
+        (all_of_them, False, "2 executions"),
+        (first_of_them, True, "at least "),
+    ):
+        (found,) = (
+            one for one in diagnosis.findings if one.code is FindingCode.EXECUTION_STUCK
+        )
+        assert found.is_cut is is_cut
+        assert found.seen.startswith(seen)
+        assert any("may be stuck" in one for one in diagnosis.limits) is is_cut
+    with committed(str(ward.settings.database_url), ward.settings.schema) as cursor:
+        cursor.execute("DELETE FROM executions")
+
+
 def test_a_message_of_an_older_epoch_is_found_to_be_harmless(ward: Ward) -> None:
     execution_id = ward.engine.submit(ONE)
     ward.engine.pause(execution_id)
@@ -495,6 +532,20 @@ def test_a_message_of_another_installation_is_found(ward: Ward, served: Served) 
 
     about(ward.examine(), FindingCode.MESSAGE_STRANGE, execution_id)
     served.engine.cancel(execution_id)
+
+
+@pytest.mark.parametrize("position", [2**31, -(2**40)])
+def test_a_message_for_a_position_that_there_cannot_be_is_foreign(
+    ward: Ward, position: int
+) -> None:
+    execution_id = ward.engine.submit(ONE)
+    with redis.Redis.from_url(str(ward.settings.redis_url)) as client:
+        client.lpush(ward.settings.queue, write_message(f"[{position}]"))
+
+    diagnosis = ward.examine()
+
+    about(diagnosis, FindingCode.MESSAGE_STRANGE, FOREIGN)
+    about(diagnosis, FindingCode.QUEUE_UNSERVED, execution_id)
 
 
 def test_a_queue_that_is_not_read_wholly_misses_nothing(ward: Ward) -> None:
@@ -520,6 +571,24 @@ def test_a_message_that_was_delivered_and_is_kept_is_not_missing(ward: Ward) -> 
 
     assert not is_found(kept, FindingCode.MESSAGE_MISSING, execution_id)
     assert is_found(unkept, FindingCode.MESSAGE_MISSING, execution_id)
+
+
+def test_where_not_all_that_is_kept_was_read_no_message_is_missing(ward: Ward) -> None:
+    execution_ids = [ward.engine.submit(ONE) for _ in range(2)]
+    for execution_id in execution_ids:
+        ward.let_pass(execution_id, "published_at")
+    app = Celery(broker=ward.settings.broker_url, set_as_current=False)
+    with app.connection_for_read() as connection:
+        channel = connection.default_channel
+        messages = [channel.basic_get(ward.settings.queue) for _ in execution_ids]
+        with closing(Doctor(ward.settings, app, most_messages=1)) as doctor:
+            diagnosis = doctor.examine()
+        for message in messages:
+            message.requeue()
+
+    for execution_id in execution_ids:
+        assert not is_found(diagnosis, FindingCode.MESSAGE_MISSING, execution_id)
+    assert any("kept until it is acknowledged" in one for one in diagnosis.limits)
 
 
 def test_more_messages_than_are_read_at_once_are_sent_again(ward: Ward) -> None:

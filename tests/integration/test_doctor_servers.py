@@ -364,6 +364,7 @@ def test_a_redis_that_says_little_is_looked_at_as_far_as_it_does() -> None:
         assert word in describe_unseen(shy)
     for word in ("the queue plans", "what is in hand"):
         assert word in describe_unseen(shyer)
+    assert any("kept until it is acknowledged" in one for one in shyer.limits)
     for diagnosis in (shy, shyer):
         assert FindingCode.BROKER_AWAY not in codes(diagnosis)
         assert FindingCode.BROKER_FORGETS not in codes(diagnosis)

@@ -1,7 +1,7 @@
 """From what was seen to what is wrong: every finding, and what is none."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -519,14 +519,17 @@ def test_a_connection_limit_that_is_none_is_never_near() -> None:
     assert judge(with_postgres(limits=(ConnectionFacts("r", 10_000, -1),))) == ()
 
 
-def test_a_worker_is_silent_after_the_longer_of_both_leases() -> None:
+def test_a_worker_is_silent_after_its_own_lease() -> None:
     silent = replace(WORKER, id="w2", hostname="celery@b", beat_age_seconds=31.0)
     patient = replace(silent, lease_seconds=60.0)
+    impatient = replace(silent, lease_seconds=20.0, beat_age_seconds=25.0)
+    unknown = replace(silent, lease_seconds=None)
 
-    (found,) = judge(with_standing(workers=(WORKER, silent)))
-
-    assert found.code is FindingCode.WORKER_SILENT
-    assert found.ids == ("w2",)
+    for worker in (silent, impatient, unknown):
+        found = judge(with_standing(workers=(WORKER, worker)))
+        assert [(one.code, one.ids) for one in found] == [
+            (FindingCode.WORKER_SILENT, ("w2",))
+        ]
     assert FindingCode.WORKER_SILENT not in codes(
         with_standing(workers=(WORKER, patient))
     )
@@ -582,6 +585,7 @@ def test_what_is_due_already_is_not_said_to_come() -> None:
         replace(MISSED, broker=replace(BROKER, messages=(MESSAGE,))),
         replace(MISSED, broker=replace(BROKER, queues=(QueueFacts("plans", 9, 8),))),
         replace(MISSED, broker=replace(BROKER, queues=())),
+        replace(MISSED, broker=replace(BROKER, kept_are_read=False)),
         replace(MISSED, broker=AwayFacts("gone")),
         replace(MISSED, standing=None),
         replace(MISSED, answers=AnswerFacts()),
@@ -603,6 +607,7 @@ def test_what_is_due_already_is_not_said_to_come() -> None:
         "it lies in the broker",
         "more messages than were read",
         "a queue that was not read",
+        "what was delivered was not read",
         "no broker",
         "no PostgreSQL",
         "a worker that did not answer",
@@ -652,12 +657,65 @@ def test_what_was_not_looked_at_is_said() -> None:
             " may not be read"
         ),
     )
-    assert list_limits(with_standing(is_cut=True)) == (
-        "there are more steps, executions or workers than were looked at",
+    assert list_limits(with_standing(cut=frozenset({"stuck", "due"}))) == (
+        (
+            "not all were looked at, there may be more: steps that are due; executions"
+            " that may be stuck"
+        ),
     )
     assert list_limits(replace(HEALTHY, broker=AwayFacts("no"))) == (
         "messages were not looked at: the broker is away",
     )
+
+
+def test_every_kind_that_may_be_cut_has_words() -> None:
+    kinds = {field.name for field in fields(StandingFacts)} - {"cut"}
+
+    (limit,) = list_limits(with_standing(cut=frozenset(kinds)))
+
+    assert len(limit.split(";")) == len(kinds)
+
+
+def test_what_was_delivered_and_not_read_is_said() -> None:
+    broker = replace(BROKER, kept_are_read=False)
+
+    (limit,) = list_limits(replace(HEALTHY, broker=broker))
+
+    assert "no message is called missing" in limit
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        ("due", (DueFacts("late", "a.b", 5, 61.0, 0, 0),)),
+        ("due", (DueFacts("plans", "a.b", 5, 61.0, 1, 0),)),
+        ("lost", stray()),
+        ("taken", stray()),
+        ("overdue", stray()),
+        ("unwoken", stray()),
+        ("unsent", (ID,)),
+        ("unfinished", (ID,)),
+        ("stuck", (ID,)),
+        ("needed", (NeededAction("plans", "a.c"),)),
+    ],
+)
+def test_a_finding_says_whether_there_may_be_more(kind: str, found: Any) -> None:
+    (whole,) = judge(with_standing(**{kind: found}))
+    (cut,) = judge(with_standing(**{kind: found}, cut=frozenset({kind})))
+
+    assert (whole.is_cut, cut.is_cut) == (False, True)
+    assert "at least" in cut.seen or "not all were looked at" in cut.seen
+    assert "at least" not in whole.seen
+
+
+def test_messages_that_may_be_more_are_said_to_be_at_least_so_many() -> None:
+    assert MISSED.standing is not None
+    standing = replace(MISSED.standing, cut=frozenset({"sent"}))
+
+    (found,) = judge(replace(MISSED, standing=standing))
+
+    assert found.is_cut
+    assert found.seen.startswith("at least 1 step sent")
 
 
 def test_messages_that_were_not_read_are_counted() -> None:
