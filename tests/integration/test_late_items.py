@@ -13,19 +13,22 @@ from tests.integration.test_liveness import shift_clock
 from tests.racing import Arena, arena_of
 from tests.timeline import check_timeline
 
-LATE = Plan(
-    "late",
-    steps=[
-        Step(
-            "each",
-            action="test.nothing",
-            for_each="${[1, 2]}",
-            max_parallel=1,
-            deadline="1m",
-            on_failure="skip",
-        )
-    ],
-)
+
+def plan_late(tolerate: int | None = None) -> Plan:
+    return Plan(
+        "late",
+        steps=[
+            Step(
+                "each",
+                action="test.nothing",
+                for_each="${[1, 2]}",
+                max_parallel=1,
+                deadline="1m",
+                on_failure="skip",
+                tolerate=tolerate,
+            )
+        ],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +45,9 @@ def late(arena: Arena) -> Iterator[None]:
     shift_clock(arena.database, "0")
 
 
-def expand(arena: Arena) -> str:
+def expand(arena: Arena, tolerate: int | None = None) -> str:
     """Begin an execution whose step waits for two items."""
-    execution_id = arena.submit(LATE)
+    execution_id = arena.submit(plan_late(tolerate))
     owner = arena.try_claim(execution_id).claim
     assert owner is not None
     arena.records.expand(owner.held, attempt=owner.attempt, items="[1, 2]")
@@ -109,3 +112,24 @@ def test_an_item_that_was_cut_in_a_pause_lets_the_next_one_begin(arena: Arena) -
 
     # the time of the step has stood still meanwhile
     assert statuses == [StepStatus.WAITING, StepStatus.SKIPPED, StepStatus.READY]
+
+
+@pytest.mark.usefixtures("late")
+@pytest.mark.parametrize(
+    ("tolerate", "status", "reason"),
+    [(0, StepStatus.FAILED, None), (1, StepStatus.SKIPPED, "failed")],
+)
+def test_an_item_that_was_cut_is_one_of_those_that_are_tolerated(
+    arena: Arena, tolerate: int, status: StepStatus, reason: str | None
+) -> None:
+    execution_id = expand(arena, tolerate)
+    item = arena.claim(execution_id, 1)
+    shift_clock(arena.database, "2 minutes")
+    cut(arena, item)
+    arena.liveness.expire_step(ExpiredStep(execution_id, 0))
+
+    each, *items = arena.engine.list_steps(execution_id)
+
+    assert (each.status, each.reason) == (status, reason)
+    assert [one.status for one in items] == [StepStatus.SKIPPED, StepStatus.CANCELLED]
+    check_timeline(arena.engine, execution_id)
