@@ -8,7 +8,7 @@ Promises: a server that is away is seen, and no error; looking changes nothing.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
@@ -25,10 +25,11 @@ from .diagnosis.facts import (
     PostgresFacts,
     ProgramFacts,
     RedisFacts,
+    SentStep,
     SettingFacts,
     StandingFacts,
 )
-from .diagnosis.findings import MOST_IDS, Finding
+from .diagnosis.findings import MOST_IDS, Finding, count
 from .diagnosis.fleet import list_living
 from .diagnosis.intents import find_missing
 from .diagnosis.judging import judge, list_limits
@@ -47,6 +48,8 @@ MOST_MESSAGES = 10_000
 """How many messages of each queue are read, the oldest first."""
 MOST_ROWS = 1_000
 """How many steps, executions and workers of each kind are read."""
+MOST_ROUNDS = 100
+"""How often it is looked for missing messages, and sent, before it is enough."""
 
 ANSWER_SECONDS = 2.0
 """How long workers may take to say what they hold."""
@@ -93,6 +96,7 @@ class Doctor:
         *,
         most_messages: int = MOST_MESSAGES,
         most_rows: int = MOST_ROWS,
+        most_rounds: int = MOST_ROUNDS,
         answer_seconds: float = ANSWER_SECONDS,
         now: Callable[[], float] = time.time,
         wait: Callable[[float], None] = time.sleep,
@@ -100,14 +104,16 @@ class Doctor:
         """Look at what `settings` name; messages go by `app`, or as ours sends them.
 
         Of each queue `most_messages` are read, of PostgreSQL `most_rows` of each kind;
-        workers may take `answer_seconds` to say what they hold. `now()` is the clock of
-        this host, `wait(seconds)` lets time pass.
+        missing messages are sent in `most_rounds` at most. Workers may take
+        `answer_seconds` to say what they hold. `now()` is the clock of this host,
+        `wait(seconds)` lets time pass.
         """
         assert settings.database_url is not None  # noqa: S101  # an installation has every URL
         self._settings = settings
         self._app = app or create_app(settings)
         self._most_messages = most_messages
         self._most_rows = most_rows
+        self._most_rounds = most_rounds
         self._answer_seconds = answer_seconds
         self._now = now
         self._database = Database(settings.database_url, settings.schema)
@@ -127,16 +133,32 @@ class Doctor:
         seen = self.look()
         if not mends or seen.standing is None:
             return Diagnosis(judge(seen), list_limits(seen))
-        done, failures = self._mender.mend(seen)
-        further = done
-        while further:
-            seen = self.look()
-            if failures or not find_missing(seen):
+        seen, done, left = self._mend(seen)
+        return Diagnosis(judge(seen), (*left, *list_limits(seen)), _add_up(done))
+
+    def _mend(
+        self, seen: Observations
+    ) -> tuple[Observations, tuple[Deed, ...], tuple[str, ...]]:
+        """Mend round by round, for there may be more than is read at once.
+
+        Each step is sent once, whatever becomes of its message. Returns what is seen
+        then, what was done, and what was left.
+        """
+        done: tuple[Deed, ...] = ()
+        left: dict[str, None] = {}
+        tried: set[tuple[str, int, int]] = set()
+        for _ in range(self._most_rounds):
+            missing = [one for one in find_missing(seen) if one.place not in tried]
+            if tried and not missing:
                 break
-            # there were more than are read at once
-            further, failures = self._mender.mend(seen)
-            done += further
-        return Diagnosis(judge(seen), (*failures, *list_limits(seen)), _add_up(done))
+            mending = self._mender.mend(seen, missing)
+            done += mending.done
+            left |= dict.fromkeys(mending.left)
+            tried |= {one.place for one in missing}
+            seen = self.look()
+            if mending.has_failed or not missing:
+                return seen, done, tuple(left)
+        return seen, done, (*left, *_say_what_remains(find_missing(seen), tried))
 
     # look
 
@@ -224,6 +246,22 @@ class Doctor:
             answers=answers,
             targets=targets,
             still_sent=frozenset(s for s in standing.sent if s.key in later),
+        )
+
+
+def _say_what_remains(
+    missing: Sequence[SentStep], tried: Collection[tuple[str, int, int]]
+) -> Iterator[str]:
+    gone = sum(one.place in tried for one in missing)
+    if gone:
+        yield (
+            f"{count(gone, 'message')} sent again just now and gone once more, so no"
+            " further one was sent: another installation may take them from the queue"
+        )
+    if rest := len(missing) - gone:
+        yield (
+            f"{count(rest, 'message')} still to be sent again, after as many rounds as"
+            " are made at once; plans doctor --fix goes on"
         )
 
 

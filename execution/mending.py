@@ -2,11 +2,12 @@
 
 Promises: what is sent again goes through the dispatcher, each by a compare-and-set on
 how often it was sent; the rest is a reconciler's round. No message of anybody is
-removed, and a second time there is nothing left to do. Must not know how what is to be
-mended was seen.
+removed, and a second time there is nothing left to do. What depends on large values
+that cannot be read here is left to the workers. Must not know how what is to be mended
+was seen.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from uuid import UUID
@@ -14,13 +15,13 @@ from uuid import UUID
 from celery import Celery
 
 from .database import Database
-from .diagnosis.facts import Observations
-from .diagnosis.findings import MOST_IDS
-from .diagnosis.fleet import list_living
-from .diagnosis.intents import find_missing
+from .diagnosis.facts import Observations, SentStep, WorkerFacts
+from .diagnosis.findings import MOST_IDS, count
+from .diagnosis.fleet import find_lease, list_living
 from .dispatcher import ExecutionDispatcher
-from .errors import DatabaseError
+from .errors import DatabaseError, PayloadError, PayloadLostError
 from .events import ExecutionEventEmitter
+from .large_values import LargeValue
 from .liveness import LivenessRecords
 from .payloads import PayloadStore
 from .reconciler import Reconciler, Round
@@ -40,6 +41,15 @@ class Deed:
     ids: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Mending:
+    """What was done, what was left and why; `has_failed`: to go on would not help."""
+
+    done: tuple[Deed, ...] = ()
+    left: tuple[str, ...] = ()
+    has_failed: bool = False
+
+
 class Mender:
     """Sends what is missing, and does a reconciler's turn."""
 
@@ -56,27 +66,37 @@ class Mender:
         self._app = app
         self._wait = wait
 
-    def mend(self, seen: Observations) -> tuple[tuple[Deed, ...], tuple[str, ...]]:
-        """Return what was done, and why not more was."""
+    def mend(self, seen: Observations, missing: Sequence[SentStep]) -> Mending:
+        """Send what is `missing`, and do whatever else a reconciler does."""
         done: list[Deed] = []
+        payloads = _ForeignPayloads.from_settings(self._settings)
         try:
             with closing(self._open_emitter()) as emitter:
                 dispatcher = ExecutionDispatcher(self._app)
-                done += self._send_missing(seen, dispatcher)
-                done += _list_deeds(self._run_rounds(seen, dispatcher, emitter))
+                done += self._send(missing, dispatcher)
+                records = StepRecords(self._database, payloads)
+                reconciler = Reconciler(
+                    LivenessRecords(self._database),
+                    records,
+                    dispatcher,
+                    emitter,
+                    self._settings,
+                )
+                done += _list_deeds(self._run_rounds(seen, reconciler))
         except DatabaseError as error:
-            return tuple(done), (f"not all could be mended: {error}",)
-        return tuple(done), ()
+            left = f"not all could be mended: {error}"
+            return Mending(tuple(done), (*payloads.list_left(), left), has_failed=True)
+        return Mending(tuple(done), payloads.list_left())
 
     def _open_emitter(self) -> ExecutionEventEmitter:
         return ExecutionEventEmitter(self._settings.events_url, self._database.check())
 
-    def _send_missing(
-        self, seen: Observations, dispatcher: ExecutionDispatcher
+    def _send(
+        self, missing: Sequence[SentStep], dispatcher: ExecutionDispatcher
     ) -> tuple[Deed, ...]:
         liveness = LivenessRecords(self._database)
         sent = []
-        for step in find_missing(seen):
+        for step in missing:
             if dispatcher.is_quiet:
                 break
             windows = liveness.mark_resent(
@@ -86,35 +106,67 @@ class Mender:
                 sent.append(str(step))
         return (Deed("sent again", len(sent), tuple(sent[:MOST_IDS])),) if sent else ()
 
-    def _run_rounds(
-        self,
-        seen: Observations,
-        dispatcher: ExecutionDispatcher,
-        emitter: ExecutionEventEmitter,
-    ) -> Round:
+    def _run_rounds(self, seen: Observations, reconciler: Reconciler) -> Round:
         """Look and mend once, as a reconciler does; or until the silent are dead.
 
         Silence is measured in a pulse that moves by a tick at each look, so where no
-        worker looks this takes about a lease.
+        worker looks this takes about the longest of their leases.
         """
-        settings = self._settings
-        records = StepRecords(self._database, PayloadStore.from_settings(settings))
-        reconciler = Reconciler(
-            LivenessRecords(self._database), records, dispatcher, emitter, settings
-        )
         done = reconciler.mend(reconciler.look(_NOBODY))
-        for _ in range(self._count_further_looks(seen)):
-            self._wait(settings.tick_seconds)
+        silent = _list_silent(seen)
+        for _ in range(self._count_further_looks(silent)):
+            if done.dead_workers >= len(silent):
+                break
+            self._wait(self._settings.tick_seconds)
             done = done.add(reconciler.mend(reconciler.look(_NOBODY)))
         return done
 
-    def _count_further_looks(self, seen: Observations) -> int:
-        standing = seen.standing
-        if standing is None or not standing.workers:
-            return 0
-        has_living = bool(list_living(standing, seen.program))
+    def _count_further_looks(self, silent: Sequence[WorkerFacts]) -> int:
         lease, tick = self._settings.lease_seconds, self._settings.tick_seconds
-        return 0 if has_living else int(lease / tick) + 2
+        longest = max((find_lease(worker, lease) for worker in silent), default=0.0)
+        return int(longest / tick) + 2
+
+
+def _list_silent(seen: Observations) -> tuple[WorkerFacts, ...]:
+    """Return the workers whom nobody declares dead: where one lives, that one does."""
+    standing = seen.standing
+    if standing is None or list_living(standing, seen.program):
+        return ()
+    return standing.workers
+
+
+class _ForeignPayloads(PayloadStore):
+    """Large values as somebody reads them who may be on another host than the workers.
+
+    There a value that is not found, or is another, is as good as away: an execution
+    must not fail of that, which a worker would finish.
+    """
+
+    def __init__(self, url: str, schema: str) -> None:
+        super().__init__(url, schema)
+        self._unread: dict[str, None] = {}
+
+    def read(self, reference: LargeValue) -> object:
+        try:
+            return super().read(reference)
+        except PayloadError as error:
+            # SCHEMA/EXECUTION/VALUE
+            place, _, _ = reference.path.rpartition("/")
+            self._unread[place.rpartition("/")[2]] = None
+            if isinstance(error, PayloadLostError):
+                raise PayloadError(str(error)) from error
+            raise
+
+    def list_left(self) -> tuple[str, ...]:
+        """Return what to say of the executions that could not be finished."""
+        if not self._unread:
+            return ()
+        ids = tuple(self._unread)
+        left = (
+            f"{count(len(ids), 'execution')} left to the workers, for large values"
+            f" could not be read here: {', '.join(ids[:MOST_IDS])}"
+        )
+        return (left,)
 
 
 def _list_deeds(done: Round) -> tuple[Deed, ...]:
