@@ -31,14 +31,12 @@ LEASE_SECONDS = 2.0
 """Short, so that what a lease must run out for is seen within a few seconds."""
 
 
-# a machine that others use, too, is slow in drawing examples, and not the test
-_SLOW = [HealthCheck.too_slow]
-settings_of_hypothesis.register_profile(
-    "usual", max_examples=50, print_blob=True, suppress_health_check=_SLOW
+# a machine that others use, too, is slow in drawing and in trying examples
+_PATIENT = settings_of_hypothesis(
+    deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
-settings_of_hypothesis.register_profile(
-    "many", max_examples=2000, print_blob=True, suppress_health_check=_SLOW
-)
+settings_of_hypothesis.register_profile("usual", _PATIENT, max_examples=50)
+settings_of_hypothesis.register_profile("many", _PATIENT, max_examples=2000)
 settings_of_hypothesis.load_profile("usual")
 
 

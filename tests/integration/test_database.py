@@ -91,7 +91,7 @@ def test_a_statement_names_the_schema_by_its_place(
 )
 @settings_of_hypothesis(
     print_blob=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     deadline=None,
 )
 def test_numbers_come_back_as_they_were(

@@ -438,7 +438,7 @@ def sql_cursor(settings: Settings) -> Iterator[Cursor]:
 @hypothesis_settings(
     max_examples=300,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.dictionaries(st.sampled_from([*PARAMETERS, "unknown"]), VALUES))
 def test_sql_binds_parameters_as_python_does(

@@ -98,7 +98,8 @@ def is_true(text: str, execution: ExecutionSummary) -> bool:
 
 @pytest.mark.usefixtures("untraced")
 @settings_of_hypothesis(
-    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(text=clauses)
 def test_the_database_judges_an_expression_as_plans_would(
