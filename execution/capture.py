@@ -2,7 +2,8 @@
 
 Which attempt that is, a context variable says: so it is the right one with many threads
 and tasks in a process, and none for what is told elsewhere. Whoever heard it before
-still does: records reach the handlers of their loggers, and streams what is printed.
+still does: records reach the handlers of their loggers, and streams what is printed. A
+stream that makes a record of each write, as Celery's in a worker, gets whole lines.
 
 Not heard are processes that an action starts, threads that it starts without their
 context, code that writes to file descriptors, and this package, Celery and its
@@ -14,9 +15,10 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
+from threading import RLock
 from typing import Any, NamedTuple, TypeVar
 
-from .lines import LineCollector
+from .lines import MOST_LINE_CHARACTERS, LineCollector
 from .observations import NO_CAPTURE, CaptureChoice, LineLevel
 
 _T = TypeVar("_T")
@@ -33,12 +35,53 @@ _MOST_FRAMES = 16
 _HANDLING = logging.Handler.handle.__code__
 
 
+class _BegunLines:
+    """What an attempt has printed of lines that are not at their end, by stream.
+
+    For streams that take lines alone. Any thread may print, and so may a handler of
+    signals that interrupts one.
+    """
+
+    def __init__(self) -> None:
+        # a signal's handler may print while its own thread is in here
+        self._lock = RLock()
+        self._begun: dict[str, tuple[Any, str]] = {}
+        self._has_ended = False
+
+    def write(self, stream: Any, source: str, text: str) -> None:
+        """Write all lines that are at their end, or too long to wait for it."""
+        with self._lock:
+            _, begun = self._begun.pop(source, (stream, ""))
+            text = begun + text
+            end = text.rfind("\n") + 1
+            if self._has_ended or len(text) - end > MOST_LINE_CHARACTERS:
+                end = len(text)
+            elif text[end:]:
+                self._begun[source] = stream, text[end:]
+        if end:
+            stream.write(text[:end])
+
+    def flush(self, source: str) -> None:
+        """Write what was begun of a line of one stream."""
+        with self._lock:
+            stream, begun = self._begun.pop(source, (None, ""))
+        if begun:
+            stream.write(begun)
+
+    def end(self) -> None:
+        """Write what was begun; from now on nothing waits."""
+        self._has_ended = True
+        for source in tuple(self._begun):
+            self.flush(source)
+
+
 class _Hearing(NamedTuple):
     """Where to take what is heard, and which of it."""
 
     lines: LineCollector
     least_level: int | None
     output: bool
+    begun: _BegunLines
 
 
 _hearing: ContextVar[_Hearing | None] = ContextVar("plans_hearing", default=None)
@@ -68,11 +111,16 @@ class Capture:
         """Return what `function` does, and take to `lines` what it tells meanwhile."""
         if not self._is_on:
             return function(*given)
-        token = _hearing.set(_Hearing(lines, self._least_level, self._output))
+        begun = _BegunLines()
+        hearing = _Hearing(lines, self._least_level, self._output, begun)
+        token = _hearing.set(hearing)
         try:
             return function(*given)
         finally:
-            _hearing.reset(token)
+            try:
+                _unheard(hearing, begun.end)
+            finally:
+                _hearing.reset(token)
 
 
 class _RecordFactory:
@@ -128,9 +176,26 @@ class _Tee:
                 setattr(sys, source, cls(stream, source))
 
     def write(self, text: Any) -> Any:
-        written = _unheard(_hearing.get(), self._stream.write, text)
+        hearing = _hearing.get()
+        if hearing is not None and isinstance(text, str) and self._takes_lines:
+            _unheard(hearing, hearing.begun.write, self._stream, self._source, text)
+            written: Any = len(text)
+        else:
+            written = _unheard(hearing, self._stream.write, text)
         _hear(self._source, text)
         return written
+
+    def flush(self) -> None:
+        hearing = _hearing.get()
+        if hearing is not None and self._takes_lines:
+            _unheard(hearing, hearing.begun.flush, self._source)
+        self._stream.flush()
+
+    @property
+    def _takes_lines(self) -> bool:
+        # as Celery's, which makes a record of a logger of whatever is written at once:
+        # of `print("a", "b")` three
+        return isinstance(getattr(self._stream, "logger", None), logging.Logger)
 
     def writelines(self, lines: Iterable[Any]) -> None:
         for line in lines:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import copy
 import io
 import logging
@@ -10,17 +11,19 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
+from celery.utils.log import LoggingProxy
 
 from execution import capture as capturing
 from execution.capture import Capture
-from execution.lines import LineCollector
+from execution.lines import MOST_LINE_CHARACTERS, LineCollector
 from execution.observations import NO_CAPTURE, CaptureChoice, LineLevel
 from execution.secrets import NO_SECRETS
 
 EVERYTHING = CaptureChoice(LineLevel.DEBUG)
+HearIt: TypeAlias = Callable[[Callable[[], Any]], list[tuple[str, str, str]]]
 shop = logging.getLogger("tests.shop.orders")
 
 
@@ -291,6 +294,103 @@ def test_a_stream_of_the_code_s_own_stays_its_own() -> None:
 
     assert hear(tell) == []
     assert own.getvalue() == "to itself\n"
+
+
+@pytest.fixture
+def hear_redirected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> HearIt:
+    """Hear what is told in a worker, where Celery makes records of what is printed."""
+    logger = logging.getLogger("celery.redirected")
+
+    def hear_it(tell: Callable[[], Any]) -> list[tuple[str, str, str]]:
+        # not before the test: pytest has other streams for each of its phases
+        monkeypatch.setattr(sys, "stdout", LoggingProxy(logger, logging.WARNING))
+        monkeypatch.setattr(sys, "stderr", LoggingProxy(logger, logging.ERROR))
+        return hear(tell)
+
+    return hear_it
+
+
+def test_a_printed_line_is_one_record_of_the_worker_s_log(
+    hear_redirected: HearIt, caplog: pytest.LogCaptureFixture
+) -> None:
+    def tell() -> None:
+        print("to", "people", 3)
+        print("begun,", end=" ")
+        print("to others", "as well", file=sys.stderr)
+        print("ended")
+        print("left over", end="")
+
+    heard = hear_redirected(tell)
+
+    lines = ["to people 3", "to others as well", "begun, ended", "left over"]
+    assert [message for *_, message in heard] == lines
+    assert caplog.messages == lines
+
+
+def test_what_is_begun_is_logged_when_it_is_flushed_or_too_long(
+    hear_redirected: HearIt, caplog: pytest.LogCaptureFixture
+) -> None:
+    def tell() -> None:
+        print("10 %", end="", flush=True)
+        assert caplog.messages == ["10 %"]
+        print("x" * (MOST_LINE_CHARACTERS + 1), end="")
+        assert len(caplog.messages) == 2
+
+    hear_redirected(tell)
+
+    assert len(caplog.messages) == 2
+
+
+def test_what_an_attempt_that_fails_has_begun_is_logged(
+    hear_redirected: HearIt, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        print("so far", end="")
+        raise ValueError("no further")
+
+    with pytest.raises(ValueError, match="no further"):
+        hear_redirected(fail)
+
+    assert caplog.messages == ["so far"]
+
+
+def test_what_is_printed_after_the_attempt_does_not_wait(
+    hear_redirected: HearIt, caplog: pytest.LogCaptureFixture
+) -> None:
+    contexts: list[contextvars.Context] = []
+
+    hear_redirected(lambda: contexts.append(contextvars.copy_context()))
+    contexts[0].run(print, "late", end="")
+
+    assert caplog.messages == ["late"]
+
+
+def test_each_attempt_begins_lines_of_its_own(
+    hear_redirected: HearIt, caplog: pytest.LogCaptureFixture
+) -> None:
+    def tell() -> None:
+        print("outer", end=" ")
+        hear(lambda: print("inner"))
+        print("again")
+
+    hear_redirected(tell)
+
+    assert caplog.messages == ["inner", "outer again"]
+
+
+def test_a_stream_that_takes_pieces_gets_them_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stream)
+
+    def tell() -> None:
+        print("10 %", end="")
+        assert stream.getvalue() == "10 %"
+
+    hear(tell)
 
 
 def test_bytes_are_heard_as_text(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
