@@ -14,11 +14,10 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from .errors import SettingsError
 from .observations import USUAL_CAPTURE, CaptureChoice
-from .transit import demand_proof, refuse_plaintext
+from .transit import Transit
 from .variables import FILE_SUFFIX, PREFIX, read_given, refuse_near_misses
 
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -111,7 +110,8 @@ class Settings:
         """Return the Redis that carries events, or None: readers then only poll."""
         if self.redis_url:
             return self.redis_url
-        broker = self.broker_url or ""
+        # of several brokers the first: hints may be lost
+        broker = (self.broker_url or "").partition(";")[0]
         return broker if broker.startswith(_REDIS_SCHEMES) else None
 
     @classmethod
@@ -131,7 +131,7 @@ class Settings:
         }
         settings = cls(**values)  # type: ignore[arg-type]  # each reader returns its field's type
         _check(settings)
-        return _demand_proof(settings)
+        return _secure(settings)
 
 
 _FIELDS = {f"{PREFIX}{f.name.upper()}": f.name for f in fields(Settings)}
@@ -139,7 +139,6 @@ FILED_VARIABLES = tuple(
     f"{PREFIX}{f.name.upper()}" for f in fields(Settings) if not f.repr
 )
 """Those whose value may hold a password, and stand in a file."""
-_URLS = ("database_url", "broker_url", "redis_url")
 _POINTERS = tuple(f"{name}{FILE_SUFFIX}" for name in FILED_VARIABLES)
 
 
@@ -207,17 +206,30 @@ _READERS: dict[str, Callable[[str], object]] = {
 }
 
 
-def _demand_proof(settings: Settings) -> Settings:
-    """Return the settings with URLs that let servers prove who they are."""
+def _secure(settings: Settings) -> Settings:
+    """Return the settings with URLs that let servers prove who they are.
+
+    Raises SettingsError for one that leads to another machine in the clear.
+    """
     authorities = settings.tls_ca
     if authorities is not None and not authorities.is_file():
         raise SettingsError(
             f"PLANS_TLS_CA={str(authorities)!r} is not a file; it holds certificates of"
             " authorities, as PEM"
         )
-    given = ((name, getattr(settings, name)) for name in _URLS)
+    # libpq looks into that of the process, whoever reads the settings
+    transit = Transit(settings.plaintext_hosts, authorities, os.environ)
+    if settings.payloads:
+        transit.check_store("PLANS_PAYLOADS", settings.payloads)
+    secure: dict[str, Callable[[str, str], str]] = {
+        "database_url": transit.secure_database,
+        "broker_url": transit.secure_brokers,
+        "redis_url": transit.secure_redis,
+    }
     proven: dict[str, Any] = {
-        name: demand_proof(url, authorities) for name, url in given if url
+        name: prove(f"{PREFIX}{name.upper()}", url)
+        for name, prove in secure.items()
+        if (url := getattr(settings, name))
     }
     return replace(settings, **proven)
 
@@ -254,23 +266,3 @@ def _check_urls(settings: Settings) -> None:
         raise SettingsError(
             "PLANS_REDIS_URL must start with redis://, rediss:// or unix://"
         )
-    for name in ("broker_url", "redis_url"):
-        if not _has_port(getattr(settings, name) or ""):
-            raise SettingsError(
-                f"the port in {PREFIX}{name.upper()} is no number; write what is"
-                " special in a user or password as %2F for /, %23 for # and %3F for ?"
-            )
-    for name in _URLS:
-        if given := getattr(settings, name):
-            refuse_plaintext(f"{PREFIX}{name.upper()}", given, settings.plaintext_hosts)
-
-
-def _has_port(urls: str) -> bool:
-    """Whether all URLs have a port that is a number, or none."""
-    try:
-        for url in urls.split(";"):
-            _ = urlsplit(url).port
-    except ValueError:
-        # which quotes what stands there, and that may be a part of a password
-        return False
-    return True
