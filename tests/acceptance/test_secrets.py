@@ -1,5 +1,7 @@
 """A secret reaches its action and nothing that is kept: a canary is searched for."""
 
+import subprocess
+import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,9 +19,11 @@ from execution.cli.app import app
 from execution.database import Database
 from execution.errors import ErrorCode
 from execution.local import LocalStack
+from execution.local.binaries import find_postgres
+from tests.own_postgres import USER, run_postgres
 from tests.polling import wait_until
 from tests.proxy import Proxy
-from tests.worker_process import WorkerProcess
+from tests.worker_process import ROOT, WorkerProcess, build_environment
 
 Urls = dict[str, str]
 
@@ -253,6 +257,47 @@ def test_passwords_of_servers_are_told_and_kept_nowhere(
     for password in LOGINS:
         assert find_kept(database, settings, password) == []
         assert not [text for text in said if password in text]
+
+
+WRONG = "wrongpw-3Zt6"
+
+
+def test_a_wrong_password_of_the_database_is_told_nowhere(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with run_postgres(find_postgres(), tmp_path) as (port, log):
+        url = f"postgresql://{USER}:{WRONG}@127.0.0.1:{port}/postgres"
+        environment = build_environment(replace(settings, database_url=url))
+        said = run_commands(environment, {})
+        said.append(run_worker_until(REFUSED, environment, tmp_path / "worker.log"))
+        said.append(log.read_text())
+
+    assert all(REFUSED in text for text in said[-2:])
+    assert REFUSED in "".join(said[:-2])
+    assert not [text for text in said if WRONG in text]
+
+
+REFUSED = "password authentication failed for user"
+
+
+def run_worker_until(words: str, environment: Mapping[str, str], log: Path) -> str:
+    """Return what a worker has said when it says that, and kill it."""
+    command = [sys.executable, "-P", "-m", "execution.celery.standalone", "worker"]
+    command += ["--without-gossip", "--without-mingle"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*command, "-c", "1", "-l", "DEBUG", "-Q", "refused"],
+            cwd=ROOT,
+            env=dict(environment),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_until(lambda: words in log.read_text(), what=words, timeout_seconds=60)
+    finally:
+        process.kill()
+        process.wait(10)
+    return log.read_text()
 
 
 CLOSED = {

@@ -25,6 +25,7 @@ from execution.local import LocalStack
 from execution.plan import Plan, Step
 from execution.settings import Settings
 from execution.states import ExecutionStatus
+from tests.own_postgres import PASSWORD, USER, find_installed_postgres, run_postgres
 from tests.polling import wait_until
 from tests.redis_users import find_free_port
 from tests.tls import Authority, TlsDoor
@@ -156,6 +157,55 @@ def test_a_redis_that_is_another_is_not_spoken_to(
             redis.Redis.from_url(str(settings.events_url), retry=ONCE).ping()
         with pytest.raises(OperationalError, match="CERTIFICATE_VERIFY_FAILED"):
             connect_to_broker(settings)
+
+
+@pytest.fixture(scope="module")
+def own_postgres(folder: Path, authority: Authority) -> Iterator[int]:
+    """The port of a PostgreSQL that speaks TLS by itself, and nothing else."""
+    own = folder / "postgres"
+    own.mkdir()
+    proof = authority.write_certificate("localhost")
+    with run_postgres(find_installed_postgres(), own, proof) as (port, _):
+        yield port
+
+
+def ask_own_postgres(authority: Authority, address: str, query: str) -> bool:
+    """Say whether the server holds that it was asked under TLS."""
+    url = f"postgresql://{USER}:{PASSWORD}@{address}/postgres{query}"
+    settings = read(authority, PLANS_DATABASE_URL=url)
+    with closing(Database(str(settings.database_url), "public")) as database:
+        (seen,) = database.query(
+            "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+        )
+    return bool(seen["ssl"])
+
+
+def test_a_postgresql_that_speaks_tls_by_itself_is_reached(
+    own_postgres: int, authority: Authority
+) -> None:
+    assert ask_own_postgres(
+        authority, f"localhost:{own_postgres}", "?sslmode=verify-full"
+    )
+
+
+def test_a_postgresql_that_is_another_gets_no_password(
+    own_postgres: int, authority: Authority, stranger: Authority
+) -> None:
+    query = "?sslmode=verify-full"
+    for asking, host, reason in (
+        (stranger, "localhost", "certificate verify failed"),
+        (authority, "127.0.0.1", "does not match host name"),
+    ):
+        with pytest.raises(DatabaseUnavailableError, match=reason) as refusal:
+            ask_own_postgres(asking, f"{host}:{own_postgres}", query)
+        assert PASSWORD not in str(refusal.value)
+
+
+def test_a_postgresql_that_wants_tls_is_not_spoken_to_in_the_clear(
+    own_postgres: int, authority: Authority
+) -> None:
+    with pytest.raises(DatabaseUnavailableError, match="no encryption"):
+        ask_own_postgres(authority, f"localhost:{own_postgres}", "?sslmode=disable")
 
 
 @pytest.fixture(scope="module")
