@@ -4,8 +4,8 @@ Our messages are constant, and their ids stand in `extra`: good for programs tha
 records, lost in Celery's format of lines. In the stand-alone app they follow the
 message as `key=value`. An app of somebody's own keeps its lines as it wants them.
 
-Promises: the line stays one line, whatever a value holds, and of bounded length; it
-shows no password of a URL; lines of others are left alone. Knows no message by name.
+Promises: what a value holds breaks no line and shows no password of a URL, and the
+fields are of bounded length; lines of others are left alone. Knows no message by name.
 """
 
 import copy

@@ -67,6 +67,7 @@ class Vitals:
         self._answered_at = self._checked_at = time.monotonic()
         self._complaint: str | None = "not signed on in PostgreSQL yet"
         self._check: Callable[[], object] = lambda: None
+        self._is_unfit = False
         self._has_begun = self._is_connected = False
         self._works = 0
         self._stops_until: datetime | None = None
@@ -116,16 +117,22 @@ class Vitals:
     def _check_now_and_then(self) -> str | None:
         """Return what is wrong with the schema, which is looked at once a lease."""
         now = time.monotonic()
-        if self._path is None or now < self._checked_at + self._settings.lease_seconds:
-            return self._complaint if self._complaint == _UNFIT else None
-        self._checked_at = now
+        if self._path is not None and (
+            now >= self._checked_at + self._settings.lease_seconds
+        ):
+            self._checked_at = now
+            self._check_schema()
+        # kept apart: an outage in between has another complaint, and does not mend it
+        return _UNFIT if self._is_unfit else None
+
+    def _check_schema(self) -> None:
+        was_unfit, self._is_unfit = self._is_unfit, False
         try:
             self._check()
         except SetupError as error:
-            if self._complaint != _UNFIT:
+            self._is_unfit = True
+            if not was_unfit:
                 logger.warning("database is not fit", extra={"cause": str(error)})
-            return _UNFIT
-        return None
 
     # told by the loop
 
@@ -153,8 +160,11 @@ class Vitals:
         self._write_now()
 
     def rest(self) -> None:
-        """Note that the task has ended."""
+        """Say that the task has ended: nothing excuses the loop from turning now."""
         self._works = max(self._works - 1, 0)
+        if self._works == 0:
+            self._turned_at = datetime.now(UTC)
+            self._write_now()
 
     def begin_to_stop(self) -> None:
         """Say that the worker ends; safe in a handler of signals."""

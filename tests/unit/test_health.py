@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from execution.celery.vitals import Vitals
 from execution.cli.app import app
 from execution.cli.quick import answer
-from execution.errors import SettingsError
+from execution.database import DatabaseUnavailableError
+from execution.errors import SettingsError, SetupError
 from execution.health import (
     HealthState,
     WorkerHealth,
@@ -25,6 +26,7 @@ from execution.health import (
     write_health,
 )
 from execution.settings import Settings
+from tests.polling import wait_until
 
 
 @pytest.fixture
@@ -238,11 +240,35 @@ def test_a_step_that_runs_a_task_of_celerys_is_excused_to_its_end(file: Path) ->
     vitals.work()
     vitals.rest()
 
-    within = vitals._describe().quiet_until
+    within = read_health(file).quiet_until
     vitals.rest()
 
     assert within is not None
-    assert vitals._describe().quiet_until is None
+    # said at once: the loop may hang in what comes next
+    assert read_health(file).quiet_until is None
+
+
+def test_an_outage_does_not_mend_a_schema_that_does_not_fit(file: Path) -> None:
+    vitals = Vitals(Settings(health_file=file, lease_seconds=0.001))
+    vitals.open("w@host")
+
+    def refuse() -> None:
+        raise SetupError("the schema is old")
+
+    vitals.begin(refuse)
+    wait_until(lambda: not is_fit(vitals), what="the schema to be looked at")
+    vitals._settings = replace(vitals._settings, lease_seconds=3600.0)
+    with pytest.raises(DatabaseUnavailableError), vitals.hear_beat():
+        raise DatabaseUnavailableError("gone")
+
+    assert not is_fit(vitals)
+
+
+def is_fit(vitals: Vitals) -> bool:
+    """Let a worker hear a good beat, and return whether it finds nothing amiss."""
+    with vitals.hear_beat():
+        pass
+    return not vitals._describe().reasons
 
 
 def test_a_file_that_cannot_be_written_is_refused(file: Path) -> None:
