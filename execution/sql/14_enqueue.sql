@@ -103,15 +103,27 @@ $$;
 -- what does not fit. Declarations that only Python can judge are refused.
 CREATE FUNCTION bind_parameters(p_declared jsonb, p_given jsonb) RETURNS jsonb
 LANGUAGE plpgsql AS $$
-DECLARE
-    faults text[];
 BEGIN
     IF jsonb_typeof(p_given) IS DISTINCT FROM 'object' THEN
         RAISE EXCEPTION 'the parameters must be a JSON object'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    SELECT array_agg(format('parameters.%s: %s', name, fault) ORDER BY name) INTO faults
-      FROM (SELECT g.name, 'the plan has no such parameter' AS fault
+    RETURN bind_values(
+        p_declared, p_given, 'parameters', 'the plan has no such parameter');
+END $$;
+
+
+-- The same of any object: p_place is where it stands, p_unknown what is wrong with a value
+-- that is not declared.
+CREATE FUNCTION bind_values(
+    p_declared jsonb, p_given jsonb, p_place text, p_unknown text
+) RETURNS jsonb
+LANGUAGE plpgsql AS $$
+DECLARE
+    faults text[];
+BEGIN
+    SELECT array_agg(format('%s.%s: %s', p_place, name, fault) ORDER BY name) INTO faults
+      FROM (SELECT g.name, p_unknown AS fault
               FROM jsonb_object_keys(p_given) AS g(name) WHERE NOT p_declared ? g.name
             UNION ALL
             SELECT d.key, parameter_fault(d.value, p_given -> d.key)

@@ -177,7 +177,6 @@ LANGUAGE plpgsql AS $$
 DECLARE
     declared jsonb;
     given jsonb;
-    faults text[];
 BEGIN
     IF octet_length(p_payload::text) > 262144 THEN
         RAISE EXCEPTION 'the payload takes more than 256 kB'
@@ -191,21 +190,7 @@ BEGIN
             RAISE EXCEPTION 'the payload must be a JSON object'
                 USING ERRCODE = 'invalid_parameter_value';
         END IF;
-        SELECT array_agg(format('payload.%s: %s', name, fault) ORDER BY name) INTO faults
-          FROM (SELECT g.name, 'nobody asks for this' AS fault
-                  FROM jsonb_object_keys(given) AS g(name) WHERE NOT declared ? g.name
-                UNION ALL
-                SELECT d.key, parameter_fault(d.value, given -> d.key)
-                  FROM jsonb_each(declared) d) AS found(name, fault)
-         WHERE fault IS NOT NULL;
-        IF faults IS NOT NULL THEN
-            RAISE EXCEPTION '%', array_to_string(faults, E'\n')
-                USING ERRCODE = 'invalid_parameter_value';
-        END IF;
-        p_payload := (
-            SELECT coalesce(jsonb_object_agg(d.key, coalesce(
-                       nullif(given -> d.key, 'null'), d.value -> 'default', 'null')), '{}')
-              FROM jsonb_each(declared) d);
+        p_payload := bind_values(declared, given, 'payload', 'nobody asks for this');
     END LOOP;
     RETURN p_payload;
 END $$;
