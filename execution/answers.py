@@ -289,9 +289,6 @@ class Ending:
     template: Any
     scope: Mapping[str, Any]
     error: Mapping[str, Any] | None
-    by: str | None = None
-    comment: str | None = None
-    """Who cancelled it, and why, as far as that was said."""
 
 
 def read_claim(

@@ -36,6 +36,8 @@ def finish_execution(
     ending = records.read_ending(execution_id)
     if ending is None:
         return False
+    if ending.reason is not EndReason.RESULT:
+        return finish_stopped(records, emitter, execution_id)
     try:
         status, result, error = _conclude(ending)
     except PayloadError as failure:
@@ -46,43 +48,43 @@ def finish_execution(
         return False
     landed, last_seq = records.finish(execution_id, status, result=result, error=error)
     if landed:
-        emitter.emit(execution_id, last_seq, is_last=True)
-        logger.info(
-            "execution ended",
-            extra={"execution_id": execution_id, "status": status.value},
-        )
+        _tell(emitter, execution_id, status, last_seq)
     return landed
 
 
+def finish_stopped(
+    records: StepRecords, emitter: ExecutionEventEmitter, execution_id: str
+) -> bool:
+    """Do the same for an execution that was stopped, or has failed.
+
+    What needs a result is left to a reconciler: producers may not say what it is.
+    """
+    landed, status, last_seq = records.finish_stopped(execution_id)
+    if landed and status is not None:
+        _tell(emitter, execution_id, status, last_seq)
+    return landed
+
+
+def _tell(
+    emitter: ExecutionEventEmitter,
+    execution_id: str,
+    status: ExecutionStatus,
+    last_seq: int | None,
+) -> None:
+    emitter.emit(execution_id, last_seq, is_last=True)
+    logger.info(
+        "execution ended",
+        extra={"execution_id": execution_id, "status": status.value},
+    )
+
+
 def _conclude(ending: Ending) -> tuple[ExecutionStatus, str | None, str | None]:
-    status = final_status(ending.reason)
-    match ending.reason:
-        case EndReason.RESULT:
-            try:
-                value = _evaluate_result(ending)
-                return status, _encode_result(value), None
-            except (ExpressionError, PayloadLostError, ResultError) as error:
-                record = _build_record(error_code(error), str(error))
-                return ExecutionStatus.FAILED, None, record
-        case EndReason.ABORT:
-            return status, None, None
-        case EndReason.CANCEL:
-            return (
-                status,
-                None,
-                _build_record(ErrorCode.CANCELLED, _describe_cancel(ending)),
-            )
-        case EndReason.DEADLINE:
-            return (
-                status,
-                None,
-                _build_record(ErrorCode.TIMEOUT, "the deadline has passed"),
-            )
-
-
-def _describe_cancel(ending: Ending) -> str:
-    asked = "cancelled on request" if ending.by is None else f"cancelled by {ending.by}"
-    return asked if ending.comment is None else f"{asked}: {ending.comment}"
+    try:
+        value = _evaluate_result(ending)
+        return final_status(ending.reason), _encode_result(value), None
+    except (ExpressionError, PayloadLostError, ResultError) as error:
+        record = _build_record(error_code(error), str(error))
+        return ExecutionStatus.FAILED, None, record
 
 
 def _evaluate_result(ending: Ending) -> Any:

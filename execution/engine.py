@@ -75,14 +75,16 @@ class ExecutionEngine(
         self._emitter = ExecutionEventEmitter(settings.events_url, self.installation_id)
         self._subscriptions = Subscriptions()
         self._dispatcher = installation.build_dispatcher()
-        self._relay = ExecutionRelay(self._records, self._dispatcher, self._emitter)
+        self._relay = ExecutionRelay(
+            self._records, self._dispatcher, self._emitter, makes_results=False
+        )
         liveness = LivenessRecords(self._database)
         self._keyed = KeyedExecutions(
-            liveness, self._records, self._dispatcher, self._emitter
+            liveness, self._relay, self._dispatcher, self._emitter
         )
         self._schedules = liveness.schedules
         self._scheduled_runs = ScheduledRuns(
-            liveness, self._records, self._dispatcher, self._emitter
+            liveness, self._relay, self._dispatcher, self._emitter
         )
         self._parking = ParkedExecutions(liveness, self._dispatcher, self._emitter)
         self._dependencies = liveness.dependencies

@@ -12,7 +12,6 @@ from .errors import DatabaseError
 from .events import ExecutionEventEmitter
 from .liveness import LivenessRecords
 from .patience import ASK_TWICE
-from .records import StepRecords
 from .relay import ExecutionRelay
 
 logger = logging.getLogger(__name__)
@@ -24,13 +23,13 @@ class KeyedExecutions:
     def __init__(
         self,
         liveness: LivenessRecords,
-        records: StepRecords,
+        relay: ExecutionRelay,
         dispatcher: ExecutionDispatcher,
         emitter: ExecutionEventEmitter,
     ) -> None:
-        """Decide through `liveness`, and send what begins."""
+        """Decide through `liveness`, send what begins, finish through `relay`."""
         self._liveness = liveness
-        self._relay = ExecutionRelay(records, dispatcher, emitter)
+        self._relay = relay
         self._dispatcher = dispatcher
         self._emitter = emitter
 

@@ -88,7 +88,7 @@ class Reconciler:
         self._emitter = emitter
         self._settings = settings
         self._relay = ExecutionRelay(records, dispatcher, emitter)
-        self._keys = KeyedExecutions(liveness, records, dispatcher, emitter)
+        self._keys = KeyedExecutions(liveness, self._relay, dispatcher, emitter)
         self._parking = ParkedExecutions(liveness, dispatcher, emitter)
         self._batches = BatchCarrier(
             liveness.batches,
@@ -102,7 +102,7 @@ class Reconciler:
         self._signals = records.signals
         self._dependencies = liveness.dependencies
         self._trials = DependencyTrials(liveness.dependencies, self._parking)
-        self._scheduled = ScheduledRuns(liveness, records, dispatcher, emitter)
+        self._scheduled = ScheduledRuns(liveness, self._relay, dispatcher, emitter)
         self._passed_over: Counter[str] = Counter()
 
     def look(self, worker_id: str) -> Sweep:

@@ -355,8 +355,6 @@ class StepRecords:
             row["template"],
             scope,
             row["error"],
-            row["ended_by"],
-            row["ended_for"],
         )
 
     def finish(
@@ -372,6 +370,17 @@ class StepRecords:
             "finish_execution", execution_id, status.value, result, error
         )
         return row["landed"], row["last_seq"]
+
+    def finish_stopped(
+        self, execution_id: str
+    ) -> tuple[bool, ExecutionStatus | None, int | None]:
+        """Finish an execution that was stopped; where it stands, and its last event.
+
+        One whose steps came to a result is left to those who run steps, who hear of it.
+        """
+        row = self._database.call("finish_stopped", execution_id)
+        status = row["status"] and ExecutionStatus(row["status"])
+        return row["landed"], status, row["last_seq"]
 
 
 def _list_rare(

@@ -11,7 +11,7 @@ import logging
 
 from .children import Word
 from .dispatcher import ExecutionDispatcher
-from .ending import finish_execution
+from .ending import finish_execution, finish_stopped
 from .events import ExecutionEventEmitter
 from .records import StepRecords
 
@@ -29,9 +29,15 @@ class ExecutionRelay:
         records: StepRecords,
         dispatcher: ExecutionDispatcher,
         emitter: ExecutionEventEmitter,
+        *,
+        makes_results: bool = True,
     ) -> None:
-        """Write through `records`, send through the others."""
+        """Write through `records`, send through the others.
+
+        Unless it `makes_results`, executions that need one are left to a reconciler.
+        """
         self._records = records
+        self._end = finish_execution if makes_results else finish_stopped
         self._children = records.children
         self._dispatcher = dispatcher
         self._emitter = emitter
@@ -41,7 +47,7 @@ class ExecutionRelay:
 
         Says whether this call finished it.
         """
-        landed = finish_execution(self._records, self._emitter, execution_id)
+        landed = self._end(self._records, self._emitter, execution_id)
         self.tell_parent(execution_id)
         return landed
 
@@ -59,7 +65,7 @@ class ExecutionRelay:
             )
             self._dispatcher.publish(completion.windows)
             if completion.is_last:
-                finish_execution(self._records, self._emitter, parent)
+                self._end(self._records, self._emitter, parent)
             elif not completion.has_ended:
                 break
             told = self._children.end(parent)

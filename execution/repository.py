@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import sqlalchemy as sa
-
 from .batch_repository import BatchRepository
 from .errors import (
     ConcurrencyConflictError,
@@ -23,7 +21,6 @@ from .errors import (
 )
 from .hold_records import HoldRecords
 from .identity import draw_execution_id
-from .models import Execution, Submission
 from .payloads import PayloadStore
 from .plan import Plan
 from .pool import MOST_CONNECTIONS
@@ -37,7 +34,6 @@ from .receipts import (
 from .results import ErrorRecord
 from .settings import Settings
 from .states import (
-    TERMINAL_EXECUTION_STATUSES,
     ExecutionStatus,
     Section,
 )
@@ -301,44 +297,12 @@ class ExecutionRepository(HoldRecords, BatchRepository):
         values go last; where they stay, the log says so, and the same call again
         removes them.
         """
-        deleted = self._delete_rows(execution_id)
+        deleted = self._call("delete_execution", execution_id)["delete_execution"]
         if not deleted and self.get_execution_status(execution_id) is None:
             self._payloads.discard(execution_id)
         for one in deleted:
             self._payloads.discard(one)
         return bool(deleted)
-
-    def _delete_rows(self, execution_id: str) -> tuple[str, ...]:
-        """Delete an execution and those within it; return them, or none."""
-        with self._writing() as session:
-            family = session.execute(_select_family(execution_id)).all()
-            if not all(one.ended_at for one in family):
-                # one that nobody waits for any more may outlive its parent
-                return ()
-            deleted = session.scalar(
-                sa.delete(Execution)
-                .where(
-                    Execution.id == execution_id,
-                    Execution.status.in_(TERMINAL_EXECUTION_STATUSES),
-                    # its parent waits to hear of its end, or has a value of its
-                    Execution.parent_id.is_(None),
-                )
-                .returning(Execution.id)
-            )
-            if deleted is None:
-                return ()
-            session.execute(
-                sa.delete(Submission).where(Submission.execution_id == execution_id)
-            )
-            return tuple(one.id for one in family)
-
-
-def _select_family(execution_id: str) -> sa.Select[Any]:
-    """Return a query for an execution and all those within it."""
-    columns = sa.select(Execution.id, Execution.ended_at)
-    family = columns.where(Execution.id == execution_id).cte(recursive=True)
-    within = columns.where(Execution.parent_id == family.c.id)
-    return sa.select(family.union_all(within))
 
 
 def _open_windows(

@@ -17,7 +17,6 @@ from .errors import ParameterError
 from .events import ExecutionEventEmitter
 from .keys import KeyedExecutions
 from .liveness import LivenessRecords
-from .records import StepRecords
 from .relay import ExecutionRelay
 from .schedule_records import BegunRun, DueSchedule, NextRun
 from .timing import RunOutcome, TimingError, decide_firing
@@ -34,17 +33,17 @@ class ScheduledRuns:
     def __init__(
         self,
         liveness: LivenessRecords,
-        records: StepRecords,
+        relay: ExecutionRelay,
         dispatcher: ExecutionDispatcher,
         emitter: ExecutionEventEmitter,
     ) -> None:
-        """Decide through `liveness`, and send what begins."""
+        """Decide through `liveness`, send what begins, finish through `relay`."""
         self._schedules = liveness.schedules
         self._liveness = liveness
         self._dispatcher = dispatcher
         self._emitter = emitter
-        self._relay = ExecutionRelay(records, dispatcher, emitter)
-        self._keys = KeyedExecutions(liveness, records, dispatcher, emitter)
+        self._relay = relay
+        self._keys = KeyedExecutions(liveness, relay, dispatcher, emitter)
 
     def fire(self, due: DueSchedule) -> int:
         """Enter the times of a schedule that have come; see to its runs; count them.

@@ -84,7 +84,7 @@ def upgrade(url: str, schema: str, *, revision: str = "head") -> None:
     Raises DatabaseError when the server refuses; nothing is changed then.
     """
     with _connection(url, schema) as connection:
-        _act_as_owner(connection, schema)
+        _begin_change(connection, schema)
         _upgrade(connection, schema, revision)
 
 
@@ -95,8 +95,11 @@ def upgrade_if_needed(url: str, schema: str) -> None:
     of it that are under way. Raises DatabaseError when the server refuses.
     """
     with _connection(url, schema) as connection:
+        if _is_current(connection):
+            return
+        _begin_change(connection, schema)
+        # another one may have done it meanwhile
         if not _is_current(connection):
-            _act_as_owner(connection, schema)
             _upgrade(connection, schema, "head")
 
 
@@ -142,7 +145,7 @@ def downgrade(url: str, schema: str, *, revision: str) -> None:
     own with its `plans db upgrade`.
     """
     with _connection(url, schema) as connection:
-        _act_as_owner(connection, schema)
+        _begin_change(connection, schema)
         if _has_tables(connection):
             _drop_functions(connection)
             connection.execute(
@@ -199,10 +202,6 @@ def _connection(url: str, schema: str) -> Iterator[sa.Connection]:
     try:
         with engine.begin() as connection:
             _enter(connection, schema)
-            # two upgrades at once would drop each other's functions
-            connection.execute(
-                sa.text("SELECT pg_advisory_xact_lock(hashtext('celery-plans'))")
-            )
             yield connection
     except (SQLAlchemyError, psycopg2.Error) as error:
         raise DatabaseError(
@@ -232,6 +231,15 @@ def _find_owner(connection: sa.Connection, schema: str) -> str | None:
     )
     found: str | None = connection.scalar(asking, {"name": schema})
     return found
+
+
+def _begin_change(connection: sa.Connection, schema: str) -> None:
+    """Become who may change the schema, alone, until the transaction ends."""
+    _act_as_owner(connection, schema)
+    # two upgrades at once would drop each other's functions
+    connection.execute(
+        sa.text("SELECT pg_advisory_xact_lock(hashtext('celery-plans'))")
+    )
 
 
 def _act_as_owner(connection: sa.Connection, schema: str) -> None:

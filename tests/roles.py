@@ -82,3 +82,15 @@ def make_installation(
     urls = {role: f"postgresql://{role}_a@/{name}?host={host}" for role in Role}
     upgrade(urls[Role.MIGRATOR], name)
     return urls
+
+
+def run_statement(url: str, schema: str, statement: str) -> list[tuple[object, ...]]:
+    """Run a statement in a transaction of its own."""
+    with (
+        closing(psycopg2.connect(url)) as connection,
+        connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(schema)))
+        cursor.execute(statement)
+        return cursor.fetchall() if cursor.description else []

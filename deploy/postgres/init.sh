@@ -42,11 +42,25 @@ SQL
 
 ask --file "$roles_sql"
 
-# the database is for plans alone: nobody else enters it, or makes anything in it
+# The server is for plans alone: nobody else enters it, nor the logins another database of
+# it, or make anything in this one. Locks and large objects, which PostgreSQL leaves to
+# everybody, are for the functions of plans, which run as plans_migrator.
 ask <<'SQL'
-SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database())
+SET search_path = pg_catalog, pg_temp;
+SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', datname)
+  FROM pg_database
+ WHERE datname IN (current_database(), 'postgres', 'template1')
+   AND EXISTS (SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba)))
+                WHERE grantee = 0)
 \gexec
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+SELECT format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', oid::regprocedure),
+       format('GRANT EXECUTE ON FUNCTION %s TO plans_migrator', oid::regprocedure)
+  FROM pg_proc
+ WHERE pronamespace = 'pg_catalog'::regnamespace
+   AND (proname ~ '^pg_(try_)?advisory_'
+        OR proname IN ('lo_creat', 'lo_create', 'lo_from_bytea'))
+\gexec
 SQL
 
 for role in migrator worker producer reader; do

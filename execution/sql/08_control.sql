@@ -213,6 +213,7 @@ BEGIN
     status := e.status;
     last_seq := e.next_seq - 1;
     landed := coalesce(e.status = 'ending' AND e.open_steps = 0 AND e.section = 'over'
+        AND (p_result IS NULL OR p_status = 'completed')
         AND (p_status = CASE e.reason WHEN 'result' THEN 'completed' WHEN 'abort' THEN 'failed'
                         WHEN 'cancel' THEN 'cancelled' ELSE 'timed_out' END
              -- all steps are well, but the result could not be made of them

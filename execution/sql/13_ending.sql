@@ -118,14 +118,62 @@ LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
 $$;
 
 
--- What the result of an execution is made of: why it ends, and who asked for that; the
--- template of its plan, and what the steps that it names came to (without a template: its
--- only leaf).
+-- Finish an execution that was stopped: there is nothing to decide. Where a result has to
+-- be made of what its steps came to, that is for those who run steps: they are told.
+CREATE FUNCTION finish_stopped(
+    p_execution uuid, OUT landed bool, OUT status text, OUT last_seq bigint
+)
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    e executions;
+BEGIN
+    PERFORM begin_write();
+    SELECT * INTO e FROM executions WHERE id = p_execution FOR NO KEY UPDATE;
+    landed := false; status := e.status; last_seq := e.next_seq - 1;
+    IF e.status = 'ending' AND e.reason = 'result' THEN
+        PERFORM tell_reconcilers();
+    ELSIF e.status = 'ending' THEN
+        SELECT * INTO landed, status, last_seq FROM finish_execution(
+            p_execution,
+            CASE e.reason WHEN 'abort' THEN 'failed' WHEN 'cancel' THEN 'cancelled'
+                 ELSE 'timed_out' END,
+            NULL, describe_stop(e));
+    END IF;
+END $$;
+
+
+-- The error of an execution that a person or its deadline has stopped; NULL for one that
+-- has failed, which has its own. Who cancelled it, and why, as far as that was said.
+CREATE FUNCTION describe_stop(e executions) RETURNS jsonb
+LANGUAGE plpgsql AS $$
+DECLARE
+    said text := 'the deadline has passed';
+BEGIN
+    IF e.reason = 'abort' THEN
+        RETURN NULL;
+    ELSIF e.reason = 'cancel' THEN
+        -- without a comment, the history repeats the reason
+        SELECT 'cancelled ' || coalesce('by ' || s.by, 'on request')
+               || coalesce(': ' || nullif(s.reason, e.reason), '')
+          INTO said
+          FROM execution_states s
+         WHERE s.execution_id = e.id AND s.to_status = 'ending'
+           AND s.from_status <> 'ending'
+         ORDER BY s.seq DESC LIMIT 1;
+    END IF;
+    RETURN jsonb_build_object(
+        'code', CASE e.reason WHEN 'cancel' THEN 'E004' ELSE 'E002' END,
+        'message', said, 'step', NULL, 'timestamp', plans_now(), 'recoverable', false,
+        'context', '{}'::jsonb);
+END $$;
+
+
+-- What the result of an execution is made of: the template of its plan, and what the steps
+-- that it names came to (without a template: its only leaf). No reason: it is not due.
 CREATE FUNCTION read_ending(
     p_execution uuid,
     OUT reason text, OUT plan text, OUT template jsonb, OUT parameters jsonb,
-    OUT execution jsonb, OUT steps jsonb, OUT error jsonb, OUT ended_by text,
-    OUT ended_for text
+    OUT execution jsonb, OUT steps jsonb, OUT error jsonb
 )
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
@@ -142,12 +190,4 @@ BEGIN
     parameters := e.parameters; error := e.error;
     execution := describe_self(e);
     steps := all_outcomes(p_execution, p.result_reads);
-    IF e.reason = 'cancel' THEN
-        -- without a comment, the history repeats the reason
-        SELECT s.by, nullif(s.reason, e.reason) INTO ended_by, ended_for
-          FROM execution_states s
-         WHERE s.execution_id = p_execution AND s.to_status = 'ending'
-           AND s.from_status <> 'ending'
-         ORDER BY s.seq DESC LIMIT 1;
-    END IF;
 END $$;

@@ -27,6 +27,8 @@ $$;
 --   too_deep   its execution lies as deep as any may: nothing was changed
 --   stale      the token no longer holds the step
 --
+-- Nothing begins but what the step names.
+--
 -- `windows` are to be sent for the parent, `child_windows` for the child, as in a submit.
 CREATE FUNCTION begin_child(
     p_execution uuid, p_position int, p_token uuid, p_plan uuid, p_child uuid,
@@ -57,7 +59,11 @@ BEGIN
         WHEN detail IS NOT NULL THEN 'refused_key'
         WHEN e.depth >= most_depth() THEN 'too_deep'
         ELSE 'begun' END;
-    IF outcome = 'begun' THEN
+    IF outcome = 'begun' AND NOT names_plan(
+           e.plan_id, coalesce(s.item_of, p_position), p_plan) THEN
+        RAISE EXCEPTION 'step % does not run this plan', s.name
+            USING ERRCODE = 'insufficient_privilege';
+    ELSIF outcome = 'begun' THEN
         UPDATE execution_steps t
            SET status = 'waiting', child_id = p_child, child_epoch = NULL, input = p_input,
                lease_token = NULL, worker_id = NULL, delivery = NULL, claimed_at = NULL,
@@ -78,6 +84,18 @@ BEGIN
     END IF;
     epoch := e.epoch; last_seq := e.next_seq - 1;
 END $$;
+
+
+-- Whether a step of a plan runs p_plan: one that was published under the name that it
+-- states, and as the version, if it states one.
+CREATE FUNCTION names_plan(p_of uuid, p_position int, p_plan uuid) RETURNS bool
+LANGUAGE sql VOLATILE AS $$
+    SELECT EXISTS (
+        SELECT FROM plan_steps t JOIN plans p ON p.id = p_plan
+         WHERE t.plan_id = p_of AND t."position" = p_position
+           AND p.published_at IS NOT NULL
+           AND t.subplan IN (p.name, p.name || '@' || p.version))
+$$;
 
 
 -- The key of a child whose plan has a concurrency; or why it cannot begin. What it lies

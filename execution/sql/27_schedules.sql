@@ -43,7 +43,7 @@ $$;
 
 -- Enter the times of a schedule that have come, as queued runs, if it still stands as it
 -- was read: then p_next is its next time. The first of the times that are given up stands
--- for all of them, and p_missed says so. Says whether it landed; a repeated call does not,
+-- for all of them, and p_missed says so. What it cannot have is left out. Says whether it landed; a repeated call does not,
 -- and need not.
 CREATE FUNCTION fire_schedule(
     p_name text, p_revision int, p_next_at timestamptz, p_due timestamptz[],
@@ -52,6 +52,7 @@ CREATE FUNCTION fire_schedule(
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     s schedules;
+    entered timestamptz[];
 BEGIN
     PERFORM begin_write();
     SELECT * INTO s FROM schedules WHERE name = p_name FOR NO KEY UPDATE;
@@ -60,15 +61,16 @@ BEGIN
     IF NOT landed THEN
         RETURN;
     END IF;
+    entered := ARRAY(SELECT possible_times(s, p_due));
     INSERT INTO schedule_runs (id, schedule, scheduled_at, trigger, outcome, detail, at)
     SELECT gen_random_uuid(), p_name, d.at, 'timer', d.outcome, d.detail, plans_now()
       FROM (SELECT p_next_at AS at, 'missed' AS outcome, p_missed AS detail
              WHERE p_missed IS NOT NULL
             UNION ALL
-            SELECT due, 'queued', NULL FROM unnest(p_due) due
-             WHERE due <= plans_now()) AS d
+            SELECT due, 'queued', NULL FROM unnest(entered) due) AS d
     ON CONFLICT (schedule, scheduled_at) WHERE trigger = 'timer' DO NOTHING;
-    UPDATE schedules SET next_at = p_next WHERE name = p_name;
+    UPDATE schedules SET next_at = least_next(s, cardinality(entered), p_next)
+     WHERE name = p_name;
     PERFORM drop_old_runs(p_name);
 END $$;
 
@@ -106,7 +108,7 @@ END $$;
 --
 -- outcome: started (`held_key` is the key that the execution waits for, if any), skipped,
 -- failed (p_fault, or what the plan refuses, in `detail`), waits (`older` are to be given
--- to supersede_run), over (it was seen to).
+-- to supersede_run), over (it was seen to, or its plan is not p_plan: next_run says).
 CREATE FUNCTION begin_run(
     p_run uuid, p_plan uuid, p_parameters jsonb, p_fault text,
     OUT outcome text, OUT detail text, OUT execution_id uuid, OUT held_key text,
@@ -126,7 +128,8 @@ BEGIN
     SELECT x.* INTO s FROM schedules x JOIN schedule_runs r ON r.schedule = x.name
      WHERE r.id = p_run FOR NO KEY UPDATE OF x;
     SELECT * INTO run FROM schedule_runs r WHERE r.id = p_run AND r.outcome = 'queued';
-    IF run.id IS NULL OR (s.paused_at IS NOT NULL AND run.trigger = 'timer') THEN
+    IF run.id IS NULL OR (s.paused_at IS NOT NULL AND run.trigger = 'timer')
+       OR p_plan IS DISTINCT FROM (published_plan(s.plan)).id THEN
         outcome := 'over';
         RETURN;
     END IF;

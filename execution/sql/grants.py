@@ -28,25 +28,26 @@ class Role(StrEnum):
 _WORKER = """
     act_on_item append_observations await_signal beat begin_child claim_step
     complete_step drain_step due_batches due_dependencies due_keys end_worker
-    expand_step expire_execution expire_step fire_schedule hand_out_items
-    held_steps is_held is_unwanted is_wanted_to_yield queued_schedules
-    register_worker relaying_executions repeat_step report_progress resend_step
-    retry_step return_message reuse_result save_checkpoint signalled_executions
-    sleep_step start_delayed sweep take_step told_tokens unsent_executions
-    wake_steps yield_step
+    expand_step expire_execution expire_step finish_execution fire_schedule
+    hand_out_items held_steps is_held is_unwanted is_wanted_to_yield
+    queued_schedules read_ending register_worker relaying_executions repeat_step
+    report_progress resend_step retry_step return_message reuse_result
+    save_checkpoint signalled_executions sleep_step start_delayed sweep take_step
+    told_tokens unsent_executions wake_steps yield_step
 """
 _PRODUCER = """
-    ask_run begin_batch cancel_execution create_schedule delete_schedule end_hold
-    guard_dependency move_batch open_batch operate_execution pause_dependency
-    pause_execution pause_schedule publish_plan register_plan remark_execution
-    resume_dependency resume_execution send_signal set_hold signal submit
-    submit_execution submit_executions unguard_dependency update_schedule
+    ask_run begin_batch cancel_execution create_schedule delete_execution
+    delete_schedule end_hold guard_dependency move_batch open_batch
+    operate_execution pause_dependency pause_execution pause_schedule publish_plan
+    register_plan remark_execution resume_dependency resume_execution send_signal
+    set_hold signal submit submit_execution submit_executions unguard_dependency
+    update_schedule
 """
 # what an act leaves to be done is done by who acted, or else by a reconciler
 _BOTH = """
-    admit_next begin_run deliver_signals end_child finish_execution forget_relay
-    move_child move_dependency next_run read_ending read_relay read_trial
-    resumable_executions send_steps supersede_execution supersede_run unpark_steps
+    admit_next begin_run deliver_signals end_child finish_stopped forget_relay
+    move_child move_dependency next_run read_relay read_trial resumable_executions
+    send_steps supersede_execution supersede_run unpark_steps
 """
 _ALL = """
     count_items describe_stopped diagnose_messages find_subplan holds_of
@@ -67,7 +68,7 @@ WAYS_IN: Mapping[str, frozenset[Role]] = {
 
 TABLES: Mapping[Role, tuple[str, ...]] = {
     # who is acted on is chosen by a query that the filter of a batch becomes
-    Role.PRODUCER: ("INSERT ON batch_items", "DELETE ON executions, submissions"),
+    Role.PRODUCER: ("INSERT (batch_id, position, execution_id) ON batch_items",),
 }
 """What may be done to tables beyond reading, which all may."""
 

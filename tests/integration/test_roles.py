@@ -11,7 +11,6 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-import psycopg2
 import pytest
 from psycopg2 import errors
 from typer.testing import CliRunner
@@ -33,7 +32,12 @@ from execution.sql.grants import WAYS_IN, Role
 from execution.states import ExecutionStatus
 from tests.pages import read_page
 from tests.polling import wait_until
-from tests.roles import make_installation, run_init, write_passwords
+from tests.roles import (
+    make_installation,
+    run_init,
+    run_statement,
+    write_passwords,
+)
 from tests.worker_process import ROOT
 
 SCHEMA = "roles_of_plans"
@@ -84,14 +88,7 @@ def worker_database(urls: Urls) -> Iterator[Database]:
 
 def run(url: str, statement: str) -> list[tuple[object, ...]]:
     """Run a statement in a transaction of its own."""
-    with (
-        closing(psycopg2.connect(url)) as connection,
-        connection,
-        connection.cursor() as cursor,
-    ):
-        cursor.execute(f"SET search_path TO {SCHEMA}")
-        cursor.execute(statement)
-        return cursor.fetchall() if cursor.description else []
+    return run_statement(url, SCHEMA, statement)
 
 
 def list_allowed(url: str) -> set[str]:

@@ -19,6 +19,7 @@ from execution import (
 from execution.answers import Claim, Saved
 from execution.database import Database
 from execution.dispatcher import ExecutionDispatcher, create_app
+from execution.ending import finish_execution
 from execution.errors import (
     ExecutionNotFoundError,
     InvalidExecutionStateError,
@@ -248,6 +249,10 @@ def test_the_last_step_of_an_execution_can_be_ended_by_a_signal(
     wait_for(records, claimed, None)
 
     engine.signal(claimed.held.execution_id, "approval", "yes")
+    # what the result is made of is for those to read who run steps
+    assert finish_execution(
+        records, ExecutionEventEmitter(None, ""), claimed.held.execution_id
+    )
 
     assert engine.get_result(claimed.held.execution_id).value == {"by": "yes"}
 

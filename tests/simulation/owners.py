@@ -82,7 +82,7 @@ class Owner:
         self._dispatcher = desk.build_dispatcher()
         self._relay = ExecutionRelay(desk.records, self._dispatcher, desk.emitter)
         self._keyed = KeyedExecutions(
-            desk.liveness, desk.records, self._dispatcher, desk.emitter
+            desk.liveness, self._relay, self._dispatcher, desk.emitter
         )
         self._states = ExecutionStateManager(
             desk.repository,

@@ -41,6 +41,7 @@ _MOVES = frozenset(
         "cancel_execution",
         "expire_execution",
         "finish_execution",
+        "finish_stopped",
         "supersede_execution",
     }
 )
@@ -316,7 +317,7 @@ class Watchdog:
             self.paused.add(execution_id)
         else:
             self.paused.discard(execution_id)
-        if call.function == "finish_execution":
+        if call.function in ("finish_execution", "finish_stopped"):
             self._note_end(execution_id, row["status"])
 
     def _note_outcome(self, call: Call, row: dict[str, Any]) -> None:
