@@ -8,28 +8,22 @@ A schema that belongs to the role `plans_migrator` is made and changed as that r
 whichever of its members; the other roles are then granted what they need, in the same
 transaction (see `sql.grants`). Every other schema is for its owner alone.
 
-Nothing here runs by itself: the local stack and `plans db upgrade` call it.
+Nothing here runs by itself: the local stack and `plans db upgrade` call it. `revisions`
+and Alembic are loaded when tables are to be changed or compared: each command
+on a local stack looks whether all is current, and it nearly always is.
 """
 
-import io
 import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import psycopg2
 import sqlalchemy as sa
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.exc import SQLAlchemyError
 
-from .assets import find_asset
 from .database import name_driver
 from .errors import DatabaseError
-from .models import Base
-from .sql import functions_digest, read_functions
+from .sql import SCHEMA_REVISION, functions_digest, read_functions
 from .sql.grants import WRITTEN_GRANTS, Role, list_lacking, write_grants
 
 # Ours are known by their comment: the schema may hold routines of others, even of the
@@ -114,11 +108,13 @@ def install(connection: sa.Connection, schema: str) -> None:
 
 
 def _upgrade(connection: sa.Connection, schema: str, revision: str) -> None:
+    from .revisions import go_forward  # see above
+
     owner = _find_owner(connection, schema)
     if owner is None:
         connection.execute(sa.schema.CreateSchema(schema))
     _drop_functions(connection)
-    command.upgrade(_config(connection), revision)
+    go_forward(connection, revision)
     _run_script(connection, read_functions())
     _run_script(connection, _with_names(_MARK_FUNCTIONS))
     connection.execute(
@@ -132,10 +128,9 @@ def _upgrade(connection: sa.Connection, schema: str, revision: str) -> None:
 def _is_current(connection: sa.Connection) -> bool:
     if not _has_tables(connection):
         return False
-    head = ScriptDirectory.from_config(_config(connection)).get_current_head()
-    found = MigrationContext.configure(connection).get_current_revision()
+    found = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
     installed = connection.scalar(sa.text("SELECT functions_digest FROM installation"))
-    return found == head and installed == functions_digest()
+    return bool(found == SCHEMA_REVISION and installed == functions_digest())
 
 
 def downgrade(url: str, schema: str, *, revision: str) -> None:
@@ -144,6 +139,8 @@ def downgrade(url: str, schema: str, *, revision: str) -> None:
     The functions are removed: the release that `revision` belongs to installs its
     own with its `plans db upgrade`.
     """
+    from .revisions import find_revision, go_back  # see above
+
     with _connection(url, schema) as connection:
         _begin_change(connection, schema)
         if _has_tables(connection):
@@ -151,27 +148,27 @@ def downgrade(url: str, schema: str, *, revision: str) -> None:
             connection.execute(
                 sa.text("UPDATE installation SET functions_digest = NULL")
             )
-        command.downgrade(_config(connection), revision)
-        if MigrationContext.configure(connection).get_current_revision() is None:
+        go_back(connection, revision)
+        if find_revision(connection) is None:
             # empty now, and all that Alembic leaves behind
             connection.execute(sa.text("DROP TABLE alembic_version"))
 
 
 def check(url: str, schema: str) -> tuple[str, ...]:
     """Return what separates the database from this release; nothing, when it fits."""
+    from .revisions import find_revision, list_differences  # see above
+
     with _connection(url, schema) as connection:
         if schema not in sa.inspect(connection).get_schema_names():
             return (f"there is no schema {schema}",)
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        head = ScriptDirectory.from_config(_config(connection)).get_current_head()
-        found = context.get_current_revision()
-        if found != head:
-            return (f"the tables are at revision {found}, not {head}",)
+        found = find_revision(connection)
+        if found != SCHEMA_REVISION:
+            return (f"the tables are at revision {found}, not {SCHEMA_REVISION}",)
         installed = connection.scalar(
             sa.text("SELECT functions_digest FROM installation")
         )
         functions = () if installed == functions_digest() else ("the functions differ",)
-        differences = compare_metadata(context, Base.metadata)
+        differences = list_differences(connection)
         return (
             *functions,
             *(str(difference) for difference in differences),
@@ -282,13 +279,3 @@ def _run_script(connection: sa.Connection, script: str) -> None:
     # past SQLAlchemy, which would take each per cent sign for a parameter
     with closing(connection.connection.cursor()) as cursor:
         cursor.execute(script)
-
-
-def _config(connection: sa.Connection) -> Config:
-    config = Config(stdout=io.StringIO())
-    config.set_main_option(
-        "script_location", str(find_asset("migrations")).replace("%", "%%")
-    )
-    config.attributes["connection"] = connection
-    config.attributes["metadata"] = Base.metadata
-    return config

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from alembic.util import CommandError
 
 from .. import schema
 from ..settings import Settings
@@ -147,6 +146,8 @@ def check(as_json: AsJson = False, _local: Local = False) -> None:
 
 @contextmanager
 def _translated_errors() -> Iterator[None]:
+    from alembic.util import CommandError  # `plans validate` does without Alembic
+
     try:
         yield
     except CommandError as error:

@@ -5,9 +5,8 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from alembic import command
 
-from execution import schema
+from execution import revisions, schema
 from execution.local import LocalStack
 from execution.retry import RetryPolicy
 from tests.rows import (
@@ -33,7 +32,7 @@ def install_tables(url: str, name: str, revision: str) -> None:
     with committed(url, "public") as cursor:
         cursor.execute(f"CREATE SCHEMA {name}")
     with schema._connection(url, name) as connection:
-        command.upgrade(schema._config(connection), revision)
+        revisions.go_forward(connection, revision)
 
 
 def test_steps_of_older_plans_keep_their_attempts_and_waits(url: str) -> None:

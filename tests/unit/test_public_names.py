@@ -161,3 +161,7 @@ def test_an_action_without_models_is_published_and_called_without_pydantic() -> 
     )
 
     assert not FOR_PRODUCERS & modules_after(statement)
+
+
+def test_an_engine_loads_nothing_that_changes_tables() -> None:
+    assert "alembic" not in modules_after("import execution.engine, execution.schema")
