@@ -15,7 +15,7 @@ from tests.polling import wait_until
 from tests.worker_process import ROOT
 
 START = ROOT / "deploy" / "redis" / "start.sh"
-USERS = ("worker", "producer", "reader", "flower", "health")
+USERS = ("worker", "producer", "operator", "reader", "flower", "health")
 
 
 @dataclass(frozen=True)

@@ -55,11 +55,10 @@ def run_init(
 
 
 def write_passwords(folder: Path) -> Path:
-    """Write a password for each role into files; return their folder."""
+    """Write a password for each login into files; return their folder."""
     folder.mkdir(exist_ok=True)
-    for role in Role:
-        file = folder / f"{role.removeprefix('plans_')}_password"
-        file.write_text(f"it's of {role}\n")
+    for name in (*(role.removeprefix("plans_") for role in Role), "operator"):
+        (folder / f"{name}_password").write_text(f"it's of plans_{name}\n")
     return folder
 
 

@@ -42,7 +42,9 @@ _ROLES = ("worker", "producer")
 _BACKLOG = 20
 """Executions that two slots cannot begin before somebody has flushed."""
 _OLD_PASSWORD = "an-old-one"  # noqa: S105  # of servers that end with the tests
-_SECOND_LOGINS = """
+_ADMIN_PASSWORD = "of-an-admin"  # noqa: S105  # the same
+_LOGINS = f"""
+CREATE ROLE admin SUPERUSER LOGIN PASSWORD '{_ADMIN_PASSWORD}';
 CREATE ROLE plans_worker_b LOGIN IN ROLE plans_worker;
 CREATE ROLE plans_producer_b LOGIN IN ROLE plans_producer;
 """
@@ -199,17 +201,18 @@ def _ask_for_passwords(stack: LocalStack, home: Path) -> None:
     assert stack.valkey is not None
     rules = stack.postgres.data / "pg_hba.conf"
     logins = ",".join(f"plans_{role}_{turn}" for role in _ROLES for turn in "ab")
-    rules.write_text(f"local all {logins} scram-sha-256\n{rules.read_text()}")
+    rules.write_text(f"local all admin,{logins} scram-sha-256\n{rules.read_text()}")
     url = str(stack.urls.database_url).replace("+psycopg2", "")
     with (
         closing(psycopg2.connect(url)) as connection,
         connection,
         connection.cursor() as cursor,
     ):
-        cursor.execute(_SECOND_LOGINS)
+        cursor.execute(_LOGINS)
         cursor.execute("SELECT pg_reload_conf()")
+    admin = ("admin", ["on", f">{_ADMIN_PASSWORD}", "~*", "&*", "+@all"])
     with redis.Redis.from_url(str(stack.urls.redis_url)) as client:
-        for user, allowed in _read_users(home):
+        for user, allowed in (admin, *_read_users(home)):
             client.execute_command("ACL", "SETUSER", user, *allowed)
 
 
@@ -254,6 +257,11 @@ def _open_doors(stack: LocalStack, home: Path) -> Iterator[dict[str, str]]:
             (secrets / f"{role}_broker_url").write_text(
                 f"redis://plans_{role}:{_OLD_PASSWORD}@{broker}"
             )
+        service = home / "pg_service.conf"
+        service.write_text(
+            f"[admin]\nhost=127.0.0.1\nport={postgres.port}\ndbname=plans\n"
+            f"user=admin\npassword={_ADMIN_PASSWORD}\n"
+        )
         yield {
             **name_files(secrets, "worker"),
             "PLANS_DATABASE_URL": "",
@@ -262,7 +270,8 @@ def _open_doors(stack: LocalStack, home: Path) -> Iterator[dict[str, str]]:
             "PLANS_SECRETS_DIR": str(secrets),
             "PLANS_IMPORTS": "tests.actions,signed,night",
             "PYTHONPATH": f"{ROOT}{os.pathsep}{home}",
-            "ADMIN_DATABASE_URL": f"postgresql://plans@{database}",
+            "PGSERVICEFILE": str(service),
+            "REDISCLI_AUTH": _ADMIN_PASSWORD,
             "ADMIN_REDIS_URL": f"redis://{broker}",
             "COLUMNS": "120",
         }

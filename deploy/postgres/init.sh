@@ -8,9 +8,11 @@
 #     worker_password       plans_worker_a, a member of plans_worker
 #     worker_password_b     plans_worker_b, a second one, while the first is replaced
 #
-# and so for migrator, producer and reader. No password becomes an argument of a program,
-# or a line of the server's log. It may be run again: passwords are then those of the
-# files, and what is there stays.
+# and so for migrator, producer and reader, and for operator, which is a member of
+# plans_worker and plans_producer, for who operates also mends. A file that is there and
+# empty takes the login's password away, so that nobody enters with it. No password becomes
+# an argument of a program, or a line of the server's log. It may be run again: passwords
+# are then those of the files, and what is there stays.
 set -eu
 
 roles_sql=${PLANS_ROLES_SQL:-/etc/celery-plans/roles.sql}
@@ -22,11 +24,21 @@ ask() {
         --username "${POSTGRES_USER:-postgres}" --dbname "${POSTGRES_DB:-postgres}" "$@"
 }
 
-# make_login ROLE LOGIN FILE
+# make_login LOGIN FILE ROLE…
 make_login() {
-    [ -s "$3" ] || return 0
+    login=$1 file=$2
+    shift 2
+    [ -e "$file" ] || return 0
+    if [ ! -s "$file" ]; then
+        ask --set "login=$login" <<'SQL'
+SELECT format('ALTER ROLE %I PASSWORD NULL', rolname)
+  FROM pg_roles WHERE rolname = :'login'
+\gexec
+SQL
+        return 0
+    fi
     # psql reads the file by itself, and the server notes down what it makes of it
-    PLANS_PASSWORD_FILE=$3 ask --set "role=$1" --set "login=$2" <<'SQL'
+    PLANS_PASSWORD_FILE=$file ask --set "login=$login" <<'SQL'
 \set password `cat "$PLANS_PASSWORD_FILE"`
 SET log_statement = 'none';
 SET log_min_duration_statement = -1;
@@ -36,8 +48,18 @@ SELECT format('CREATE ROLE %I LOGIN', :'login')
  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'login')
 \gexec
 ALTER ROLE :"login" PASSWORD :'password';
-GRANT :"role" TO :"login";
 SQL
+    for role in "$@"; do
+        echo 'GRANT :"role" TO :"login"' | ask --set "role=$role" --set "login=$login"
+    done
+}
+
+# make_logins NAME ROLE…: the two that take turns
+make_logins() {
+    name=$1
+    shift
+    make_login "plans_${name}_a" "$passwords/${name}_password" "$@"
+    make_login "plans_${name}_b" "$passwords/${name}_password_b" "$@"
 }
 
 ask --file "$roles_sql"
@@ -63,7 +85,7 @@ SELECT format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', oid::regprocedure),
 \gexec
 SQL
 
-for role in migrator worker producer reader; do
-    make_login "plans_$role" "plans_${role}_a" "$passwords/${role}_password"
-    make_login "plans_$role" "plans_${role}_b" "$passwords/${role}_password_b"
+for name in migrator worker producer reader; do
+    make_logins "$name" "plans_$name"
 done
+make_logins operator plans_worker plans_producer

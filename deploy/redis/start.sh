@@ -12,7 +12,9 @@
 #     PLANS_USERS_ACL    the template                   users.acl beside this file
 #     PLANS_ACL          what is made of it             /tmp/users.acl
 #
-# With no command it only writes that file. `ACL LOAD` then has a running server read it.
+# With no command it only writes that file. A running server then reads it:
+#
+#     start.sh reload -p 6379      by `redis-cli`, as the user plans_health
 set -eu
 
 passwords=${PLANS_PASSWORDS:-/run/secrets}
@@ -24,6 +26,15 @@ name_queues() {
     set -f
     for queue in ${PLANS_QUEUES:-plans}; do
         printf '%s~%s %s~%s??[369] ' "$1" "$queue" "$1" "$queue"
+    done
+    set +f
+}
+
+# name_bindings: the keys of the exchanges that are called like the queues
+name_bindings() {
+    set -f
+    for queue in ${PLANS_QUEUES:-plans}; do
+        printf '~_kombu.binding.%s ~_kombu.binding_permanent.%s ' "$queue" "$queue"
     done
     set +f
 }
@@ -51,18 +62,30 @@ umask 077
 # on lines of their own: within the arguments of a command nobody would see them fail
 worker=$(write_access worker)
 producer=$(write_access producer)
+operator=$(write_access operator)
 reader=$(write_access reader)
 flower=$(write_access flower)
 health=$(write_access health)
 sed -e '/^#/d' -e '/^$/d' -e ':more' -e '/\\$/{' -e N -e 's/\\\n *//' -e 't more' -e '}' \
     -e "s/{worker}/$worker/" \
     -e "s/{producer}/$producer/" \
+    -e "s/{operator}/$operator/" \
     -e "s/{reader}/$reader/" \
     -e "s/{flower}/$flower/" \
     -e "s/{health}/$health/" \
     -e "s/{queues}/$(name_queues '')/" \
     -e "s/{counted}/$(name_queues '%R')/" \
+    -e "s/{bindings}/$(name_bindings)/" \
     "$template" >"$made.new"
 mv "$made.new" "$made"
 
-[ $# -eq 0 ] || exec "$@" --aclfile "$made"
+case ${1:-} in
+"") ;;
+reload)
+    shift
+    REDISCLI_AUTH=$(cat "$passwords/redis_health_password")
+    export REDISCLI_AUTH
+    exec redis-cli -e -h 127.0.0.1 "$@" --user plans_health ACL LOAD
+    ;;
+*) exec "$@" --aclfile "$made" ;;
+esac

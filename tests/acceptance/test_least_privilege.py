@@ -7,6 +7,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ from kombu.exceptions import OperationalError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from execution.diagnosis.codes import FindingCode
 from execution.dispatcher import create_app
+from execution.doctor import Doctor
 from execution.engine import ExecutionEngine
 from execution.events import (
     EventSubscription,
@@ -36,6 +39,8 @@ from tests.roles import make_installation
 from tests.worker_process import WorkerProcess, build_environment
 
 NAME = "least_privilege"
+OTHER = "least_privilege_unserved"
+ONE = Plan("one", steps=[Step("a", "test.nothing")])
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def guarded(folder: Path) -> Iterator[GuardedRedis]:
     """A server with users."""
-    with guarded_redis(folder / "redis", [NAME]) as server:
+    with guarded_redis(folder / "redis", [NAME, OTHER]) as server:
         yield server
 
 
@@ -112,11 +117,23 @@ def test_plans_run_and_are_watched_with_a_login_for_each_program(
     assert not [word for word in complaints if word in worker.log.read_text()]
 
 
+@pytest.fixture
+def operator(urls: dict[Role, str], guarded: GuardedRedis) -> Settings:
+    """Settings of who looks after it all."""
+    url = guarded.url_of("operator")
+    return replace(
+        settings_of(urls, guarded, Role.PRODUCER),
+        database_url=urls[Role.PRODUCER].replace("producer", "operator"),
+        broker_url=url,
+        redis_url=url,
+    )
+
+
 @pytest.mark.usefixtures("worker")
-def test_a_producer_asks_workers(urls: dict[Role, str], guarded: GuardedRedis) -> None:
+def test_an_operator_asks_workers(operator: Settings) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "celery", "-A", "workers.app", "inspect", "ping"],
-        env=build_environment(settings_of(urls, guarded, Role.PRODUCER)),
+        env=build_environment(operator),
         capture_output=True,
         text=True,
         check=False,
@@ -124,6 +141,76 @@ def test_a_producer_asks_workers(urls: dict[Role, str], guarded: GuardedRedis) -
     )
 
     assert (done.returncode, "pong" in done.stdout) == (0, True), done.stderr
+
+
+@pytest.mark.parametrize("user", ["worker", "producer", "reader"])
+def test_others_command_no_worker(
+    guarded: GuardedRedis, worker: WorkerProcess, user: str
+) -> None:
+    app = create_app(Settings(broker_url=guarded.url_of(user)))
+
+    with pytest.raises(OperationalError, match="permission"):
+        app.control.broadcast("shutdown")
+
+    assert worker.process.poll() is None
+
+
+@pytest.mark.usefixtures("worker")
+def test_the_doctor_sees_all_as_an_operator(
+    operator: Settings, engine: ExecutionEngine
+) -> None:
+    assert engine.execute(ONE, timeout_seconds=60).is_success
+    with closing(Doctor(operator, answer_seconds=30)) as doctor:
+        diagnosis = doctor.examine(mends=False)
+
+    found = {finding.code for finding in diagnosis.findings}
+    assert not found & {
+        FindingCode.BROKER_UNSEEN,
+        FindingCode.WORKER_MUTE,
+        FindingCode.POSTGRES_RIGHTS,
+        FindingCode.HINTS_AWAY,
+    }
+    assert diagnosis.limits == ()
+
+
+def test_the_doctor_mends_as_an_operator(
+    operator: Settings, guarded: GuardedRedis
+) -> None:
+    # nobody serves its queue, and so nobody else sends it
+    lonely = replace(operator, queue=OTHER)
+    with ExecutionEngine(Installation(lonely, None)) as engine:
+        execution_id = engine.submit(ONE)
+        with redis.Redis.from_url(str(guarded.url_of("operator"))) as client:
+            assert client.llen(OTHER) == 1
+        with guarded.connect("worker") as client:
+            client.delete(OTHER)
+        with closing(Doctor(lonely)) as doctor:
+            wait_until(lambda: doctor.examine(mends=True).done, what="it to be missed")
+        with guarded.connect("worker") as client:
+            assert client.llen(OTHER) == 1
+        engine.cancel(execution_id)
+
+
+@pytest.mark.usefixtures("worker")
+def test_what_is_retried_in_flower_is_sent_by_a_worker(
+    urls: dict[Role, str], guarded: GuardedRedis, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = guarded.url_of("flower")
+    settings = replace(
+        settings_of(urls, guarded, Role.PRODUCER), broker_url=url, redis_url=url
+    )
+    plan = Plan("again", steps=[Step("a", "test.fail_until", with_={"attempt": 2})])
+    with ExecutionEngine(Installation(settings, None)) as engine:
+        execution_id = engine.submit(plan)
+        failed = engine.wait(execution_id, timeout_seconds=60)
+        assert failed.status is ExecutionStatus.FAILED
+
+        assert engine.retry(execution_id, inputs={"a": {"attempt": 1}})
+
+        assert engine.wait(execution_id, timeout_seconds=60).is_success
+    said = [record.getMessage() for record in caplog.records]
+    assert any(line.startswith("messages were not sent") for line in said)
+    assert not any("hints are dropped" in line for line in said)
 
 
 @pytest.mark.usefixtures("worker")
@@ -178,6 +265,12 @@ FORBIDDEN = {
         "REPLICAOF 127.0.0.1 1",
         "MODULE LIST",
         "EVAL return(redis.call('KEYS','*')) 0",
+        "PUBLISH /0.celery.pidbox x",
+        "BRPOP id.reply.celery.pidbox 1",
+        "LPUSH host.celery.pidbox x",
+        f"LRANGE {NAME} 0 -1",
+        "INFO",
+        "ACL LOAD",
     ],
     "producer": [
         "FLUSHALL",
@@ -190,6 +283,28 @@ FORBIDDEN = {
         "KEYS *",
         "LPUSH other_queue x",
         "PUBLISH /0.celeryev/worker.offline x",
+        "PUBLISH /0.celery.pidbox x",
+        "SUBSCRIBE /0.celery.pidbox",
+        "BRPOP id.reply.celery.pidbox 1",
+        "SMEMBERS _kombu.binding.reply.celery.pidbox",
+        f"DEL _kombu.binding.{NAME}",
+        f"SREM _kombu.binding.{NAME} x",
+        "INFO",
+        "EVAL return(1) 0",
+        "ACL LOAD",
+    ],
+    "operator": [
+        "FLUSHALL",
+        "KEYS *",
+        "CONFIG GET save",
+        f"BRPOP {NAME} 1",
+        f"RPOP {NAME}",
+        f"DEL {NAME}",
+        "LRANGE other_queue 0 -1",
+        "LPUSH id.reply.celery.pidbox x",
+        "SUBSCRIBE /0.celery.pidbox",
+        "PUBLISH /0.celeryev/worker.offline x",
+        "ACL LOAD",
     ],
     "reader": [
         "FLUSHALL",
@@ -209,8 +324,21 @@ FORBIDDEN = {
         f"DEL {NAME}",
         "KEYS *",
         "CONFIG GET *",
+        "INFO",
+        "BRPOP celeryev.id 1",
+        "LPUSH id.reply.celery.pidbox x",
+        "SUBSCRIBE /0.celery.pidbox",
+        "PUBLISH /0.celeryev/worker.offline x",
+        f"LRANGE {NAME} 0 -1",
     ],
-    "health": ["GET x", "LLEN plans", "INFO", "SUBSCRIBE plans:x"],
+    "health": [
+        "ACL LIST",
+        "ACL SETUSER x",
+        "GET x",
+        "LLEN plans",
+        "INFO",
+        "SUBSCRIBE plans:x",
+    ],
 }
 
 

@@ -17,7 +17,7 @@ from execution.installation import Installation
 from tests.backups import back_up
 from tests.load import STEPS, under_load
 from tests.outages import read_lines, work_plan
-from tests.pages import RUNBOOKS, Happening
+from tests.pages import RUNBOOKS, Happening, read_page
 from tests.polling import wait_until
 from tests.rows import committed
 from tests.site import Site, open_site
@@ -83,7 +83,8 @@ def count_connections(site: Site) -> int:
 
 
 def test_a_url_of_two_hosts_leads_to_the_one_that_can_be_written(site: Site) -> None:
-    port = urlsplit(site.variables["ADMIN_DATABASE_URL"]).port
+    url = (site.home / "secrets" / "worker_database_url").read_text()
+    port = urlsplit(url).port
     two = f"host=127.0.0.1,127.0.0.1&port=1,{port}&target_session_attrs=read-write"
     assert "port=5432,5432&target_session_attrs=read-write" in read(
         "docs/operations/postgres_restart.md"
@@ -124,6 +125,20 @@ def has_done(restore: Callable[[], None]) -> bool:
     except errors.DeadlockDetected:
         return False
     return True
+
+
+@pytest.mark.parametrize("page", [*RUNBOOKS, "docs/privileges.md"])
+def test_no_password_of_an_admin_is_an_argument(page: str) -> None:
+    text = "".join(block.text for block in read_page(page) if block.language == "sh")
+    asked = re.findall(r"^ *(?:psql|redis-cli) .+$", text, re.MULTILINE)
+
+    # the one names a service; the other a server, with the password in a variable
+    assert [line for line in asked if "DATABASE_URL" in line] == []
+    assert [
+        line
+        for line in asked
+        if line.lstrip().startswith("redis-cli") and "--user admin" not in line
+    ] == []
 
 
 def test_the_shown_scale_of_the_compose_file_is_that_of_the_file() -> None:

@@ -366,10 +366,12 @@ def test_without_roles_a_schema_is_for_its_owner_alone(superuser_url: str) -> No
 
 
 def test_the_shown_commands_make_roles(
-    superuser_url: str, urls: Urls, settings: Settings
+    superuser_url: str, urls: Urls, settings: Settings, tmp_path: Path
 ) -> None:
     (block,) = (b for b in read_page("docs/privileges.md") if b.language == "sh")
-    admin = superuser_url.replace("/plans?", f"/{SCHEMA}?")
+    service = tmp_path / "pg_service.conf"
+    host = superuser_url.partition("?host=")[2]
+    service.write_text(f"[admin]\nhost={host}\ndbname={SCHEMA}\nuser=plans\n")
     subprocess.run(
         ["/bin/bash", "-euc", block.text.replace("_a LOGIN", "_shown LOGIN")],
         cwd=ROOT,
@@ -377,7 +379,7 @@ def test_the_shown_commands_make_roles(
         env={
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "ADMIN_DATABASE_URL": admin,
+            "PGSERVICEFILE": str(service),
             "MIGRATOR_DATABASE_URL": urls[Role.MIGRATOR].replace("_a@", "_shown@"),
             "WORKER_DATABASE_URL": urls[Role.WORKER].replace("_a@", "_shown@"),
             "PLANS_BROKER_URL": str(settings.broker_url),
