@@ -26,9 +26,21 @@ def read_project(files: Sequence[Path], variables: Mapping[str, str]) -> dict[st
     """Return the project that the files make together."""
     merged: dict[str, Any] = {}
     for file in files:
-        merged = merge(merged, yaml.safe_load(file.read_text("utf-8")))
+        merged = merge(merged, extend(yaml.safe_load(file.read_text("utf-8"))))
     project = fill_in(merged, variables)
     return {k: v for k, v in project.items() if not k.startswith("x-")}
+
+
+def extend(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the file with what its services begin with in them."""
+    extended = {}
+    for name, service in document.get("services", {}).items():
+        own = dict(service)
+        if (begins := own.pop("extends", None)) is not None:
+            other = yaml.safe_load((ROOT / begins["file"]).read_text("utf-8"))
+            own = merge(other["services"][begins["service"]], own)
+        extended[name] = own
+    return {**document, "services": extended}
 
 
 def fill_in(value: Any, variables: Mapping[str, str]) -> Any:

@@ -11,13 +11,17 @@ import shutil
 import subprocess
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
+import redis
 from kombu.connection import Connection
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from execution import ExecutionEngine, ExecutionStatus, Plan, Settings, Step
 from execution.installation import Installation
@@ -29,7 +33,7 @@ from tests.pages import read_page
 from tests.polling import wait_until
 from tests.worker_process import ROOT
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 ACTIONS = """
 from pathlib import Path
 from execution import Context, action
@@ -41,8 +45,15 @@ def note(ctx: Context, ledger: str) -> None:
 """
 """A folder of somebody's own actions."""
 BATCH = 12
+MANY = 4
+"""Workers that are started where the page has more, which would show the same."""
 PAGE = "docs/howto/deploying.md"
 SECRETS = "deploy/compose/make-secrets.sh"
+URLS = (
+    *("worker_database_url", "producer_database_url", "operator_database_url"),
+    *("worker_redis_url", "producer_redis_url", "flower_redis_url"),
+)
+"""Of the passwords that the page replaces."""
 
 
 @pytest.fixture(scope="module")
@@ -140,22 +151,19 @@ def list_typed() -> list[str]:
 
 
 def carry_out(containers: Containers, line: str) -> str:
-    """Do what a line of `docker compose` says; return what it shows."""
+    """Do what a line of the page says; return what it shows."""
+    if line.startswith(SECRETS):
+        make_secrets(containers, *shlex.split(line)[1:])
+        return ""
     docker, compose, command, *words = shlex.split(line)
     assert (docker, compose) == ("docker", "compose")
     if command in {"exec", "run"}:
         return carry_out_within(containers, command, words)
-    options = {word for word in words if word.startswith("--")}
     match command:
         case "up":
-            assert options <= {"--detach", "--wait", "--scale"}
-            containers.start_all()
-            for scaled in (word for word in words if "=" in word):
-                name, count = scaled.split("=")
-                containers.scale(name, int(count))
-        case "stop":
-            for name in words:
-                containers.scale(name, 0)
+            bring_up(containers, words)
+        case "stop" | "restart":
+            getattr(containers, command)(*words)
         case "build":
             assert all("build" in containers.services[name] for name in words)
         case "logs":
@@ -163,6 +171,32 @@ def carry_out(containers: Containers, line: str) -> str:
         case _:
             raise AssertionError(line)
     return ""
+
+
+def bring_up(containers: Containers, words: Sequence[str]) -> None:
+    """Do as `docker compose up` with these words."""
+    options = {word for word in words if word.startswith("--")}
+    assert options <= {"--detach", "--wait", "--scale"}
+    scaled = [word.split("=") for word in words if "=" in word]
+    names = [word for word in words if word in containers.services]
+    if names:
+        # their secrets are the same files
+        assert all(containers.running[name] for name in names)
+    else:
+        containers.start_all()
+    for name, count in scaled:
+        containers.scale(name, min(int(count), MANY))
+
+
+def make_secrets(containers: Containers, *options: str) -> None:
+    """Make secrets anew; containers see what is in the files that they have."""
+    folder = containers.find_secret("worker_password").parent
+    inodes = {file.name: file.stat().st_ino for file in folder.iterdir()}
+    subprocess.run([ROOT / SECRETS, *options, folder], check=True)
+    # a file in the place of another one would not be seen in a container
+    kept = {file.name: file.stat().st_ino for file in folder.iterdir()}
+    assert inodes.items() <= kept.items()
+    containers.take_secrets()
 
 
 def carry_out_within(containers: Containers, command: str, words: list[str]) -> str:
@@ -200,8 +234,8 @@ def test_no_step_is_lost_or_repeated_while_workers_come_and_go(
         carry_out(containers, more)
         submitted += submit(engine, plan)
         wait_until(
-            lambda: count_workers(engine) == 9,
-            what="8 workers and that of io",
+            lambda: count_workers(engine) == MANY + 1,
+            what="many workers and that of io",
             timeout_seconds=120,
         )
         submitted += submit(engine, plan)
@@ -236,18 +270,94 @@ def test_a_service_runs_without_rights_on_a_root_that_is_read_only(
 
 
 def test_what_the_page_types_can_be_done(containers: Containers) -> None:
-    made, *lines = list_typed()
-    usual = [line for line in lines if "-f" not in shlex.split(line)]
+    usual = [line for line in list_typed() if "-f" not in shlex.split(line)]
+    before = {name: containers.read_secret(name) for name in URLS}
 
-    shown = [carry_out(containers, line) for line in usual if "--scale" not in line]
+    shown = [
+        carry_out(containers, line)
+        for line, following in zip(usual, [*usual[1:], ""], strict=True)
+        # what the next line stops need not be started
+        if "--scale" not in line and not ("up" in line and " stop " in following)
+    ]
 
-    assert made == SECRETS
+    assert usual[0] == SECRETS
+    assert_replaced(containers, before)
     assert '"Hello, Ann!"\n' in shown
     assert len(usual) >= 10
     folder = containers.find_volume("payloads").parent
     # backed up, and restored since
     assert "CREATE TABLE celery_plans.executions" in (folder / "plans.sql").read_text()
     assert (folder / "payloads.tar").stat().st_size > 0
+
+
+def assert_replaced(containers: Containers, before: Mapping[str, str]) -> None:
+    """See that nobody enters with a password of before, and that the new ones do."""
+    for name in URLS:
+        url = containers.read_secret(name)
+        assert url != before[name]
+        assert can_enter(url), name
+        assert not can_enter(before[name]), name
+
+
+def can_enter(url: str) -> bool:
+    try:
+        if url.startswith("redis"):
+            once = Retry(NoBackoff(), 0)
+            with redis.Redis.from_url(url, retry=once) as client:
+                return bool(client.ping())
+        psycopg2.connect(url).close()
+    except (redis.AuthenticationError, psycopg2.OperationalError):
+        return False
+    return True
+
+
+def read_block(file: str) -> str:
+    """Return what the page has in a file."""
+    (block,) = (block for block in read_page(PAGE) if block.file == file)
+    return block.text
+
+
+def test_the_queue_that_the_page_adds_is_served(
+    containers: Containers, home: Path
+) -> None:
+    file = home / "reports.yml"
+    file.write_text(read_block(file.name))
+    usual = read(home, USUAL)["services"]
+    services = read(home, (*USUAL, file), MORE_QUEUES="reports")["services"]
+
+    assert set(services) - set(usual) == {"worker-reports"}
+    added = services["worker-reports"]
+    changed = {k for k, v in added.items() if v != usual["worker-io"].get(k)}
+    assert changed == {"command"}
+    assert added["command"][:3] == ["worker", "--queues", "reports"]
+    queues = services["redis"]["environment"]["PLANS_QUEUES"]
+    assert queues.split() == ["plans", "io", "reports"]
+
+
+def test_an_application_as_the_page_shows_it_submits(
+    containers: Containers, home: Path
+) -> None:
+    file = home / "shop.yml"
+    file.write_text(read_block("shop/compose.yml"))
+    theirs = read_project([file], {"PLANS_SECRETS": str(home / "secrets")})
+    ours = read_project(USUAL, {})
+    shop, plans = theirs["services"]["shop"], ours["services"]["plans"]
+
+    assert shop["networks"] == ["default", "plans"]
+    assert theirs["networks"]["plans"]["name"] == f"{ours['name']}_servers"
+    assert theirs["volumes"]["payloads"]["name"] == f"{ours['name']}_payloads"
+    assert set(shop["volumes"]) <= set(plans["volumes"])
+    given = {**plans["environment"], "PLANS_IMPORTS": "shop.actions"}
+    assert shop["environment"].items() <= given.items()
+    # as it is, but for the folder of its image
+    imports = {"PLANS_IMPORTS": plans["environment"]["PLANS_IMPORTS"]}
+    containers.services["shop"] = {
+        **containers.services["plans"],
+        "environment": shop["environment"] | imports,
+        "secrets": shop["secrets"],
+    }
+    done = containers.run("shop", ["run", "hello.yaml"])
+    assert (done.returncode, "Hello" in done.stdout) == (0, True), done.stderr
 
 
 def test_the_files_that_the_page_names_fit_each_other() -> None:
@@ -270,25 +380,48 @@ def test_an_image_of_ones_own_is_what_the_workers_run() -> None:
     sources = re.findall(r"^COPY (\S+)", text, re.MULTILINE)
     assert sources
     assert all((folder / source).exists() for source in sources)
-    for name in ("worker", "worker-io", "flower", "plans"):
+    for name in ("worker", "worker-io", "flower", "plans", "operator"):
         changed = {k for k, v in shop[name].items() if v != usual[name].get(k)}
         assert changed == {"image", "build", "working_dir"}
         assert f"\nWORKDIR {shop[name]['working_dir']}\n" in text
 
 
-def test_the_secrets_that_are_there_are_kept(home: Path) -> None:
-    folder = home / "secrets"
-    before = {file.name: file.read_text() for file in folder.iterdir()}
-    (folder / "flower_logins").unlink()
-    (folder / "worker_redis_url").write_text("redis://of an older password")
+def read_all(folder: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in folder.iterdir()}
 
-    subprocess.run([ROOT / SECRETS, folder], check=True)
 
-    assert {file.name: file.read_text() for file in folder.iterdir()} == before
-    assert folder.stat().st_mode & 0o777 == 0o700
-    assert len({text for name, text in before.items() if "password" in name}) == sum(
-        "password" in name for name in before
-    )
+def test_the_secrets_that_are_there_are_kept(tmp_path: Path) -> None:
+    subprocess.run([ROOT / SECRETS, tmp_path], check=True)
+    before = read_all(tmp_path)
+    (tmp_path / "flower_logins").unlink()
+    (tmp_path / "worker_redis_url").write_text("redis://of an older password")
+
+    subprocess.run([ROOT / SECRETS, tmp_path], check=True)
+
+    assert read_all(tmp_path) == before
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
+    drawn = [text for name, text in before.items() if name.endswith("_password")]
+    assert len(set(drawn)) == len(drawn) >= 9
+
+
+def test_a_third_password_waits_until_the_first_is_gone(tmp_path: Path) -> None:
+    def make(*options: str) -> int:
+        command = [ROOT / SECRETS, *options, tmp_path]
+        return subprocess.run(command, check=False).returncode
+
+    assert (make(), make("--renew")) == (0, 0)
+    two = read_all(tmp_path)
+    assert two["worker_password"] != two["worker_password_b"]
+    assert two["worker_password_b"].strip() in two["worker_database_url"]
+
+    assert make("--renew") == 1
+    assert read_all(tmp_path) == two
+
+    assert (make("--retire"), read_all(tmp_path)["worker_password"]) == (0, "")
+    assert make("--renew") == 0
+    third = read_all(tmp_path)
+    assert third["worker_password"].strip() in third["worker_database_url"]
+    assert third["worker_password_b"] == two["worker_password_b"]
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ def test_a_service_comes_back_and_says_how_it_is(name: str) -> None:
     service = SERVICES[name]
     runs_once = service.get("healthcheck") == {"disable": True}
 
-    assert runs_once == (name in {"migrate", "plans"})
+    assert runs_once == (name in {"migrate", "plans", "operator"})
     assert (service["restart"] == "unless-stopped") == (not runs_once)
     assert runs_once or service["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
 
