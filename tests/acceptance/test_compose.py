@@ -406,7 +406,7 @@ def test_the_secrets_that_are_there_are_kept(tmp_path: Path) -> None:
 
 def test_a_third_password_waits_until_the_first_is_gone(tmp_path: Path) -> None:
     def make(*options: str) -> int:
-        command = [ROOT / SECRETS, *options, tmp_path]
+        command = [str(ROOT / SECRETS), *options, str(tmp_path)]
         return subprocess.run(command, check=False).returncode
 
     assert (make(), make("--renew")) == (0, 0)
