@@ -8,7 +8,9 @@ is away a stream says so and goes on later; without Redis it is as slow as a pol
 
 import asyncio
 import json
+import re
 from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 from http import HTTPStatus
 from typing import Any
@@ -33,8 +35,9 @@ _BREATHS = 4
 """Or so many times as long as the message took, if that is longer: whoever looks at a
 very large execution leaves the servers time for others."""
 _LOOK_SECONDS = 10.0
-"""After so long the list is looked at though nothing moved: a plan may be paused."""
+"""After so long a page is looked at though nothing moved: a plan may be paused."""
 _RETRY_SECONDS = 5
+_CLOCK = re.compile(r'data-seconds="[^"]*">[^<]*')
 
 
 class StreamPage(Page, ABC):
@@ -116,7 +119,7 @@ class StreamPage(Page, ABC):
 
 
 class ListStream(StreamPage):
-    """The rows of a page of the list, whenever they have changed.
+    """A page of the list, and the links to others, whenever they have changed.
 
     The id of a message stands for what the page showed with it.
     """
@@ -131,7 +134,7 @@ class ListStream(StreamPage):
         await self.stream(service)
 
     async def tell(self, service: ExecutionService) -> None:
-        """Send the rows after each move that changes them."""
+        """Send the page after each move that changes it."""
         pulse, shown = self.tab.pulse, read_last_id(self)
         now = asyncio.get_running_loop().time
         async with pulse.listen():
@@ -152,13 +155,21 @@ class ListStream(StreamPage):
             page = await find_page(service, asked)
         signature = sign(page)
         if signature != shown:
-            rows = self.render_string("executions_rows.html", page=page)
-            await self.send("parts", {"parts": {"rows": rows.decode()}}, signature)
+            parts = {
+                name: self.render_string(
+                    f"executions_{name}.html", page=page, asked=asked
+                ).decode()
+                for name in ("rows", "pages")
+            }
+            await self.send("parts", {"parts": parts}, signature)
         return signature
 
 
 class ExecutionStream(StreamPage):
-    """What one execution does; the id of a message is the cursor after its events."""
+    """What one execution does; the id of a message is the cursor after its events.
+
+    A message without an id tells of what changed though the execution did not move.
+    """
 
     @authenticated
     async def get(self, execution_id: str) -> None:
@@ -169,18 +180,17 @@ class ExecutionStream(StreamPage):
         async with answering():
             service = await self.tab.source.get()
             await service.get_status(execution_id)
-        after = read_last_id(self) or "0"
-        self._updates = service.monitor(execution_id, after=after)
+        self._execution_id = execution_id
+        self._cursor = read_last_id(self) or "0"
+        self._shown: Mapping[str, str] = {}
+        self._updates = service.monitor(execution_id, after=self._cursor)
         await self.stream(service)
 
     async def tell(self, service: ExecutionService) -> None:
         """Send what has happened, until the execution has ended."""
         with suppress(ExecutionNotFoundError):
-            async with aclosing(self._updates) as updates:
-                async for update in updates:
-                    began = asyncio.get_running_loop().time()
-                    await self._tell_update(service, update)
-                    await self.rest(began)
+            async with aclosing(self._updates):
+                await self._follow(service)
         await self.send("end")
 
     async def beat(self, service: ExecutionService) -> None:
@@ -193,31 +203,80 @@ class ExecutionStream(StreamPage):
         else:
             await self.send("here")
 
+    async def _follow(self, service: ExecutionService) -> None:
+        now = asyncio.get_running_loop().time
+        coming = asyncio.create_task(_take(self._updates), name="plans-update")
+        try:
+            while True:
+                await asyncio.wait([coming], timeout=_LOOK_SECONDS)
+                began = now()
+                if not coming.done():
+                    await self._look(service)
+                elif (update := coming.result()) is None:
+                    return
+                else:
+                    await self._tell_update(service, update)
+                await self.rest(began)
+                if coming.done():
+                    coming = asyncio.create_task(
+                        _take(self._updates), name="plans-update"
+                    )
+        finally:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+
     async def _tell_update(
         self, service: ExecutionService, update: ExecutionUpdate
     ) -> None:
-        parts = {}
-        try:
-            async with answering():
-                execution = await service.get_status(update.execution_id)
-                moving = await read_moving(service, execution, update.progress)
-        except ServerError:
-            # its events are at hand all the same, and the next update has the rest
-            await self.send("away")
-        else:
-            parts = {
-                name: self.render_string(f"execution_{name}.html", moving=moving)
-                for name in ("state", "acts", "why", "steps")
-            }
+        while (parts := await self._find_parts(service)) is None:
+            # the id says that all was told, and there may be no next update
+            await asyncio.sleep(_BREATH_SECONDS)
         events = [
-            self.render_string("execution_event.html", event=event)
+            self.render_string("execution_event.html", event=event).decode()
             for event in update.events
         ]
-        data = {
-            "parts": {name: part.decode() for name, part in parts.items()},
-            "events": [event.decode() for event in events],
+        await self.send("parts", {"parts": parts, "events": events}, update.cursor)
+        self._cursor = update.cursor
+        self._shown = _stop_clocks(parts)
+
+    async def _look(self, service: ExecutionService) -> None:
+        """Send the parts that are not as they were sent last: a tag may be paused."""
+        parts = await self._find_parts(service)
+        if parts is None:
+            return
+        shown = _stop_clocks(parts)
+        changed = {n: p for n, p in parts.items() if shown[n] != self._shown.get(n)}
+        if changed:
+            await self.send("parts", {"parts": changed})
+        self._shown = shown
+
+    async def _find_parts(self, service: ExecutionService) -> Mapping[str, str] | None:
+        """Return the parts as they are now; None, and tell it, in an outage."""
+        try:
+            async with answering():
+                update, execution = await service.look(self._execution_id, self._cursor)
+                moving = await read_moving(service, execution, update.progress)
+        except ServerError:
+            await self.send("away")
+            # then the page hears that it is over
+            self._shown = {}
+            return None
+        return {
+            name: self.render_string(f"execution_{name}.html", moving=moving).decode()
+            for name in ("state", "acts", "why", "steps")
         }
-        await self.send("parts", data, update.cursor)
+
+
+async def _take(
+    updates: AsyncGenerator[ExecutionUpdate, None],
+) -> ExecutionUpdate | None:
+    """Return the next one; None: there are no more."""
+    return await anext(updates, None)
+
+
+def _stop_clocks(parts: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the parts without the seconds that go on in a browser by themselves."""
+    return {name: _CLOCK.sub("", part) for name, part in parts.items()}
 
 
 def read_last_id(page: Page) -> str:

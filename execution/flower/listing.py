@@ -76,7 +76,7 @@ async def find_page(service: ExecutionService, asked: Asked) -> ExecutionPage:
 def sign(page: ExecutionPage) -> str:
     """Return what changes when, and only when, a page shows something else."""
     shown = [(e.id, e.last_seq, e.status, e.holds) for e in page.items]
-    return sha256(repr(shown).encode()).hexdigest()[:16]
+    return sha256(repr((shown, page.next_cursor)).encode()).hexdigest()[:16]
 
 
 class ListPage(Page):

@@ -47,6 +47,8 @@ class Timeline:
     is_newest: bool
     older: int | None
     """The number before which there are more; None if there are none."""
+    most: int
+    """So many are shown at a time."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ async def read_shown(
         events=newest_first,
         is_newest=before is None,
         older=newest_first[-1].seq if is_more else None,
+        most=MOST_EVENTS,
     )
     moving = await read_moving(service, execution, update.progress)
     return Shown(moving, timeline, update.cursor)

@@ -45,11 +45,14 @@ class Browser:
 
     def ask(self, method: str, place: str, **body: Any) -> Any:
         """Return what the driver answers."""
+        status, value = self._ask(method, place, body)
+        assert status == 200, value
+        return value
+
+    def _ask(self, method: str, place: str, body: dict[str, Any]) -> tuple[int, Any]:
         sent = body if method == "POST" else None
         answer = self._client.request(method, f"{self._session}{place}", json=sent)
-        value = answer.json()["value"]
-        assert answer.status_code == 200, value
-        return value
+        return answer.status_code, answer.json()["value"]
 
     def go(self, url: str) -> None:
         """Load a page."""
@@ -70,11 +73,25 @@ class Browser:
 
     def click(self, selector: str) -> None:
         """Click on an element."""
-        self.ask("POST", f"/element/{self.find(selector)}/click")
+        self._do(selector, "click")
 
     def write(self, selector: str, text: str) -> None:
         """Type into a field."""
-        self.ask("POST", f"/element/{self.find(selector)}/value", text=text)
+        self._do(selector, "value", text=text)
+
+    def _do(self, selector: str, act: str, **body: Any) -> None:
+        wait_until(
+            lambda: self._has_done(f"/element/{self.find(selector)}/{act}", body),
+            what=f"an element {selector} that stays for its {act}",
+        )
+
+    def _has_done(self, place: str, body: dict[str, Any]) -> bool:
+        """Do it, unless the page has replaced the element since it was found."""
+        status, value = self._ask("POST", place, body)
+        if status != 200 and value["error"] == "stale element reference":
+            return False
+        assert status == 200, value
+        return True
 
     def read(self, selector: str) -> str:
         """Return the text of all that fits, as it is on the page now."""

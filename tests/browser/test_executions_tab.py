@@ -1,12 +1,14 @@
 """The tab of executions in a real browser: it is followed live, and acted on."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from execution import ExecutionStatus, Plan, Step
 from execution.engine import ExecutionEngine
+from execution.flower import reading
 from execution.settings import Settings
 from tests.browser.driving import Browser, browsing
 from tests.flower_server import LOGIN, FlowerServer, serving
@@ -103,6 +105,69 @@ def test_an_execution_is_paused_resumed_and_cancelled(
     (tmp_path / "fetch").touch()
     page.await_text("#status", "cancelled")
     assert engine.get_status(execution_id).status is ExecutionStatus.CANCELLED
+
+
+def test_events_that_a_live_timeline_drops_are_where_its_link_leads(
+    page: Browser,
+    server: FlowerServer,
+    engine: ExecutionEngine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reading, "MOST_EVENTS", 5)
+    execution_id = engine.submit(REFUSED, at=datetime.now(UTC) + timedelta(days=1))
+    page.go(f"{server.url}/executions/{execution_id}")
+    assert page.run("return document.querySelector('[data-older]').hidden")
+
+    for _ in range(3):
+        engine.pause(execution_id)
+        engine.resume(execution_id)
+    last = engine.get_status(execution_id).last_seq
+    page.find(f"#event-{last}")
+    shown = list_numbers(page)
+    page.find("[data-older]:not([hidden])")
+    page.go(page.run("return document.querySelector('[data-older]').href"))
+
+    older = list_numbers(page)
+    assert len(shown) == 5
+    assert [*shown, *older] == [*range(last, last - len(shown) - len(older), -1)]
+    assert older
+
+
+def list_numbers(page: Browser) -> list[int]:
+    """Return the numbers of the events in a timeline, as they stand."""
+    numbers = page.run(
+        "return [...document.querySelectorAll('tr[id^=event]')]"
+        ".map((row) => row.cells[0].textContent)"
+    )
+    return [int(number) for number in numbers]
+
+
+class Replacing(Browser):
+    """One in which the page replaces the first element that is found."""
+
+    has_replaced = False
+
+    def find(self, selector: str) -> str:
+        """Return an element that is on the page no more, the first time."""
+        found = super().find(selector)
+        if not self.has_replaced:
+            self.has_replaced = True
+            self.run(
+                "const one = document.querySelector(arguments[0]);"
+                "one.replaceWith(one.cloneNode(true));",
+                selector,
+            )
+        return found
+
+
+def test_an_element_that_is_replaced_before_its_click_is_clicked_all_the_same(
+    page: Browser, server: FlowerServer
+) -> None:
+    page.go(f"{server.url}/workers")
+
+    Replacing(page._client, page._session).click('a[href="/executions"]')
+
+    page.find("#filter-plan")
 
 
 def test_a_failed_execution_is_retried(

@@ -4,7 +4,7 @@ import json
 import re
 import socket
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,8 @@ import pytest
 
 from execution import Plan, Step
 from execution.engine import ExecutionEngine
-from execution.flower import following, pages
+from execution.flower import following, listing, pages
+from execution.flower.reading import Moving, read_moving
 from execution.identity import draw_execution_id
 from execution.local import LocalStack
 from execution.settings import Settings
@@ -37,6 +38,12 @@ class Message:
     data: Any
 
     @property
+    def parts(self) -> Mapping[str, str]:
+        """Return the markup of each part of the page that is in it."""
+        parts: Mapping[str, str] = self.data.get("parts", {})
+        return parts
+
+    @property
     def numbers(self) -> list[int]:
         """Return the numbers of the events in it."""
         told = "".join(self.data.get("events", []))
@@ -45,9 +52,15 @@ class Message:
 
 @pytest.fixture(autouse=True)
 def _in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let streams tell, and look, without the pauses that spare servers."""
+    """Let streams tell without the pauses that spare servers, and of moves alone."""
     monkeypatch.setattr(following, "_BREATH_SECONDS", 0.05)
-    monkeypatch.setattr(following, "_LOOK_SECONDS", 1.0)
+    monkeypatch.setattr(following, "_LOOK_SECONDS", 600.0)
+
+
+@pytest.fixture
+def looking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let streams look often whether anything has changed without a move."""
+    monkeypatch.setattr(following, "_LOOK_SECONDS", 0.3)
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +177,63 @@ def test_a_stream_that_cannot_begin_says_why(
     assert codes == [404, 400, 400]
 
 
+def test_the_last_update_is_told_whole_after_an_outage(
+    settings: Settings,
+    stack: LocalStack,
+    engine: ExecutionEngine,
+    execution_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert stack.postgres is not None
+    engine.cancel(execution_id)
+    last = find_last(engine, execution_id)
+    with Proxy(str(stack.postgres.socket)) as proxy:
+        falls = [proxy.refuse]
+
+        async def read_in_an_outage(*given: Any) -> Moving:
+            while falls:
+                falls.pop()()
+            return await read_moving(*given)
+
+        # PostgreSQL goes when the events are at hand, and the rest is not
+        monkeypatch.setattr(following, "read_moving", read_in_an_outage)
+        url = f"postgresql://plans@127.0.0.1:{proxy.port}/plans"
+        with (
+            serving(replace(settings, database_url=url)) as server,
+            server.open_client() as client,
+            listening(client, f"/executions/{execution_id}/events") as messages,
+        ):
+            assert "away" in (one.event for one in messages)
+            proxy.admit()
+            told = [one for one in messages if one.event not in ("away", "here")]
+
+    assert [one.event for one in told] == ["parts", "end"]
+    assert told[0].event_id.startswith(f"{last}.")
+    assert told[0].numbers == list(range(1, last + 1))
+    assert 'id="status">cancelled<' in told[0].data["parts"]["state"]
+
+
+@pytest.mark.usefixtures("looking")
+def test_a_page_of_one_execution_hears_of_what_is_no_event_of_it(
+    client: httpx.Client, engine: ExecutionEngine
+) -> None:
+    why = "too many of them"
+    execution_id = engine.submit(PLAN, tags=["followed"], at=TOMORROW)
+    with listening(client, f"/executions/{execution_id}/events") as messages:
+        assert next(one.event_id for one in messages if one.event_id)
+        engine.pause_tag("followed", reason=why)
+        try:
+            told = next(one for one in messages if why in one.parts.get("state", ""))
+        finally:
+            engine.resume_tag("followed")
+        back = next(one for one in messages if "state" in one.parts)
+
+    assert why not in back.parts["state"]
+    # who comes again continues after the last event
+    assert (told.event_id, back.event_id) == ("", "")
+
+
+@pytest.mark.usefixtures("looking")
 def test_the_list_is_told_anew_when_something_in_it_moves(
     client: httpx.Client, engine: ExecutionEngine
 ) -> None:
@@ -187,6 +257,30 @@ def test_the_list_is_told_anew_when_something_in_it_moves(
     engine.resume_tag("listed")
 
 
+@pytest.mark.usefixtures("looking")
+def test_the_link_to_older_executions_is_told_with_the_list(
+    client: httpx.Client, engine: ExecutionEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_PAGE_SIZE", 2)
+    begun = [engine.submit(PLAN, tags=["linked"], at=TOMORROW) for _ in range(2)]
+    with listening(client, "/executions/events?tag=linked") as messages:
+        assert "Older" not in next(messages).data["parts"]["pages"]
+
+        begun += [engine.submit(PLAN, tags=["linked"], at=TOMORROW) for _ in range(2)]
+        parts = next(
+            one.data["parts"]
+            for one in messages
+            if begun[3] in one.data["parts"]["rows"]
+        )
+    link = re.search(r'rel="next" href="([^"]+)"', parts["pages"])
+    assert link is not None
+    older = client.get(link[1].replace("&amp;", "&")).text
+
+    shown = re.findall(r'data-execution="([^"]+)"', parts["rows"] + older)
+    assert shown == begun[::-1]
+
+
+@pytest.mark.usefixtures("looking")
 def test_a_list_that_was_told_already_is_not_told_again(
     client: httpx.Client, engine: ExecutionEngine
 ) -> None:
@@ -275,10 +369,13 @@ def test_who_reads_too_slowly_is_cut_off(
         assert reader.recv(100).startswith(b"HTTP/1.1 200 ")
         wait_until(lambda: server.count_streams() == 0, what="the stream to end")
 
-        # it ends, and not as an answer that is whole
+        came = b""
         with suppress(ConnectionResetError):
-            while reader.recv(65_536):
-                pass
+            while chunk := reader.recv(65_536):
+                came += chunk
+
+    assert came
+    assert not came.endswith(b"0\r\n\r\n"), "it ends as an answer that is whole"
 
 
 def test_flower_ends_though_pages_are_open(
@@ -315,6 +412,7 @@ def test_without_redis_pages_are_told_all_the_same(
         assert ">paused<" in next(messages).data["parts"]["state"]
 
 
+@pytest.mark.usefixtures("looking")
 def test_a_postgresql_that_is_silent_is_away_and_holds_up_nobody_else(
     settings: Settings,
     stack: LocalStack,
@@ -347,6 +445,7 @@ def test_a_postgresql_that_is_silent_is_away_and_holds_up_nobody_else(
             proxy.recover()
 
 
+@pytest.mark.usefixtures("looking")
 def test_postgresql_away_is_a_page_that_says_so_and_no_more(
     settings: Settings, stack: LocalStack, engine: ExecutionEngine
 ) -> None:

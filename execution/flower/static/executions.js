@@ -9,7 +9,6 @@
     var page = document.querySelector("[data-stream]");
     var AGAIN_SECONDS = 5;
     var LATER_SECONDS = 15;
-    var MOST_EVENTS = 200;
     var source = null;
     var after = page ? page.dataset.after : "";
     var timer = null;
@@ -84,14 +83,27 @@
             known.remove();
         }
         timeline.prepend(made.content.firstElementChild);
-        while (timeline.rows.length > MOST_EVENTS) {
+        trim(timeline);
+    }
+
+    /* What a long timeline shows no more is where the link leads. */
+    function trim(timeline) {
+        var link = page.querySelector("[data-older]");
+        var most = Number(timeline.dataset.timeline);
+        if (timeline.rows.length <= most) {
+            return;
+        }
+        while (timeline.rows.length > most) {
             timeline.deleteRow(-1);
         }
+        link.href = link.dataset.older + timeline.rows[most - 1].id.replace("event-", "");
+        link.hidden = false;
     }
 
     function take(message) {
         var told = JSON.parse(message.data);
-        after = message.lastEventId;
+        /* empty before the first message of a connection that has an id */
+        after = message.lastEventId || after;
         Object.keys(told.parts).forEach(function (name) {
             put(name, told.parts[name]);
         });
