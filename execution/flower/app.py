@@ -92,7 +92,7 @@ class Refused(RequestHandler):
     async def prepare(self) -> None:
         """Answer before any method is looked for."""
         refusal, app = self._refusal, self.application
-        if refusal.asks_login and app.options.auth and not app.options.basic_auth:  # type: ignore[attr-defined]  # it is Flower's
+        if refusal.asks_login and app.options.auth:  # type: ignore[attr-defined]  # it is Flower's
             if self.request.method == "GET":
                 self.redirect(
                     f"{app.settings['login_url']}?next={url_escape(self.request.path)}"

@@ -124,6 +124,12 @@ def _check(given: FlowerChoices, options: Any, logins: Logins | None) -> None:
             "--unauthenticated is for the loopback alone; leave out the address, or"
             " give logins"
         )
+    if logins is not None and options.auth:
+        raise SettingsError(
+            "FLOWER_AUTH lets in who logs in elsewhere, and no browser can show that"
+            " and a login of ours; leave out FLOWER_AUTH, or --logins,"
+            " PLANS_FLOWER_LOGINS_FILE and FLOWER_BASIC_AUTH"
+        )
     if options.auth and not validate_auth_option(options.auth):
         raise SettingsError("FLOWER_AUTH is no pattern of addresses that Flower takes")
     if bool(options.certfile) != bool(options.keyfile):

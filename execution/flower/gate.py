@@ -55,7 +55,7 @@ class Gate:
         """Return why the request may not reach the handler, or None: it may."""
         if handler in OPEN and request.method in ("GET", "HEAD"):
             return None
-        if self._is_open_to_all and not _is_loopback(_read_host(request)):
+        if self._is_open_to_all and not is_loopback(_read_host(request)):
             # a site whose name leads here would be one's own
             return Refusal(403, "without logins, only this machine is answered")
         if not _is_of_own_page(request):
@@ -80,15 +80,11 @@ class Gate:
 
 
 def is_loopback(address: str) -> bool:
-    """Say whether only this machine itself can reach an address to listen on."""
-    return _is_loopback(address)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
+    """Say whether an address, or the name of a host, is of this machine alone."""
+    if address == "localhost":
         return True
     try:
-        return ip_address(host).is_loopback
+        return ip_address(address).is_loopback
     except ValueError:
         return False
 

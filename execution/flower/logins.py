@@ -22,7 +22,6 @@ class Logins:
 
     def __init__(self, pairs: tuple[str, ...]) -> None:
         """Let in these, each written `user:password`."""
-        self.pairs = pairs
         self._digests = [_digest(pair.encode()) for pair in pairs]
 
     def admit(self, authorization: str) -> bool:

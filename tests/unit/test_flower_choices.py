@@ -1,5 +1,6 @@
 """What holds of what the command line, the environment and we say of Flower."""
 
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -63,9 +64,31 @@ def test_logins_of_the_environment_count_and_are_not_shown(
 
     choice = choose(FlowerChoices(logins=tmp_path / "logins"))
 
-    assert choice.logins is not None
-    assert choice.logins.pairs == ("ann:hunter3", "bob:hunter2")
-    assert "hunter" not in repr(choice.logins)
+    logins = choice.logins
+    assert logins is not None
+    given = ("ann:hunter3", "bob:hunter2", "ann:hunter2")
+    headers = [f"Basic {b64encode(login.encode()).decode()}" for login in given]
+    assert [logins.admit(header) for header in headers] == [True, True, False]
+    assert "hunter" not in f"{logins!r} {vars(logins)}"
+
+
+@pytest.mark.parametrize("name", ["FLOWER_BASIC_AUTH", "PLANS_FLOWER_LOGINS_FILE"])
+def test_logins_and_those_of_elsewhere_are_not_asked_for_at_once(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FLOWER_AUTH", "ann@example.com")
+    given = FlowerChoices()
+    if name == "FLOWER_BASIC_AUTH":
+        monkeypatch.setenv(name, "bob:hunter2")
+    else:
+        (tmp_path / "logins").write_text("bob:hunter2")
+        given = FlowerChoices(logins=tmp_path / "logins")
+
+    with pytest.raises(SettingsError, match="FLOWER_AUTH") as raised:
+        choose(given)
+
+    assert name in str(raised.value)
+    assert "hunter2" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
