@@ -1,12 +1,14 @@
-"""What is told of steps and of entries of the timeline: the words, without their looks.
+"""What is told of executions, steps and events: the words, without their looks.
 
 Promises: text of users' is handed on as it is; who shows it makes it harmless. Pure: it
 does not know whether a terminal or a browser shows it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
-from .results import StepSummary
+from .holds import Hold
+from .results import ExecutionSummary, StepSummary
 from .states import StepStatus
 
 _RANKS = {
@@ -42,6 +44,32 @@ def choose_steps(steps: Sequence[StepSummary], most: int) -> Sequence[StepSummar
 def _rank_step(step: StepSummary) -> tuple[int, float]:
     begun = step.claimed_at.timestamp() if step.claimed_at else 0.0
     return (_RANKS.get(step.status, 3 if step.claimed_at else 4), -begun)
+
+
+def tell_waits(
+    execution: ExecutionSummary,
+    write_moment: Callable[[datetime], str],
+    write_rest: Callable[[Hold], str] = lambda _: "",
+) -> list[str]:
+    """Say what keeps an execution as a whole from going on.
+
+    `write_rest` says more of what is paused, as the rest of a sentence.
+    """
+    waits = [f"{hold} is paused{write_rest(hold)}" for hold in execution.holds]
+    if execution.has_ended:
+        return waits
+    if execution.is_delayed and execution.starts_at:
+        waits.append(f"begins {write_moment(execution.starts_at)}")
+    elif execution.waits_for_key:
+        waits.append(f"waits for its key {execution.concurrency_key}")
+    return waits
+
+
+def tell_holder(hold: Hold, since: str = "") -> str:
+    """Return who has paused it and why, as the rest of a sentence."""
+    by = f" by {hold.by}" if hold.by else ""
+    why = f": {hold.reason}" if hold.reason else ""
+    return f"{by}{since}{why}"
 
 
 def list_details(data: Mapping[str, object]) -> list[str]:

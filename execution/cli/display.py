@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..holds import Hold
-from ..narration import list_details
+from ..narration import list_details, tell_holder, tell_waits
 from ..results import (
     ErrorRecord,
     Event,
@@ -116,9 +116,7 @@ def describe_cuts(running: Sequence[RunningStep]) -> str:
 
 def write_holder(hold: Hold) -> str:
     """Return who has paused it, since when and why, as the rest of a sentence."""
-    by = f" by {hold.by}" if hold.by else ""
-    why = f": {hold.reason}" if hold.reason else ""
-    return printable(f"{by} since {write_time(hold.created_at)}{why}")
+    return printable(tell_holder(hold, f" since {write_time(hold.created_at)}"))
 
 
 def count_statuses(steps: Sequence[StepSummary]) -> str:
@@ -212,11 +210,7 @@ def _write_circumstances(execution: ExecutionSummary) -> tuple[str, str, str]:
 
 
 def _write_wait(execution: ExecutionSummary) -> str:
-    waits = [f"{hold} is paused" for hold in execution.holds]
-    if execution.is_delayed and not execution.has_ended and execution.starts_at:
-        waits.append(f"begins {write_time(execution.starts_at)}")
-    elif execution.waits_for_key:
-        waits.append(f"waits for its key {execution.concurrency_key}")
+    waits = tell_waits(execution, write_time)
     return "".join(printable(f", {wait}") for wait in waits)
 
 

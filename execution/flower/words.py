@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from ..narration import list_details
+from ..narration import list_details, tell_holder, tell_waits
 from ..results import Event, ExecutionSummary, StepSummary
 
 _LOOKS = {
@@ -82,18 +82,7 @@ def name_plan(execution: ExecutionSummary) -> str:
 
 def list_waits(execution: ExecutionSummary) -> list[str]:
     """Say what keeps an execution as a whole from going on, and who said so."""
-    waits = []
-    for hold in execution.holds:
-        by = f" by {hold.by}" if hold.by else ""
-        why = f": {hold.reason}" if hold.reason else ""
-        waits.append(f"{hold} is paused{by}{why}")
-    if execution.has_ended:
-        return waits
-    if execution.is_delayed and execution.starts_at:
-        waits.append(f"begins {write_moment(execution.starts_at)}")
-    elif execution.waits_for_key:
-        waits.append(f"waits for its key {execution.concurrency_key}")
-    return waits
+    return tell_waits(execution, write_moment, tell_holder)
 
 
 def list_notes(step: StepSummary) -> list[str]:

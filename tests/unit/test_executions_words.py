@@ -4,9 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from execution import ExecutionStatus
 from execution.flower import words
 from execution.flower.navigation import add_entry
+from execution.holds import Hold, HoldKind
 from execution.narration import list_details
+from execution.results import ExecutionSummary
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -48,6 +51,42 @@ def test_a_moment_is_written_in_utc() -> None:
     there = NOON.astimezone(datetime.strptime("+0530", "%z").tzinfo)
 
     assert words.write_moment(there) == "2026-11-22 12:00:00 UTC"
+
+
+@pytest.mark.parametrize("status", [ExecutionStatus.PAUSED, ExecutionStatus.CANCELLED])
+def test_what_has_ended_waits_neither_for_its_time_nor_for_its_key(
+    status: ExecutionStatus,
+) -> None:
+    hold = Hold(HoldKind.QUEUE, "io", "ann", "moving disks", NOON)
+    execution = ExecutionSummary(
+        id="an-execution",
+        plan="nightly",
+        version=None,
+        status=status,
+        reason=None,
+        epoch=0,
+        last_seq=1,
+        open_steps=1,
+        total_steps=1,
+        tags=(),
+        parameters={},
+        variables={},
+        result=None,
+        error=None,
+        created_at=NOON,
+        started_at=None,
+        ended_at=None,
+        concurrency_key="a-customer",
+        holds=(hold,),
+    )
+
+    waits = words.list_waits(execution)
+
+    told = ["waits for its key a-customer"]
+    assert waits == [
+        "queue io is paused by ann: moving disks",
+        *(told if status is ExecutionStatus.PAUSED else []),
+    ]
 
 
 def test_every_detail_of_an_event_is_said_once() -> None:
