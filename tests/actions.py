@@ -26,6 +26,10 @@ from execution import (
 )
 from execution.errors import StaleLeaseError
 
+PATIENCE_SECONDS = 240
+"""More than a test waits for anything: what waits for the test never ends first."""
+SLEEPER = [sys.executable, "-c", f"import time; time.sleep({PATIENCE_SECONDS})"]
+
 
 def note(ledger: str, line: str) -> None:
     """Append a line to the ledger, so that it survives the process."""
@@ -36,8 +40,8 @@ def note(ledger: str, line: str) -> None:
 
 
 def hold(gate: str) -> None:
-    """Wait until the file `gate` exists, half a minute at most."""
-    deadline = time.monotonic() + 30
+    """Wait until the file `gate` exists, four minutes at most."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not Path(gate).exists() and time.monotonic() < deadline:
         time.sleep(0.01)
 
@@ -198,7 +202,7 @@ def tell_unheard(ctx: Context) -> None:
 async def count_aloud(word: str, others: list[str], meeting: str) -> None:
     """Say a word many times beside others who do the same, once all have come."""
     Path(meeting, word).touch()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not all(Path(meeting, other).exists() for other in others):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.001)
@@ -218,7 +222,7 @@ def return_foreign() -> object:
 def run_until_cancelled(ctx: Context, ledger: str) -> None:
     """Work until somebody cancels the execution."""
     note(ledger, "started")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         ctx.raise_if_cancelled()
         time.sleep(0.02)
@@ -301,7 +305,7 @@ def refuse() -> None:
 def ignore_timeout(ctx: Context, ledger: str, gate: str) -> None:
     """Hold until the gate opens, whatever is raised meanwhile."""
     note(ledger, f"{ctx.step} {ctx.attempt} {os.getpid()}")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not Path(gate).exists() and time.monotonic() < deadline:
         with suppress(Exception):
             time.sleep(0.05)
@@ -311,7 +315,7 @@ def ignore_timeout(ctx: Context, ledger: str, gate: str) -> None:
 def see_cancel(ctx: Context, ledger: str) -> None:
     """Work until the execution is cancelled, and say what is known of that."""
     note(ledger, "begun")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not ctx.is_cancelled and time.monotonic() < deadline:
         time.sleep(0.005)
     note(ledger, f"told {ctx.is_cancelled}")
@@ -337,11 +341,10 @@ async def await_cancel(ctx: Context, ledger: str, *, tidies: bool = True) -> Non
 @action("test.start_processes")
 def start_processes(ctx: Context, ledger: str, gate: str, *, obeys: bool) -> str:
     """Start processes near and far, and wait for a gate; deaf, unless it obeys."""
-    sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
-    near = subprocess.Popen(sleeper)
-    alone = subprocess.Popen(sleeper, start_new_session=True)
+    near = subprocess.Popen(SLEEPER)
+    alone = subprocess.Popen(SLEEPER, start_new_session=True)
     # neither its parent nor its session is ours
-    shell = f"{shlex.join(sleeper)} >/dev/null 2>&1 & echo $!"
+    shell = f"{shlex.join(SLEEPER)} >/dev/null 2>&1 & echo $!"
     shown = subprocess.run(
         ["/bin/sh", "-c", shell],
         stdout=subprocess.PIPE,
@@ -349,7 +352,7 @@ def start_processes(ctx: Context, ledger: str, gate: str, *, obeys: bool) -> str
         start_new_session=True,
     )
     note(ledger, f"{near.pid} {alone.pid} {int(shown.stdout)} {os.getpid()}")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not Path(gate).exists() and time.monotonic() < deadline:
         if obeys:
             ctx.raise_if_cancelled()
@@ -364,7 +367,7 @@ def start_processes(ctx: Context, ledger: str, gate: str, *, obeys: bool) -> str
 @action("test.leave_process")
 def leave_process() -> int:
     """Start a process that goes on after the step, and return its pid."""
-    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid
+    return subprocess.Popen(SLEEPER).pid
 
 
 @action("test.tidy_up")

@@ -74,11 +74,9 @@ def test_forged_messages_are_dropped(
 def test_no_step_starts_after_pause_has_returned(
     engine: ExecutionEngine, shared_worker: WorkerProcess, ledger: Path
 ) -> None:
-    # of a twentieth of a second each, so that none has ended before all have begun
-    steps = [
-        Step(f"s{n}", action="test.work", with_={"ledger": str(ledger)})
-        for n in range(30)
-    ]
+    # of a fifth of a second each, so that none has ended before all are paused
+    inputs = {"ledger": str(ledger), "seconds": 0.2}
+    steps = [Step(f"s{n}", action="test.work", with_=inputs) for n in range(20)]
     plan = Plan("worked", steps=steps)
     execution_ids = [engine.submit(plan) for _ in range(4)]
     wait_until(

@@ -315,7 +315,8 @@ def test_what_looks_into_a_value_that_is_away_is_tried_again(
     engine: ExecutionEngine, settings: Settings, ledger: Path, tmp_path: Path
 ) -> None:
     gate, count = tmp_path / "gate", "size(steps.fill.result.rows)"
-    again = {"attempts": 9, "wait": "fixed", "initial": "500ms"}
+    # more than can be used up before the value is back
+    again = {"attempts": 99, "wait": "fixed", "initial": "500ms"}
     looks: dict[str, dict[str, Any]] = {
         "inputs": {"with_": {"value": f"${{{count}}}"}},
         "condition": {"when": f"{count} > 0"},

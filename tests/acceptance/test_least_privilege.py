@@ -129,15 +129,16 @@ def operator(urls: dict[Role, str], guarded: GuardedRedis) -> Settings:
     )
 
 
-@pytest.mark.usefixtures("worker")
-def test_an_operator_asks_workers(operator: Settings) -> None:
+def test_an_operator_asks_workers(operator: Settings, worker: WorkerProcess) -> None:
+    # who asks for one by name has its answer as soon as that one gives it
+    ask = ["inspect", "-t", "30", "-d", f"{worker.log.stem}@test", "ping"]
     done = subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "workers.app", "inspect", "ping"],
+        [sys.executable, "-m", "celery", "-A", "workers.app", *ask],
         env=build_environment(operator),
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
 
     assert (done.returncode, "pong" in done.stdout) == (0, True), done.stderr
@@ -224,12 +225,12 @@ def test_flowers_user_hears_the_events_of_celery(
             connection, handlers={"*": lambda event: heard.append(event["type"])}
         )
         thread = threading.Thread(
-            target=lambda: receiver.capture(limit=None, timeout=20, wakeup=True),
+            target=lambda: receiver.capture(limit=None, timeout=60, wakeup=True),
             daemon=True,
         )
         thread.start()
         wait_until(lambda: "worker-heartbeat" in heard, what="a heartbeat")
-        assert app.control.inspect(timeout=5, limit=1).ping()
+        assert app.control.inspect(timeout=60, limit=1).ping()
         receiver.should_stop = True
         thread.join(10)
 
@@ -241,7 +242,7 @@ def test_hints_reach_a_reader(guarded: GuardedRedis) -> None:
         hint = Hint("exec", 3, is_last=True)
         worker.publish(name_channel("inst", "exec"), json.dumps(vars(hint)))
 
-        assert subscription.wait(10) == hint
+        assert subscription.wait(60) == hint
 
 
 FORBIDDEN = {
