@@ -87,19 +87,34 @@ def work_plan(ledger: Path, steps: int = STEPS, seconds: float = 0.05) -> Plan:
 
 
 @contextmanager
-def under_load(world: World, ledger: Path) -> Iterator[None]:
+def under_load(world: World, ledger: Path) -> Iterator[Sequence[str]]:
     """Begin executions, run the block while they are under way, and see them end.
 
     Each step must have been run once: its process has lived through it all.
     """
-    plan = work_plan(ledger)
-    execution_ids = [world.engine.submit(plan) for _ in range(EXECUTIONS)]
-    wait_until(
-        lambda: len(read_lines(ledger)) > 4, what="the executions to be under way"
-    )
-    assert len(read_lines(ledger)) < EXECUTIONS * STEPS
-    yield
+    execution_ids = _begin_work(world, ledger)
+    yield execution_ids
     check_ended_once(world.engine, execution_ids, ledger)
+
+
+def _begin_work(world: World, ledger: Path) -> Sequence[str]:
+    """Submit until some executions are under way, and not almost all at their end."""
+    plan = work_plan(ledger)
+    execution_ids: list[str] = []
+    while len(read_lines(ledger)) >= count_runs(execution_ids[2:]):
+        seen = len(read_lines(ledger))
+        execution_ids += [world.engine.submit(plan) for _ in range(EXECUTIONS)]
+        wait_until(
+            lambda n=seen: len(read_lines(ledger)) > n + 4,  # type: ignore[misc]  # bound to this round
+            what="the executions to be under way",
+        )
+    return execution_ids
+
+
+def count_runs(execution_ids: Sequence[str]) -> int:
+    """Return how many lines the ledger has when these have ended, and no others."""
+    # the join is one more
+    return len(execution_ids) * (STEPS + 1)
 
 
 def check_ended_once(

@@ -15,9 +15,9 @@ PLAN = Plan("waiting", steps=[Step("only", action="test.nothing", queue="nobody"
 def test_a_batch_goes_on_when_all_workers_were_killed_in_the_middle(
     engine: ExecutionEngine, settings: Settings
 ) -> None:
-    ids = engine.submit_many(PLAN, [{}] * 60)
+    ids = engine.submit_many(PLAN, [{}] * 50)
     batch_id = engine.act_on_many(
-        "pause", ExecutionFilter(plan="waiting"), by="ann", rate_per_second=20
+        "pause", ExecutionFilter(plan="waiting"), by="ann", rate_per_second=5
     )
 
     with WorkerProcess.start(settings, slots=1) as worker:
@@ -27,12 +27,12 @@ def test_a_batch_goes_on_when_all_workers_were_killed_in_the_middle(
     with WorkerProcess.start(settings, slots=1):
         batch = engine.wait_batch(batch_id, timeout_seconds=60)
 
-    assert 5 <= half_way.done < 60
-    assert (batch.status, batch.done) == (BatchStatus.COMPLETED, 60)
+    assert 5 <= half_way.done < 50
+    assert (batch.status, batch.done) == (BatchStatus.COMPLETED, 50)
     paused = [e for i in ids for e in engine.list_events(i) if "paused" in e.type]
-    assert len(paused) == 60
+    assert len(paused) == 50
     assert {e.data["batch"] for e in paused} == {batch_id}
     assert {engine.get_status(i).status for i in ids} == {ExecutionStatus.PAUSED}
-    # 60 acts at 20 a second, and a second's worth beforehand
+    # 50 acts at 5 a second, and a second's worth beforehand
     took = max(e.at for e in paused) - min(e.at for e in paused)
-    assert took.total_seconds() > 1.5
+    assert took.total_seconds() > 7

@@ -22,8 +22,9 @@ STRICT = "tests.shop.strict"
 
 @pytest.fixture(scope="module")
 def unridden(settings: Settings) -> Settings:
-    """Settings with which each step takes a message."""
-    return replace(settings, ride=False)
+    """Settings with which each step takes a message, and ten seconds are a beat."""
+    # a message that is unread for a beat is sent again
+    return replace(settings, ride=False, lease_seconds=60.0)
 
 
 @pytest.fixture(scope="module", autouse=True)

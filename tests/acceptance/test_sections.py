@@ -275,7 +275,8 @@ def test_the_end_runs_after_the_deadline(
             Step("b", action="test.sleep", with_={"seconds": 15}),
             noting("tidy", run_on="always", deadline="1m"),
         ],
-        deadline="500ms",
+        # within which "a" must have ended, and "b" have begun
+        deadline="5s",
         rollback="on_failure",
     )
 
