@@ -133,7 +133,7 @@ def serving(
         worker.kill()
         raise
     worker.terminate()
-    assert worker.wait(30) == 0, log.read_text()
+    assert worker.wait(90) == 0, log.read_text()
 
 
 def test_an_app_with_packages_of_those_names_runs_plans(

@@ -105,10 +105,10 @@ def test_lines_are_followed_while_the_step_runs(
     lines = engine.follow_logs(execution_id)
 
     with ThreadPoolExecutor(1) as reader:
-        early = [reader.submit(next, lines).result(timeout=15) for _ in range(5)]
+        early = [reader.submit(next, lines).result(timeout=60) for _ in range(5)]
         assert not engine.get_status(execution_id).has_ended
         gate.touch()
-        (last,) = reader.submit(list, lines).result(timeout=15)
+        (last,) = reader.submit(list, lines).result(timeout=60)
 
     assert early[-1].message == "now itself"
     assert last.message == "now at the end"

@@ -330,7 +330,7 @@ def test_what_runs_within_a_loop_ends_with_it(
 ) -> None:
     wait = Step("w", action="test.until_cancelled", with_={"ledger": str(ledger)})
     engine.publish(Plan("wait", steps=[wait]))
-    loop = Step("a", repeat={"plan": "wait", "times": 5}, deadline="2s")
+    loop = Step("a", repeat={"plan": "wait", "times": 5}, deadline="5s")
     if ends_by == "cancel":
         loop = replace(loop, deadline="1h")
     execution_id = engine.submit(Plan("p", steps=[loop]))

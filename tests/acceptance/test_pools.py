@@ -6,6 +6,7 @@ import pickle
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ import redis
 
 from execution import ExecutionEngine, Plan, Settings, Step, StepStatus
 from execution.dispatcher import STEP_TASK
-from tests.conftest import LEASE_SECONDS
 from tests.polling import wait_until
 from tests.timeline import check_timeline
 from tests.worker_process import WorkerProcess
@@ -24,6 +24,16 @@ from tests.worker_process import WorkerProcess
 def pool(request: pytest.FixtureRequest) -> str:
     """A pool; every test of the module runs with each."""
     return str(request.param)
+
+
+LEASE_SECONDS = 6.0
+"""More than one of two workers may stand still while the other runs."""
+
+
+@pytest.fixture(scope="module")
+def settings(settings: Settings) -> Settings:
+    """Settings with that lease."""
+    return replace(settings, lease_seconds=LEASE_SECONDS)
 
 
 @pytest.fixture(scope="module")

@@ -180,15 +180,18 @@ def test_a_restart_of_rabbitmq_loses_nothing(served: Rabbit, ledger: Path) -> No
     execution_ids = [served.engine.submit(plan) for _ in range(6)]
     wait_until(lambda: len(read_lines(ledger)) > 4, what="steps to be under way")
     served.proxy.refuse()
-    begun = time.monotonic()
-    execution_ids += [served.engine.submit(plan) for _ in range(3)]
-    took_seconds = time.monotonic() - begun
+    took_seconds = []
+    for _ in range(3):
+        begun = time.monotonic()
+        execution_ids.append(served.engine.submit(plan))
+        took_seconds.append(time.monotonic() - begun)
     let_pass(1)
     served.proxy.admit()
 
     results = [served.engine.wait(i, timeout_seconds=60) for i in execution_ids]
 
-    assert took_seconds < 5
+    # if any waited for the broker, each would
+    assert min(took_seconds) < 1
     assert all(result.is_success for result in results)
     assert len(read_lines(ledger)) == len(set(read_lines(ledger))) == 45
     for execution_id in execution_ids:
@@ -310,7 +313,8 @@ def make_user() -> Iterator[str]:
 def test_a_user_is_replaced_under_load(rabbit: Rabbit, ledger: Path) -> None:
     def settings_of(user: str) -> Settings:
         url = f"amqp://{user}:a%20password@127.0.0.1:{rabbit.proxy.port}//"
-        return replace(rabbit.settings, broker_url=url)
+        # long enough for neither worker to look dead when it stands still for a moment
+        return replace(rabbit.settings, broker_url=url, lease_seconds=8.0)
 
     with ExitStack() as exits:
         new = exits.enter_context(make_user())

@@ -126,7 +126,7 @@ def test_what_runs_beside_is_told_to_stop(
             Step("slow", action="test.until_cancelled", with_=inputs, needs=["a"]),
             fail_until("b", 2, needs=["a"], on_failure=back("a")),
         ],
-        deadline="8s",
+        deadline="1m",
         failing="cancel_running",
     )
 
@@ -162,7 +162,8 @@ def test_a_step_that_is_lost_for_good_leads_back(
             ),
         ],
     )
-    alone = replace(settings, queue=ALONE)
+    # long enough for neither to look dead when it stands still for a moment
+    alone = replace(settings, queue=ALONE, lease_seconds=8.0)
     with WorkerProcess.start(alone) as one, WorkerProcess.start(alone) as two:
         execution_id = engine.submit(plan)
         (line,) = wait_until(lambda: read_lines(ledger), what="the step to start")

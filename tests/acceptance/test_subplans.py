@@ -380,7 +380,7 @@ def test_a_plan_that_somebody_cancels_has_failed_for_its_parent(
 def test_the_deadline_of_a_step_ends_its_plan(
     engine: ExecutionEngine, held: str, places: Mapping[str, str]
 ) -> None:
-    plan = parent_of(held, with_=HAND_DOWN, deadline="1s")
+    plan = parent_of(held, with_=HAND_DOWN, deadline="5s")
 
     execution_id = engine.submit(plan, places)
 

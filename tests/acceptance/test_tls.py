@@ -117,7 +117,7 @@ def test_hints_travel_through_tls(secured: Settings) -> None:
         subscription.open()
         emitter.emit("one", 4, is_last=True)
 
-        assert subscription.wait(10) == Hint("one", 4, is_last=True)
+        assert subscription.wait(60) == Hint("one", 4, is_last=True)
 
 
 @pytest.fixture(params=["another authority", "another name"])
