@@ -248,7 +248,9 @@ class Containers:
                 container.process.send_signal(stop)
         for container in containers:
             grace = self.services[container.service].get("stop_grace_period", "10s")
-            assert container.process.wait(read_seconds(grace)) == 0, container.tell()
+            # the file has a machine in mind that does nothing else
+            seconds = 5 * read_seconds(grace)
+            assert container.process.wait(seconds) == 0, container.tell()
 
     def take_secrets(self) -> None:
         """Take over what is in the files, which containers see as it changes."""

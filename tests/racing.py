@@ -52,7 +52,7 @@ def run_at_once(calls: Sequence[Callable[[], _T]]) -> list[_T]:
     barrier = threading.Barrier(len(calls))
 
     def run(call: Callable[[], _T]) -> _T:
-        barrier.wait(10)
+        barrier.wait(60)
         return call()
 
     with ThreadPoolExecutor(len(calls)) as pool:
@@ -161,7 +161,7 @@ class Arena:
         barrier = threading.Barrier(len(calls))
 
         def run(call: Callable[[], _T]) -> _T:
-            barrier.wait(10)
+            barrier.wait(60)
             return call()
 
         futures: dict[int, Future[_T]] = {}

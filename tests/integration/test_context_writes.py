@@ -248,7 +248,7 @@ def test_a_handler_of_signals_may_flush_what_is_being_flushed(attempt: Attempt) 
     attempt.ctx.log.info("from the code")
     flushing = threading.Thread(target=attempt.ctx.flush, daemon=True)
     flushing.start()
-    flushing.join(10)
+    flushing.join(60)
 
     assert not flushing.is_alive()
     assert attempt.read_rows("execution_logs", "message") == [

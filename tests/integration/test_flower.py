@@ -249,11 +249,11 @@ def test_sigterm_ends_it_well_though_postgresql_is_silent(
             assert flower.ask("/executions")[0] == 200
             postgres.judge(be_silent)
             page = threads.submit(flower.ask, "/executions")
-            assert asked.wait(10)
+            assert asked.wait(60)
 
             code = flower.stop()
 
-            assert isinstance(page.exception(10), OSError)
+            assert isinstance(page.exception(60), OSError)
             said = flower.log.read_text()
 
     assert code == ExitCode.OK

@@ -25,7 +25,7 @@ from tests.rows import connect
 from tests.sweeping import look
 
 FACTS = WorkerFacts("h", "prefork", lambda: 1, set, set)
-SOON = 10.0
+SOON = 60.0
 
 
 @pytest.fixture

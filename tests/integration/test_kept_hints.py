@@ -196,7 +196,7 @@ def test_many_threads_lose_nothing(url: str, emitter: ExecutionEventEmitter) -> 
         for thread in threads:
             thread.start()
         newest: dict[str, int] = {}
-        deadline = time.monotonic() + 4 * SOON
+        deadline = time.monotonic() + SOON
         while newest != {f"e{n}": MANY - 1 for n in range(4)}:
             assert time.monotonic() < deadline, newest
             hint = listener.wait(0.1)
@@ -217,5 +217,5 @@ def test_while_redis_is_away_a_burst_costs_nothing_and_nothing_is_kept(
         emitter.emit(f"e{seq}", seq, is_last=True)
     emitter.flush()
 
-    assert time.monotonic() - begin < 10.0
+    assert time.monotonic() - begin < SOON
     assert emitter._coalescer.is_empty

@@ -230,7 +230,7 @@ def test_the_broker_url_is_one_that_kombu_takes(home: Path) -> None:
     ):
         queue = connection.SimpleQueue("letters")
         queue.put("hello")
-        message = queue.get(timeout=5)
+        message = queue.get(timeout=60)
         message.ack()
         queue.close()
 

@@ -325,7 +325,7 @@ def test_who_follows_reads_every_line_once(teller: Teller) -> None:
         ctx.log.info("late")
         teller.end(ctx)
         teller.engine._finish(teller.execution_id)
-        lines = followed.result(timeout=10)
+        lines = followed.result(timeout=60)
 
     assert [line.message for line in lines] == ["early", *map(str, range(50)), "late"]
 
@@ -425,7 +425,7 @@ def test_a_line_is_never_seen_before_one_with_a_lower_id(
             )
             wait_until(is_waited, what="the other to wait")
             assert teller.read() == []
-        assert later.result(timeout=10)
+        assert later.result(timeout=60)
 
     assert teller.read() == ["1", "2"]
 

@@ -106,7 +106,7 @@ async def test_hints_are_heard_again_after_redis_was_away(
         valkey.refuse()
         (tmp_path / "gate").touch()
         valkey.admit()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await following
 
     assert numbers == list(range(1, len(numbers) + 1))
@@ -132,7 +132,7 @@ async def test_an_outage_of_postgresql_is_waited_out(
             await service.wait(execution_id, timeout_seconds=0.3)
         postgres.admit()
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             results = await asyncio.gather(*waits)
 
     assert all(result.is_success for result in results)

@@ -213,7 +213,7 @@ def test_threads_submit_through_one_engine(engine: ExecutionEngine) -> None:
     barrier = threading.Barrier(12)
 
     def submit(number: int) -> str:
-        barrier.wait(10)
+        barrier.wait(60)
         return engine.submit(PLAN, tags=["threads", str(number)])
 
     with ThreadPoolExecutor(12) as threads:

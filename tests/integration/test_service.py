@@ -45,7 +45,7 @@ pytestmark = pytest.mark.anyio
 
 PLAN = Plan("quick", steps=[Step("only", action="test.echo", with_={"value": 7})])
 MANY = 500
-SOON = 5.0
+SOON = 60.0
 
 
 @pytest.fixture

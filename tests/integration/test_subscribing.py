@@ -21,7 +21,7 @@ from tests.timeline import read_timeline
 PLAN = Plan(
     "t", steps=[Step(name, action="test.nothing") for name in ("first", "last")]
 )
-SOON = 10.0
+SOON = 60.0
 
 
 @pytest.fixture(scope="module")
