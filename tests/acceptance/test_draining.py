@@ -19,6 +19,9 @@ from tests.worker_process import WorkerProcess
 LONG_LEASE_SECONDS = 30.0
 """What happens within a few seconds has waited for no lease, and for no beat."""
 
+ROLLING_LEASE_SECONDS = 90.0
+"""The same where workers must start meanwhile, each of which takes its time."""
+
 
 @pytest.fixture(scope="module")
 def patient(settings: Settings) -> Settings:
@@ -149,7 +152,7 @@ def test_others_begin_at_once_what_a_worker_has_reserved_or_yields(
 ) -> None:
     gate = tmp_path / "gate"
     # messages of steps that other tests have cancelled would be received as well
-    aside = replace(patient, queue="aside")
+    aside = replace(patient, queue="aside", lease_seconds=600.0)
     quick = Plan("quick", steps=[Step("s", "test.nothing", queue="aside")])
     options = ["--prefetch-multiplier=8"]
     with ExitStack() as stack:
@@ -159,7 +162,7 @@ def test_others_begin_at_once_what_a_worker_has_reserved_or_yields(
         wait_until(lambda: read_lines(ledger), what="the step to begin")
         reserved = [engine.submit(quick) for _ in range(4)]
         wait_until(
-            lambda: leaving.log.read_text().count(" received") == 5,
+            lambda: leaving.log.read_text().count(" received") >= 5,
             what="the messages to be reserved",
         )
         stack.enter_context(WorkerProcess.start(aside, slots=2))
@@ -173,11 +176,21 @@ def test_others_begin_at_once_what_a_worker_has_reserved_or_yields(
         result = engine.wait(counting, timeout_seconds=60)
 
     # nobody has missed them: a message is missed a beat after it was sent
-    assert seconds < patient.beat_seconds
+    assert seconds < aside.beat_seconds
     assert list_outcomes(database, counting) == ["yielded"]
     assert count_nowhere(database, counting)
     assert result.is_success
     check_timeline(engine, counting)
+
+
+def two_lines(ledger: Path) -> Sequence[Step]:
+    """Two chains of steps, each of which ends before it would be cut."""
+    work = {"ledger": str(ledger), "seconds": 0.15}
+    return [
+        Step(f"{lane}{n}", "test.work", with_=work, needs=[f"{lane}{n - 1}"] * (n > 0))
+        for lane in "ab"
+        for n in range(25)
+    ]
 
 
 def test_a_rolling_restart_under_load_loses_nothing(
@@ -185,27 +198,29 @@ def test_a_rolling_restart_under_load_loses_nothing(
     patient: Settings,
     database: Database,
     ledger: Path,
+    tmp_path: Path,
 ) -> None:
-    rolling = replace(patient, drain_seconds=1.0)
-    work = {"ledger": str(ledger)}
-    lines = [
-        Step(f"{lane}{n}", "test.work", with_=work, needs=[f"{lane}{n - 1}"] * (n > 0))
-        for lane in "ab"
-        for n in range(25)
-    ]
-    # outlives the limit, unless it is lucky
-    long = Step("long", "test.work", with_={**work, "seconds": 6.0}, needs=[])
-    plan = Plan("rolling", steps=[*lines, long])
+    rolling = replace(patient, lease_seconds=ROLLING_LEASE_SECONDS, drain_seconds=1.0)
+    gate, second = tmp_path / "gate", tmp_path / "second"
+    second.touch()
+    # one of the first two workers runs it, and it outlives the limit
+    inputs = {"ledger": str(second), "gate": str(gate)}
+    long = Step("long", "test.hold", with_=inputs, needs=[])
     with ExitStack() as stack:
         workers = [WorkerProcess.start(rolling, slots=2) for _ in range(2)]
         for worker in workers:
             stack.enter_context(worker)
-        ids = [engine.submit(plan) for _ in range(3)]
+        ids = [
+            engine.submit(Plan("rolling", steps=[*two_lines(ledger), *more]))
+            for more in ([long], [], [])
+        ]
+        wait_until(lambda: read_lines(second), what="the long step to begin")
         wait_until(lambda: len(read_lines(ledger)) > 10, what="the load to begin")
         for worker in workers:
             worker.process.terminate()
             stack.enter_context(WorkerProcess.start(rolling, slots=2))
             assert worker.process.wait(60) == 0
+        gate.touch()
         results = [engine.wait(i, timeout_seconds=60) for i in ids]
 
     assert all(result.is_success for result in results)
@@ -216,8 +231,9 @@ def test_a_rolling_restart_under_load_loses_nothing(
         cut = count_cuts(engine, execution_id)
         for step in engine.list_steps(execution_id):
             assert ran[execution_id, step.name] <= 1 + cut[step.name]
-        assert find_longest_wait(engine, execution_id) < LONG_LEASE_SECONDS / 2
-    assert sum(ran.values()) > sum(len(engine.list_steps(i)) for i in ids)
+        assert find_longest_wait(engine, execution_id) < ROLLING_LEASE_SECONDS / 2
+    # its first attempt was cut in its middle, and another has taken over
+    assert 1 < len(read_lines(second)) <= 1 + count_cuts(engine, ids[0])["long"]
 
 
 def count_cuts(engine: ExecutionEngine, execution_id: str) -> Counter[str]:
