@@ -29,7 +29,7 @@ def find_events(engine: ExecutionEngine, execution_id: str, kind: str) -> list[E
 
 
 def test_a_long_wait_holds_no_slot_and_ends_in_time(engine: ExecutionEngine) -> None:
-    retry = {"attempts": 2, "wait": "fixed", "initial": "2500ms", "jitter": "0s"}
+    retry = {"attempts": 2, "wait": "fixed", "initial": "5s", "jitter": "0s"}
     steps = [
         Step(
             f"s{n}",
@@ -51,7 +51,7 @@ def test_a_long_wait_holds_no_slot_and_ends_in_time(engine: ExecutionEngine) -> 
         for e in find_events(engine, execution_id, "step.started")
         if e.data["attempt"] == 2
     }
-    assert all(begun[s] - waiting[s] >= timedelta(seconds=2.5) for s in waiting)
+    assert all(begun[s] - waiting[s] >= timedelta(seconds=5) for s in waiting)
     # the worker has two slots: if waits held them, no more than two would wait
     assert (
         max(
@@ -128,7 +128,7 @@ def test_a_plan_beyond_its_deadline_is_timed_out_with_all_that_runs(
         Step("never", action="test.nothing"),
     ]
 
-    execution_id = engine.submit(Plan("late", steps=steps, deadline="1s"))
+    execution_id = engine.submit(Plan("late", steps=steps, deadline="5s"))
     result = engine.wait(execution_id, timeout_seconds=60)
 
     assert result.status is ExecutionStatus.TIMED_OUT
@@ -162,8 +162,10 @@ def test_a_step_beyond_its_deadline_ends_whatever_attempts_are_left(
 
 
 def test_a_submit_by_sql_is_sent_at_once(settings: Settings) -> None:
-    # without word of it, it would be found at a tick, one in ten seconds
-    rare = replace(settings, schema="healing_rarely", queue="rare", lease_seconds=120.0)
+    # without word of it, it would be found at a tick, one in a hundred seconds
+    rare = replace(
+        settings, schema="healing_rarely", queue="rare", lease_seconds=1200.0
+    )
     assert rare.database_url is not None
     upgrade(rare.database_url, rare.schema)
     alchemy = sa.create_engine(rare.database_url)

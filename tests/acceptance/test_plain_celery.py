@@ -36,7 +36,7 @@ IO = "io"
 @pytest.fixture(scope="module")
 def worker(settings: Settings) -> Iterator[WorkerProcess]:
     """`celery -A workers.app worker -Q io --autoscale 4,1`, with a soft shutdown."""
-    options = ["-Q", IO, "--autoscale", "4,1", "worker.soft_shutdown_timeout=3"]
+    options = ["-Q", IO, "--autoscale", "4,1", "worker.soft_shutdown_timeout=10"]
     patient = replace(settings, drain_seconds=60.0)
     with WorkerProcess.start(patient, app="workers.app", options=options) as started:
         yield started
@@ -141,7 +141,7 @@ def test_plain_flower_shows_the_worker(worker: WorkerProcess) -> None:
         shown = wait_until(look, what="Flower to answer", timeout_seconds=60)
     finally:
         flower.terminate()
-        flower.wait(20)
+        flower.wait(60)
 
     assert [queue["name"] for queue in shown[name(worker)]["active_queues"]] == [IO]
 

@@ -30,7 +30,8 @@ def test_code_may_tidy_up_at_its_timeout(
         "slow",
         action=action,
         with_={"ledger": str(ledger)},
-        timeout="500ms",
+        # within which an attempt must have come to its sleep
+        timeout="3s",
         retry=retry,
         on_failure="skip",
     )
@@ -69,7 +70,7 @@ def test_a_deadline_is_told_like_a_timeout(
     )
     with WorkerProcess.start(settings, slots=1):
         result = engine.execute(
-            Plan("late", steps=[step], deadline="1s"), timeout_seconds=60
+            Plan("late", steps=[step], deadline="5s"), timeout_seconds=60
         )
 
     assert result.status == "timed_out"
