@@ -29,7 +29,7 @@ from execution.local import LocalStack
 from execution.local.binaries import find_postgres
 from execution.schema import upgrade
 from execution.sql.grants import Role
-from tests.conftest import LEASE_SECONDS, remove_stack
+from tests.conftest import remove_stack
 from tests.load import Load
 from tests.outages import end_server
 from tests.pages import Reader, read_page
@@ -38,6 +38,8 @@ from tests.proxy import POSTGRES_ANSWER_END, Proxy
 from tests.roles import run_init, write_passwords
 from tests.worker_process import ROOT, WorkerProcess
 
+_LEASE_SECONDS = 10.0
+"""So long that neither worker is taken for dead because the machine is busy."""
 _ROLES = ("worker", "producer")
 _BACKLOG = 20
 """Executions that two slots cannot begin before somebody has flushed."""
@@ -162,7 +164,7 @@ def _furnish(
         broker_url=stack.urls.broker_url,
         redis_url=stack.urls.redis_url,
         imports=("tests.actions",),
-        lease_seconds=LEASE_SECONDS,
+        lease_seconds=_LEASE_SECONDS,
     )
     _make_roles(stack, home, direct.schema)
     _ask_for_passwords(stack, home)
