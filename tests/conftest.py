@@ -203,7 +203,7 @@ def shared_worker(
     settings: Settings, leaving_workers: list[WorkerProcess]
 ) -> Iterator[WorkerProcess]:
     """One worker of two processes for all tests of the module; not to be killed."""
-    worker = WorkerProcess.start(settings, slots=2)
+    worker = WorkerProcess.start(settings, slots=2, is_measured=True)
     yield worker
     worker.process.terminate()
     leaving_workers.append(worker)

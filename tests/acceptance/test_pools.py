@@ -43,7 +43,9 @@ def worker(settings: Settings, pool: str) -> Iterator[WorkerProcess]:
     `celery -A workers.app worker` starts it, and what `plans worker` starts, others.
     """
     app = "workers.app"
-    with WorkerProcess.start(settings, slots=1, pool=pool, app=app) as started:
+    with WorkerProcess.start(
+        settings, slots=1, pool=pool, app=app, is_measured=True
+    ) as started:
         yield started
         assert started.process.poll() is None, started.log.read_text()[-5000:]
         # for solo and threads, what was held is given up
