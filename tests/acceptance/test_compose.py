@@ -376,6 +376,11 @@ def test_an_image_of_ones_own_is_what_the_workers_run() -> None:
     text = (folder / "Dockerfile").read_text("utf-8")
 
     assert f"\nARG PLANS_IMAGE={usual['worker']['image']}\n" in text
+    newer = read_project(
+        (*USUAL, ROOT / "deploy/compose/shop.yml"), {"PLANS_IMAGE": "plans:2"}
+    )["services"]
+    assert newer["migrate"]["image"] == "plans:2"
+    assert newer["worker"]["build"]["args"] == {"PLANS_IMAGE": "plans:2"}
     assert text.rstrip().endswith("USER 10001:10001")
     sources = re.findall(r"^COPY (\S+)", text, re.MULTILINE)
     assert sources
