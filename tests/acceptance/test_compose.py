@@ -45,8 +45,8 @@ def note(ctx: Context, ledger: str) -> None:
 """
 """A folder of somebody's own actions."""
 BATCH = 12
-MANY = 4
-"""Workers that are started where the page has more, which would show the same."""
+MANY = 8
+"""Workers to which the page scales."""
 PAGE = "docs/howto/deploying.md"
 SECRETS = "deploy/compose/make-secrets.sh"
 URLS = (
@@ -185,7 +185,7 @@ def bring_up(containers: Containers, words: Sequence[str]) -> None:
     else:
         containers.start_all()
     for name, count in scaled:
-        containers.scale(name, min(int(count), MANY))
+        containers.scale(name, int(count))
 
 
 def make_secrets(containers: Containers, *options: str) -> None:
