@@ -223,6 +223,6 @@ def _is_number(host: str) -> bool:
 def _ambiguous(variable: str) -> SettingsError:
     return SettingsError(
         f"{variable} does not say clearly which host it means: write what is special in"
-        " a user, password or name as %40 for @, %2F for /, %3A for :, %3B for ;, %23"
-        " for # and %3F for ?"
+        " a user, password, name or option as %40 for @, %2F for /, %3A for :, %3B for"
+        " ;, %23 for # and %3F for ?, and a zone of IPv6 into ?host="
     )

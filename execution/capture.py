@@ -70,7 +70,9 @@ class _BegunLines:
 
     def end(self) -> None:
         """Write what was begun; from now on nothing waits."""
-        self._has_ended = True
+        with self._lock:
+            # whoever writes meanwhile has put a piece here, or sees that none is kept
+            self._has_ended = True
         for source in tuple(self._begun):
             self.flush(source)
 

@@ -211,7 +211,9 @@ def read_standing(told: Mapping[str, Any], most: int) -> StandingFacts:
 
 
 def _find_cut(told: Mapping[str, Any], most: int) -> frozenset[str]:
-    cut = {kind for kind, rows in told.items() if len(rows) >= most} - {"cut"}
+    cut = {kind for kind, rows in told.items() if len(rows) >= most}
+    # these are read whole
+    cut -= {"cut", "unused_queues"}
     # of each queue so many are read, whatever their actions
     due: Counter[str] = Counter()
     for row in told["due"]:

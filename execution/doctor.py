@@ -154,10 +154,13 @@ class Doctor:
             mending = self._mender.mend(seen, missing)
             done += mending.done
             left |= dict.fromkeys(mending.left)
-            tried |= {one.place for one in missing}
+            tried |= {one.place for one in mending.tried}
             seen = self.look()
             if mending.has_failed or not missing:
                 return seen, done, tuple(left)
+            if len(mending.tried) < len(missing):
+                # the broker has begun to refuse
+                break
         return seen, done, (*left, *_say_what_remains(find_missing(seen), tried))
 
     # look
@@ -261,7 +264,7 @@ def _say_what_remains(
     if rest := len(missing) - gone:
         yield (
             f"{count(rest, 'message')} still to be sent again, after as many rounds as"
-            " are made at once; plans doctor --fix goes on"
+            " are made at once, or a broker that refused; plans doctor --fix goes on"
         )
 
 

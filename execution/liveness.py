@@ -246,6 +246,11 @@ class LivenessRecords:
         rows = self._database.call_all("relaying_executions", most)
         return tuple(row["relaying_executions"] for row in rows)
 
+    def find_unfinished_executions(self, most: int) -> tuple[str, ...]:
+        """Return executions whose last step has ended, and that nobody has finished."""
+        rows = self._database.call_all("unfinished_executions", most)
+        return tuple(str(row["unfinished_executions"]) for row in rows)
+
     def mark_sent(self, execution_id: str) -> tuple[Window, ...]:
         """Count what was never sent of an execution as sent; return what to send."""
         row = self._database.call("send_steps", execution_id)

@@ -43,9 +43,14 @@ class Deed:
 
 @dataclass(frozen=True)
 class Mending:
-    """What was done, what was left and why; `has_failed`: to go on would not help."""
+    """What was done, what was left and why; `has_failed`: to go on would not help.
+
+    `tried` are the steps that were sent again, or were so by somebody else: not those
+    that the broker refused, and those behind.
+    """
 
     done: tuple[Deed, ...] = ()
+    tried: tuple[SentStep, ...] = ()
     left: tuple[str, ...] = ()
     has_failed: bool = False
 
@@ -69,11 +74,12 @@ class Mender:
     def mend(self, seen: Observations, missing: Sequence[SentStep]) -> Mending:
         """Send what is `missing`, and do whatever else a reconciler does."""
         done: list[Deed] = []
+        tried: list[SentStep] = []
         payloads = _ForeignPayloads.from_settings(self._settings)
         try:
             with closing(self._open_emitter()) as emitter:
                 dispatcher = ExecutionDispatcher(self._app)
-                done += self._send(missing, dispatcher)
+                done += self._send(missing, tried, dispatcher)
                 records = StepRecords(self._database, payloads)
                 reconciler = Reconciler(
                     LivenessRecords(self._database),
@@ -85,24 +91,34 @@ class Mender:
                 done += _list_deeds(self._run_rounds(seen, reconciler))
         except DatabaseError as error:
             left = f"not all could be mended: {error}"
-            return Mending(tuple(done), (*payloads.list_left(), left), has_failed=True)
-        return Mending(tuple(done), payloads.list_left())
+            return Mending(
+                tuple(done),
+                tuple(tried),
+                (*payloads.list_left(), left),
+                has_failed=True,
+            )
+        return Mending(tuple(done), tuple(tried), payloads.list_left())
 
     def _open_emitter(self) -> ExecutionEventEmitter:
         return ExecutionEventEmitter(self._settings.events_url, self._database.check())
 
     def _send(
-        self, missing: Sequence[SentStep], dispatcher: ExecutionDispatcher
+        self,
+        missing: Sequence[SentStep],
+        tried: list[SentStep],
+        dispatcher: ExecutionDispatcher,
     ) -> tuple[Deed, ...]:
+        """Send what is missing, and note what was `tried`."""
         liveness = LivenessRecords(self._database)
         sent = []
         for step in missing:
-            if dispatcher.is_quiet:
-                break
             windows = liveness.mark_resent(
                 UnsentStep(step.execution_id, step.position, step.publishes)
             )
-            if windows and dispatcher.publish(windows):
+            if windows and not dispatcher.publish(windows):
+                break
+            tried.append(step)
+            if windows:
                 sent.append(str(step))
         return (Deed("sent again", len(sent), tuple(sent[:MOST_IDS])),) if sent else ()
 

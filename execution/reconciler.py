@@ -146,7 +146,7 @@ class Reconciler:
         )
 
     def answer_notice(self) -> Round:
-        """Do what a transaction has left: send, tell, give keys, act on many.
+        """Do what a transaction has left: send, tell, finish, give keys, act on many.
 
         Says what was done.
         """
@@ -157,7 +157,9 @@ class Reconciler:
         batches = self._liveness.batches.find_due(_MOST_AT_ONCE)
         signalled = self._signals.find_signalled_executions(_MOST_AT_ONCE)
         queued = self._liveness.schedules.find_queued(_MOST_AT_ONCE)
+        unfinished = self._liveness.find_unfinished_executions(_MOST_AT_ONCE)
         return Round(
+            finished_executions=_count(self._finish, unfinished),
             woken_steps=_count(self._parking.release, resumable),
             sent_executions=_count(self._send_steps, unsent),
             told_executions=_count(self._relay.carry, relaying),

@@ -1,9 +1,8 @@
 """The writes of those who run steps, each one call of a function in `sql/`.
 
-Every method is one round trip and one transaction, fenced by a lease token or
-another compare-and-set, and says in what it returns whether it landed. The tokens
-are drawn by the callers beforehand, so that after an unknown commit the same call
-can be made again and answers what happened.
+Every method is one round trip and one transaction, fenced by a lease token or another
+compare-and-set, and says in what it returns whether it landed. Callers draw the tokens
+beforehand: after an unknown commit the same call can be made again.
 
 Knows neither Celery nor Redis nor SQLAlchemy.
 """

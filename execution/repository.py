@@ -242,7 +242,10 @@ class ExecutionRepository(HoldRecords, BatchRepository):
         result: Any = None,
         error: ErrorRecord | None = None,
     ) -> Move:
-        """Give an ending execution its result and its terminal state, once."""
+        """Give an ending execution its result and its terminal state, once.
+
+        With a login that may do what workers do.
+        """
         row = self._call(
             "finish_execution",
             execution_id,

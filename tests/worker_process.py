@@ -50,18 +50,14 @@ class WorkerProcess:
         is killed leaves no measurement.
         """
         log = Path(tempfile.mkstemp(prefix="plans-worker-", suffix=".log")[1])
-        alone = ["-P", "-m", "execution.celery.standalone"]
-        celery = ["-m", "celery", "-A", app] if app else alone
-        command = [sys.executable, *celery, "worker"]
-        command += ["-c", str(slots), "-P", pool, "-Q", settings.queue, "-l", "INFO"]
-        command += ["--without-gossip", "--without-mingle", "-n", f"{log.stem}@test"]
-        command += options
+        said = ["-c", str(slots), "-P", pool, "-Q", settings.queue, "-l", "INFO"]
+        said += ["--without-gossip", "--without-mingle", "-n", f"{log.stem}@test"]
         variables = {**build_environment(settings), **(environment or {})}
         if not is_measured:
             variables.pop("COVERAGE_PROCESS_CONFIG", None)
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command,
+                [*_choose_program(app), "worker", *said, *options],
                 cwd=directory,
                 env=variables,
                 stdout=output,
@@ -125,6 +121,11 @@ class WorkerProcess:
             else:
                 self.kill()
         self.log.unlink()
+
+
+def _choose_program(app: str | None) -> list[str]:
+    alone = ["-P", "-m", "execution.celery.standalone"]
+    return [sys.executable, *(["-m", "celery", "-A", app] if app else alone)]
 
 
 def build_environment(settings: Settings) -> dict[str, str]:

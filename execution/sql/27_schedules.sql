@@ -43,8 +43,8 @@ $$;
 
 -- Enter the times of a schedule that have come, as queued runs, if it still stands as it
 -- was read: then p_next is its next time. The first of the times that are given up stands
--- for all of them, and p_missed says so. What it cannot have is left out. Says whether it landed; a repeated call does not,
--- and need not.
+-- for all of them, and p_missed says so. What it cannot have is left out. Says whether it
+-- landed; a repeated call does not, and need not.
 CREATE FUNCTION fire_schedule(
     p_name text, p_revision int, p_next_at timestamptz, p_due timestamptz[],
     p_missed text, p_next timestamptz, OUT landed bool

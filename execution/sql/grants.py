@@ -33,7 +33,7 @@ _WORKER = """
     queued_schedules read_ending register_worker relaying_executions repeat_step
     report_progress resend_step retry_step return_message reuse_result
     save_checkpoint signalled_executions sleep_step start_delayed sweep take_step
-    told_tokens unsent_executions wake_steps yield_step
+    told_tokens unfinished_executions unsent_executions wake_steps yield_step
 """
 _PRODUCER = """
     ask_run begin_batch cancel_execution create_schedule delete_execution

@@ -173,6 +173,21 @@ def test_no_more_rounds_are_made_than_there_may_be(ward: Ward) -> None:
     assert any("1 message still to be sent again" in one for one in healed.limits)
 
 
+def test_what_the_broker_refuses_is_not_said_to_be_gone(ward: Ward) -> None:
+    for execution_id in [ward.engine.submit(ONE) for _ in range(3)]:
+        ward.let_pass(execution_id, "published_at")
+    with redis.Redis.from_url(str(ward.settings.redis_url)) as client:
+        client.delete(ward.settings.queue)
+        client.config_set("maxmemory", 1)
+        try:
+            refused = ward.examine(mends=True)
+        finally:
+            client.config_set("maxmemory", 0)
+
+    assert not [deed for deed in refused.done if deed.act == "sent again"]
+    assert any("still to be sent again" in one for one in refused.limits), refused
+
+
 # one moment
 
 

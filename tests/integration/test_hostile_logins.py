@@ -13,6 +13,7 @@ from psycopg2 import errors
 from execution.answers import Claim
 from execution.children import Begun, Subplan
 from execution.database import Database
+from execution.dispatcher import ExecutionDispatcher, create_app
 from execution.ending import finish_execution
 from execution.engine import ExecutionEngine
 from execution.errors import DatabaseError
@@ -20,6 +21,7 @@ from execution.events import ExecutionEventEmitter
 from execution.liveness import LivenessRecords
 from execution.local import LocalStack
 from execution.plan import Plan, Step
+from execution.reconciler import Reconciler
 from execution.records import StepRecords
 from execution.settings import Settings
 from execution.sql.grants import Role
@@ -281,6 +283,22 @@ def test_what_has_a_result_that_is_to_be_made_is_told_to_reconcilers(
                 return SCHEMA in [notice.payload for notice in listening.notifies]
 
             wait_until(is_told, what="the word for reconcilers")
+
+
+def test_who_is_told_makes_the_result_at_once(
+    engine: ExecutionEngine,
+    settings: Settings,
+    liveness: LivenessRecords,
+    records: StepRecords,
+    waiting: str,
+) -> None:
+    reconciler = Reconciler(
+        liveness, records, ExecutionDispatcher(create_app(settings)), QUIET, settings
+    )
+    engine.signal(waiting, "approval", "ann")
+
+    assert reconciler.answer_notice().finished_executions > 0
+    assert engine.get_result(waiting).value == {"by": "ann"}
 
 
 def test_nobody_gives_a_result_to_what_was_stopped(
