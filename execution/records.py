@@ -373,10 +373,7 @@ class StepRecords:
     def finish_stopped(
         self, execution_id: str
     ) -> tuple[bool, ExecutionStatus | None, int | None]:
-        """Finish an execution that was stopped; where it stands, and its last event.
-
-        One whose steps came to a result is left to those who run steps, who hear of it.
-        """
+        """Finish what was stopped and needs no result; its state, and last event."""
         row = self._database.call("finish_stopped", execution_id)
         status = row["status"] and ExecutionStatus(row["status"])
         return row["landed"], status, row["last_seq"]
