@@ -20,6 +20,7 @@ import typer.core
 from ..errors import PlansError
 from ..masking import mask
 from .exits import ExitCode, exit_code, printable
+from .interrupts import heeding_interrupts
 from .options import Local, NoColor
 
 _HELP = """Durable plans on Celery and PostgreSQL.
@@ -135,7 +136,8 @@ class _Commands(typer.core.TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with heeding_interrupts():
+                return super().invoke(ctx)
         except PlansError as error:
             for line in mask(str(error)).splitlines():
                 typer.echo(f"plans: {printable(line)}", err=True)
